@@ -1,0 +1,165 @@
+"""`DistributedFunction`: the one class that a researcher writes.
+
+The object lives with the driver (the researcher's process). Its state, which is every attribute whose name has no
+leading underscore, is committed on the server together with the results folded and the units made, so a driver
+that dies anywhere goes on from its last committed step on any machine that holds the key. Only `compute`,
+`verify`, `agree` and `partial` leave the driver: they are static, and run in a sandbox on other machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+from dsage import codec
+from dsage.errors import UsageError
+
+MAX_STATE_BYTES: Final = 1 << 20
+"""A driver's state travels with each step; collections that outgrow this belong into results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one replica may use at most."""
+
+    cpu_s: float = 3600.0
+    wall_s: float = 7200.0
+    memory_bytes: int = 1 << 30
+    disk_bytes: int = 256 << 20
+    output_bytes: int = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of work: what `compute` gets, and how the server should treat it.
+
+    `key` names the unit inside its run (one key, one unit: submitting it twice makes it once); `group` is a label
+    to cancel by. `credit` is in minutes of the reference core. `quorum` is how many independent replicas must
+    agree unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement
+    is issued. `id` is given by the server and is 0 before that.
+    """
+
+    args: Any
+    key: str = ""
+    group: str = ""
+    credit: float = 1.0
+    quorum: int = 2
+    deadline_s: float = 3600.0
+    limits: Limits = field(default_factory=Limits)
+    id: int = 0
+
+
+class DistributedFunction:
+    """A computation that makes units of work, folds their results, and ends with an answer.
+
+    Subclass it, write `compute`, `process_result` and one of `units` or `next_job`. Keyword arguments of the
+    constructor become attributes. Set `done` to end the run early; otherwise it ends when `next_job` has nothing
+    more and every unit is folded. `result` is the answer.
+    """
+
+    title: ClassVar[str] = ""
+    """One line for people; the class's name if empty."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Modules that a host must be able to import to run this (`"gmpy2"`, `"flint"`)."""
+
+    def __init__(self, **params: Any) -> None:
+        self.result: Any = None
+        self.done = False
+        self.units_taken = 0
+        for name, value in params.items():
+            if name.startswith("_") or hasattr(type(self), name):
+                raise UsageError(f"{name!r} cannot be a parameter of {type(self).__name__}")
+            setattr(self, name, value)
+        self._outbox: list[Unit] = []
+        self._cancelled_groups: list[str] = []
+        self._source: Iterator[Any] | None = None
+
+    # -- what authors override -------------------------------------------------------------------------------
+
+    def units(self) -> Iterator[Any]:
+        """Yield the units (or bare arguments) of the run, in an order that is the same each time."""
+        return iter(())
+
+    def next_job(self) -> Any | None:
+        """Return one more unit (or bare arguments), pulled when volunteers are hungry; None: nothing now."""
+        if self._source is None:
+            self._source = iter(self.units())
+            for _ in range(self.units_taken):
+                next(self._source, None)
+        job = next(self._source, None)
+        self.units_taken += job is not None
+        return job
+
+    @staticmethod
+    def compute(args: Any) -> Any:
+        """Do one unit's work on a volunteer's computer."""
+        raise NotImplementedError
+
+    @staticmethod
+    def verify(args: Any, value: Any) -> bool | None:
+        """Say whether an answer proves itself: True it does, False it is a lie, None ask for a second opinion."""
+        return None
+
+    @staticmethod
+    def agree(args: Any, a: Any, b: Any) -> bool:
+        """Say whether two answers are the same. Without an override, canonical bytes are compared."""
+        return codec.encode(a) == codec.encode(b)
+
+    @staticmethod
+    def partial(args: Any, value: Any, seed: int) -> float:
+        """Return the share (0..1) of a cancelled unit that `value` shows to be done, checked at random by `seed`."""
+        return 0.0
+
+    def process_result(self, unit: Unit, value: Any) -> None:
+        """Fold one accepted answer; may call `submit` and `cancel`."""
+        raise NotImplementedError
+
+    def unit_failed(self, unit: Unit, reason: str) -> None:
+        """Learn that a unit was given up. By default the run fails with the reason."""
+        raise UsageError(f"unit {unit.key or unit.id} failed: {reason}")
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a live page shows of this run: small, plain data; `phase` (text) and `fraction` (0..1)
+        are understood by every view."""
+        return {}
+
+    # -- what authors call -----------------------------------------------------------------------------------
+
+    def submit(self, unit: Any) -> None:
+        """Create a unit in the step that is being folded."""
+        self._outbox.append(unit if isinstance(unit, Unit) else Unit(unit))
+
+    def cancel(self, group: str) -> None:
+        """Cancel every unfinished unit of a group, at once on the volunteers' machines too."""
+        self._cancelled_groups.append(group)
+
+    # -- what the driver calls -------------------------------------------------------------------------------
+
+    def dump_state(self) -> bytes:
+        """Return the state as canonical bytes. Raises CodecError for attributes that are not data."""
+        state = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        data = codec.encode(state)
+        if len(data) > MAX_STATE_BYTES:
+            raise UsageError(
+                f"the driver's state is {len(data)} bytes; at most {MAX_STATE_BYTES} are kept",
+                hint="Keep large things in results, or start their attribute's name with an underscore.",
+            )
+        return data
+
+    def load_state(self, data: bytes) -> None:
+        """Go on from a state that `dump_state` gave. Lists stand where tuples stood."""
+        for name, value in codec.decode(data).items():
+            setattr(self, name, value)
+        self._source = None
+
+    def take_outbox(self) -> tuple[list[Unit], list[str]]:
+        """Return and forget the units submitted and the groups cancelled since the last call."""
+        units, groups = self._outbox, self._cancelled_groups
+        self._outbox, self._cancelled_groups = [], []
+        return units, groups
+
+
+def as_unit(job: Any) -> Unit:
+    """Return `job` as a Unit: bare arguments get every default."""
+    return job if isinstance(job, Unit) else Unit(job)

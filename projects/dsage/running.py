@@ -1,0 +1,35 @@
+"""What `compute` may call while it runs: keep a checkpoint, get it back, say how far it is.
+
+Inside a sandbox these reach the runner on the host; outside one (a unit test that calls `compute` by hand) they
+do nothing and there is nothing to resume from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Hooks:
+    """Where checkpoints and progress go; the sandbox's child sets these before it calls the app."""
+
+    checkpoint: Callable[[Any], None] | None = None
+    progress: Callable[[float], None] | None = None
+    restored: Any = None
+
+
+def checkpoint(state: Any) -> None:
+    """Keep `state` (plain data): a stopped unit resumes from it, a cancelled one is paid by what it shows."""
+    if Hooks.checkpoint is not None:
+        Hooks.checkpoint(state)
+
+
+def restored() -> Any:
+    """Return the state of this unit's last checkpoint, or None at a fresh start."""
+    return Hooks.restored
+
+
+def progress(fraction: float) -> None:
+    """Say which share (0..1) of the unit is done."""
+    if Hooks.progress is not None:
+        Hooks.progress(fraction)
