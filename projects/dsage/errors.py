@@ -22,7 +22,7 @@
     |-- StorageFull           the disk has no room for what must be kept
     `-- MustStop              the client must stop: continuing would lose or break something
 
-Each class carries a stable `code` (all of them stand in docs/errors.md), the HTTP `status` that an API answers
+Each class carries a stable `code` (all stand in docs/errors.md), the HTTP `status` that an API answers
 with, the exit status of the command line, and a `hint` that says what to do next.
 """
 
@@ -205,6 +205,10 @@ class Busy(RequestError):
     exit_status = 6
     default_hint = "Try again later."
 
+    def __init__(self, message: str, *, hint: str | None = None, retry_s: float = 5.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_s = retry_s
+
 
 class ServerAway(DSageError):
     """The server gave no answer."""
@@ -212,7 +216,9 @@ class ServerAway(DSageError):
     code = "server-away"
     status = 504
     exit_status = 6
-    default_hint = "Check the address and that `dsage serve` is running; finished work is kept and sent later."
+    default_hint = (
+        "Check the address and that `dsage serve` is running; finished work is kept and sent later."
+    )
 
 
 class UnitFailed(DSageError):
@@ -227,7 +233,9 @@ class SandboxRefused(DSageError):
 
     code = "sandbox"
     exit_status = 4
-    default_hint = "Install bubblewrap and start the client as an ordinary user; docs/volunteers.md says more."
+    default_hint = (
+        "Install bubblewrap and start the client as an ordinary user; docs/volunteers.md says more."
+    )
 
 
 class StorageFull(DSageError):

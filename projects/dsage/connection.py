@@ -1,0 +1,287 @@
+"""The pinned HTTP connection that drivers and volunteers' clients speak to a server through.
+
+One request in the life of a connection is made without verifying TLS: it fetches the certificate of the CA,
+which is then checked against the hash in the invite link. Everything after it trusts that CA and nothing
+else. Bodies are MessagePack; refusals come back as the `dsage.errors` class that the server raised.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Self, TypeAlias, TypeVar, overload
+
+import aiohttp
+import msgspec
+
+from dsage.errors import (
+    BadSignature,
+    Busy,
+    DSageError,
+    Expired,
+    RequestError,
+    ServerAway,
+    TooLarge,
+    WrongServer,
+)
+from dsage.trust.chain import Chain
+from dsage.trust.documents import Login
+from dsage.trust.envelope import Envelope, seal
+from dsage.trust.invite import Link
+from dsage.trust.keys import PrivateKey
+from dsage.trust.tls import pinned_context, spki_hash
+from dsage.wire import (
+    MAX_BODY_BYTES,
+    MEDIA_TYPE,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    ChallengeReply,
+    LoginReply,
+    Message,
+)
+
+MAX_PEM_BYTES: Final = 64 << 10
+MAX_PROBLEM_BYTES: Final = 64 << 10
+MAX_SENTENCE: Final = 500
+"""Characters of a server's sentence that are shown: enough for any of ours, too few to flood a terminal."""
+CONNECT_S: Final = 10.0
+KEEP_ALIVE_S: Final = 60.0
+BUSY_S: Final = 5.0
+"""How long to stay away when a busy server does not say."""
+CHUNK_BYTES: Final = 64 << 10
+SYSTEM_CA: Final = "system"
+EXPIRED_CODES: Final = frozenset({9, 10})
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (x509_vfy.h)."""
+
+Reply = TypeVar("Reply")
+Body: TypeAlias = Message | Envelope | bytes | None
+Query: TypeAlias = Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]]
+
+
+class Connection:
+    """One kept-alive session with one server, whose certificate was checked against its invite link."""
+
+    def __init__(self, link: Link, session: aiohttp.ClientSession, ca_pem: bytes) -> None:
+        self.link = link
+        self.ca_pem = ca_pem
+        self._session = session
+        self._base = link.url.rstrip("/")
+
+    @classmethod
+    async def open(cls, link: Link, *, ca_pem: bytes | None = None) -> Self:
+        """Return a connection that trusts only the CA that `link` pins; `ca_pem` saves fetching it.
+
+        With `link.ca` = "system" the machine's own certificate store decides, and `.ca_pem` is empty. Raises
+        BadSignature if the server shows another CA, ServerAway if nothing answers.
+        """
+        if link.ca == SYSTEM_CA:
+            return cls(link, _session(ssl.create_default_context()), b"")
+        pem = await _fetch_ca(link) if ca_pem is None else ca_pem
+        return cls(link, _session(pinned_context(pem, link.ca)), pem)
+
+    async def close(self) -> None:
+        """Close the session and its sockets."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @overload
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        reply: None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        query: Query | None = None,
+    ) -> None: ...
+
+    @overload
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        reply: type[Reply],
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        query: Query | None = None,
+    ) -> Reply: ...
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        reply: type[Reply] | None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        query: Query | None = None,
+    ) -> Reply | None:
+        """Make one request and return its reply as `reply` (`bytes`: as it came; None: not looked at).
+
+        Raises the class of dsage.errors whose `code` the server names, Busy with `retry_s` for a 503,
+        RequestError for what has no class, and ServerAway when there is no answer within `timeout_s` seconds.
+        """
+        status, headers, data = await _send(
+            self._session, self._base, method, path, _packed(body), token, timeout_s, query
+        )
+        if status >= 300:
+            raise problem(status, headers, data)
+        if reply is None:
+            return None
+        if reply is bytes:
+            return data  # type: ignore[return-value]  # Reply is bytes here
+        try:
+            return msgspec.msgpack.decode(data, type=reply)
+        except msgspec.MsgspecError as error:
+            raise RequestError(f"the server's reply to {method} {path} makes no sense: {error}") from None
+
+
+async def fetch_chain(conn: Connection, link: Link, now: float) -> tuple[Chain, Envelope]:
+    """Return what to believe of the server behind `link`, and its root.json to keep.
+
+    Raises a TrustError if root.json is not of the pinned root key, or does not accept the CA in use.
+    """
+    envelope = await conn.call("GET", "/v1/root", None, Envelope)
+    chain = Chain.first(envelope, server_id=link.server_id, root_key_hash=link.root, now=now)
+    if not chain.accepts_ca(spki_hash(conn.ca_pem) if conn.ca_pem else SYSTEM_CA):
+        raise BadSignature(f"root.json of {link.url} does not accept the certificate authority it uses")
+    return chain, envelope
+
+
+async def login(conn: Connection, key: PrivateKey, role: str, server_id: str) -> LoginReply:
+    """Prove `key` over a fresh challenge and return a token; `role` is "host" or "researcher"."""
+    challenge = await conn.call("POST", "/v1/challenge", None, ChallengeReply)
+    if challenge.server_id != server_id:
+        raise WrongServer(f"{conn.link.url} says it is server {challenge.server_id}, not {server_id}")
+    proof = Login(server_id=server_id, challenge=challenge.challenge, key=key.public, role=role)
+    return await conn.call("POST", "/v1/login", seal(proof, key), LoginReply)
+
+
+def problem(status: int, headers: Mapping[str, str], data: bytes) -> DSageError:
+    """Return the error that a refusal (application/problem+json, or anything else) stands for."""
+    try:
+        told = json.loads(data)
+    except ValueError:
+        told = {}
+    told = told if isinstance(told, dict) else {}
+    sentence = _shown(told.get("detail")) or _shown(told.get("title")) or f"the server answered {status}"
+    hint = _shown(told.get("hint")) or None
+    kind = _class_of(told.get("code"))
+    if status == Busy.status or kind is Busy:
+        return Busy(sentence, hint=hint, retry_s=_seconds(headers.get("Retry-After")))
+    return (kind or RequestError)(sentence, hint=hint)
+
+
+def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE_S),
+        headers={PROTOCOL_HEADER: str(PROTOCOL), "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def _fetch_ca(link: Link) -> bytes:
+    async with _session(False) as session:
+        status, headers, data = await _send(
+            session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None
+        )
+    if status >= 300:
+        raise problem(status, headers, data)
+    if len(data) > MAX_PEM_BYTES:
+        raise TooLarge(f"{link.url} sent {len(data)} bytes as its certificate authority")
+    return data
+
+
+async def _send(
+    session: aiohttp.ClientSession,
+    base: str,
+    method: str,
+    path: str,
+    data: bytes | None,
+    token: str | None,
+    timeout_s: float,
+    query: Query | None,
+) -> tuple[int, Mapping[str, str], bytes]:
+    headers = {"Content-Type": MEDIA_TYPE}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        async with session.request(
+            method,
+            base + path,
+            data=data,
+            headers=headers,
+            params=query,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, CONNECT_S)),
+        ) as response:
+            most = MAX_BODY_BYTES if response.status < 300 else MAX_PROBLEM_BYTES
+            return response.status, response.headers, await _capped(response, most)
+    except TimeoutError:
+        raise ServerAway(f"{base} did not answer within {timeout_s:g} s") from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise _untrusted(base, error.certificate_error) from None
+    except aiohttp.ClientSSLError as error:
+        raise ServerAway(f"{base} does not speak TLS as DSage does: {error.strerror or error}") from None
+    except aiohttp.ClientConnectorError as error:
+        raise ServerAway(f"no server answers at {base}: {error.strerror or error}") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise ServerAway(f"the connection to {base} broke: {error or type(error).__name__}") from None
+
+
+async def _capped(response: aiohttp.ClientResponse, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(CHUNK_BYTES):
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"the server's reply is longer than the {most} bytes allowed")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _untrusted(base: str, error: Exception) -> DSageError:
+    reason = getattr(error, "verify_message", "") or str(error)
+    if getattr(error, "verify_code", 0) in EXPIRED_CODES:
+        return Expired(f"the certificate of {base} does not hold today: {reason}")
+    return BadSignature(f"the certificate of {base} is not one that its invite link vouches for: {reason}")
+
+
+def _packed(body: Body) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else msgspec.msgpack.encode(body)
+
+
+def _shown(text: Any) -> str:
+    """Return a server's sentence without control characters: it may end up on a terminal."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in text[:MAX_SENTENCE]).strip()
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return min(max(float(text or BUSY_S), 0.0), 3600.0)
+    except ValueError:
+        return BUSY_S
+
+
+def _class_of(code: Any) -> type[DSageError] | None:
+    return next((kind for kind in _tree(DSageError) if kind.code == code), None)
+
+
+def _tree(kind: type[DSageError]) -> Iterator[type[DSageError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _tree(child)
