@@ -141,7 +141,7 @@ class Login(Document, frozen=True, kw_only=True):
 
 
 class SignedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client stands by for one replica. `value`: the hash of the answer's canonical bytes, or empty."""
+    """What a client stands by for one replica. `value`: the hash of the canonical answer, or empty."""
 
     replica: int
     lease: bytes

@@ -1,0 +1,305 @@
+"""The messages of the machine API: what travels between clients, drivers and the server.
+
+Bodies are MessagePack of these structs (errors are problem+json). Every request carries the protocol version in
+the header `DSage-Protocol`. Sizes are capped before parsing; unknown fields are ignored, so that a newer peer may
+say more. docs/protocol.md describes the conversation.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from dsage.trust.envelope import Envelope
+
+PROTOCOL: Final = 1
+OLDEST_PROTOCOL: Final = 1
+PROTOCOL_HEADER: Final = "DSage-Protocol"
+MEDIA_TYPE: Final = "application/msgpack"
+
+MAX_BATCH: Final = 50
+"""Replicas per call, either way."""
+MAX_WAIT_S: Final = 25.0
+"""The longest that a call is held open: below the 30 s after which many proxies give up."""
+MAX_BODY_BYTES: Final = 32 << 20
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """Base of every message."""
+
+
+# -- meeting ---------------------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """Who the server is, before any login."""
+
+    server_id: str
+    name: str
+    protocols: list[int]
+    root_version: int
+    time: float
+    oldest_client: str
+    pages_url: str
+
+
+class ChallengeReply(Message):
+    """A single-use number to sign."""
+
+    challenge: bytes
+    server_id: str
+    valid_s: float
+
+
+class EnrolReply(Message):
+    """A volunteer's new account."""
+
+    volunteer: int
+    pseudonym: str
+
+
+class LoginReply(Message):
+    """A bearer token."""
+
+    token: str
+    valid_s: float
+    name: str
+
+
+# -- volunteers' clients -----------------------------------------------------------------------------------------
+
+
+class Report(Message):
+    """One finished replica. Its proof is the entry with the same number in the signed ResultBatch."""
+
+    replica: int
+    value: bytes | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    detail: str = ""
+
+
+class Holding(Message):
+    """A replica that the client holds: `cpu_s` is how far its child process has come."""
+
+    replica: int
+    lease: bytes
+    cpu_s: float = 0.0
+    suspended: bool = False
+
+
+class HostInfo(Message):
+    """What a host offers."""
+
+    client: str
+    platform: str
+    cores: int
+    memory_bytes: int
+    sandbox: str
+    offers: list[str] = []
+
+
+class Exchange(Message):
+    """Report what is done, say what is held, ask for more: the one call of a client.
+
+    `want` is how many further replicas to send (at most MAX_BATCH). With `wait_s` above zero and nothing to say,
+    the server holds the call until there is work, something to abort, or the time is over. A newer call of the
+    same host ends an older one that is being held.
+    """
+
+    reports: list[Report] = []
+    proof: Envelope | None = None
+    holding: list[Holding] = []
+    want: int = 0
+    wait_s: float = 0.0
+    host: HostInfo | None = None
+
+
+class Assignment(Message):
+    """A leased replica and the proof of its unit; `batch` names an envelope in ExchangeReply.batches."""
+
+    replica: int
+    lease: bytes
+    deadline_s: float
+    document: bytes
+    index: int
+    path: list[bytes]
+    batch: str
+
+
+class Ack(Message):
+    """What became of one report: code "ok", or why it was not taken (the client forgets it either way)."""
+
+    replica: int
+    code: str = "ok"
+    message: str = ""
+
+
+class ExchangeReply(Message):
+    """What the server says to an Exchange."""
+
+    acks: list[Ack] = []
+    units: list[Assignment] = []
+    batches: dict[str, Envelope] = {}
+    abort: list[int] = []
+    retry_s: float = 0.0
+    reason: str = ""
+    root_version: int = 0
+
+
+# -- researchers -------------------------------------------------------------------------------------------------
+
+
+class SubmitRun(Message):
+    """Create a run. The same `Authorisation.run_key` twice is one run."""
+
+    manifest: Envelope
+    authorisation: Envelope
+    params: bytes
+    state: bytes
+
+
+class RunCreated(Message):
+    """The run's number, and whether this call made it."""
+
+    run: int
+    created: bool
+
+
+class Drive(Message):
+    """A driver takes over: the new fence shuts out older drivers."""
+
+    fence: int
+    step: int
+    state: bytes
+    state_of_run: str
+    params: bytes
+    manifest: Envelope
+    open_units: int
+
+
+class NewUnit(Message):
+    """A unit to make in a step; `args` and limits as in dsage.Unit."""
+
+    key: str
+    args: bytes
+    group: str = ""
+    credit_milli: int = 1000
+    quorum: int = 2
+    deadline_s: float = 3600.0
+    cpu_s: float = 3600.0
+    wall_s: float = 7200.0
+    memory_bytes: int = 1 << 30
+    disk_bytes: int = 256 << 20
+    output_bytes: int = 4 << 20
+
+
+class Step(Message, kw_only=True):
+    """What a driver commits at once: results folded, new state, new units, groups cancelled, the end."""
+
+    fence: int
+    step: int
+    folded: list[int] = []
+    units: list[NewUnit] = []
+    cancel_groups: list[str] = []
+    state: bytes
+    progress: bytes = b""
+    finished: bool = False
+    failed: str = ""
+    result: bytes | None = None
+
+
+class StepReply(Message):
+    """The step stands; `hungry` is how many more units volunteers could start on now."""
+
+    step: int
+    hungry: int
+
+
+class Answer(Message):
+    """A unit that ended, to be folded: `value` of the canonical result, or why it failed."""
+
+    unit: int
+    key: str
+    group: str
+    args: bytes
+    value: bytes | None
+    failed: str = ""
+
+
+class Answers(Message):
+    """The next answers that no step has folded, how hungry volunteers are, and what is still open."""
+
+    answers: list[Answer] = []
+    hungry: int = 0
+    open_units: int = 0
+    state_of_run: str = ""
+
+
+# -- views: the same structs feed pages, `watch` and `status` ------------------------------------------------------
+
+
+class Finder(Message):
+    """Whose machine brought the accepted answer of a unit; the name only with their consent."""
+
+    unit: int
+    pseudonym: str
+
+
+class RunView(Message):
+    """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas."""
+
+    run: int
+    project: str
+    title: str
+    app: str
+    state: str
+    created: float
+    finished: float | None
+    driver_seen: float | None
+    step: int
+    units: dict[str, int]
+    replicas: dict[str, int]
+    credit_milli: int
+    volunteers: int
+    progress: bytes
+    result: bytes | None
+    reason: str
+    params: bytes
+
+
+class CreditLine(Message):
+    """A row of the leaderboard; `pseudonym` is None for the line that sums those who have not opted in."""
+
+    pseudonym: str | None
+    credit_milli: int
+    recent: float
+    valid: int
+    last_seen: float | None
+    people: int = 1
+
+
+class Event(Message):
+    """Something worth telling: `kind` is a fixed word, `text` a sentence."""
+
+    id: int
+    at: float
+    kind: str
+    text: str
+    run: int | None = None
+    unit: int | None = None
+
+
+class StatusView(Message):
+    """The server at a glance."""
+
+    server_id: str
+    name: str
+    version: str
+    time: float
+    volunteers: int
+    hosts_live: int
+    units: dict[str, int]
+    replicas: dict[str, int]
+    runs: list[RunView]

@@ -1,0 +1,204 @@
+"""The life of one work unit, as values: every event takes a unit and returns the unit after it.
+
+No sockets, no clock, no database. The server loads a unit with its replicas, applies events, and writes what
+changed; the property tests drive the same functions through random histories.
+
+Answers form *camps*: a camp is named by the replica whose answer is its centre, and every other answer is judged
+against centres only, never chained. A camp as large as the quorum decides; an answer that proves itself decides
+alone; a proven lie is out whatever the others say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dsage.errors import NotFound
+from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState, move
+
+EXTRA_REPLICAS: Final = 6
+"""Copies beyond the quorum before a unit is given up: enough for two liars and a few lost computers."""
+MAX_ERRORS: Final = 6
+MIN_ERROR_VOLUNTEERS: Final = 3
+"""A unit is blamed for errors only when this many volunteers saw them."""
+ERRORS_PER_VOLUNTEER: Final = 2
+"""After so many errors on one unit a volunteer is not asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One copy of a unit, leased to one host.
+
+    `deadline` is soft: a replacement is issued after it, and a late answer is still welcome. `camp` is the id of
+    the replica it agrees with (its own id if it is a centre), None until judged. `proof` is what the app's
+    `verify` said. `share` is the part of the unit's credit that it earns if valid; a `partial` answer is what was
+    done when the server asked to stop.
+    """
+
+    id: int
+    volunteer: int
+    state: ReplicaState = ReplicaState.LEASED
+    deadline: float = 0.0
+    hard_deadline: float = 0.0
+    camp: int | None = None
+    proof: bool | None = None
+    partial: bool = False
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A unit with its replicas. `unsent` is how many more copies should go out now."""
+
+    id: int
+    quorum: int
+    state: UnitState = UnitState.READY
+    unsent: int = 0
+    canonical: int | None = None
+    reason: str = ""
+    replicas: tuple[Replica, ...] = ()
+
+    def replica(self, number: int) -> Replica:
+        """Return one replica; raises NotFound."""
+        for replica in self.replicas:
+            if replica.id == number:
+                return replica
+        raise NotFound(f"unit {self.id} has no replica {number}")
+
+    @property
+    def final(self) -> bool:
+        """Whether no event can change the unit's own state any more."""
+        return self.state in FINAL_UNITS
+
+
+def created(number: int, quorum: int) -> Unit:
+    """Return a new unit that wants `quorum` copies sent."""
+    return Unit(id=number, quorum=quorum, unsent=quorum)
+
+
+def lease(unit: Unit, replica: Replica) -> Unit:
+    """Return the unit with one more copy leased."""
+    move(ReplicaState.UNSENT, replica.state)
+    return _settle(replace(unit, replicas=(*unit.replicas, replica)))
+
+
+def renew(unit: Unit, number: int, deadline: float) -> Unit:
+    """Return the unit with one lease extended, never beyond its hard deadline."""
+    replica = unit.replica(number)
+    return _with(unit, replace(replica, deadline=min(deadline, replica.hard_deadline)))
+
+
+def report(unit: Unit, number: int, *, partial: bool = False) -> Unit:
+    """Return the unit with an answer in, not judged yet. A late answer (of an expired lease) is one too."""
+    replica = unit.replica(number)
+    if partial and not unit.final:
+        return give_up(unit, number, ReplicaState.RETURNED)
+    state = move(replica.state, ReplicaState.REPORTED)
+    return _settle(_with(unit, replace(replica, state=state, partial=partial)))
+
+
+def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, share: float = 1.0) -> Unit:
+    """Return the unit after one reported answer was judged."""
+    replica = unit.replica(number)
+    if replica.state is not ReplicaState.REPORTED:
+        return unit
+    return _settle(_with(unit, replace(replica, camp=camp, proof=proof, share=share)))
+
+
+def give_up(unit: Unit, number: int, state: ReplicaState, reason: str = "") -> Unit:
+    """Return the unit after a lease ended without an answer: error, returned or aborted."""
+    replica = unit.replica(number)
+    after = _with(unit, replace(replica, state=move(replica.state, state)))
+    return _settle(after, reason)
+
+
+def expire(unit: Unit, now: float) -> Unit:
+    """Return the unit as it stands at `now`: leases past their deadline have expired."""
+    replicas = tuple(
+        replace(r, state=move(r.state, ReplicaState.EXPIRED))
+        if r.state is ReplicaState.LEASED and now >= r.deadline
+        else r
+        for r in unit.replicas
+    )
+    return unit if replicas == unit.replicas else _settle(replace(unit, replicas=replicas))
+
+
+def cancel(unit: Unit) -> Unit:
+    """Return the unit cancelled, unless it has ended already; copies still out are told at their next contact."""
+    if unit.final:
+        return unit
+    return _settle(replace(unit, state=move(unit.state, UnitState.CANCELLED), unsent=0))
+
+
+def may_take(unit: Unit, volunteer: int) -> bool:
+    """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors."""
+    own = [r.state for r in unit.replicas if r.volunteer == volunteer]
+    return not any(s in HOLDS_PLACE for s in own) and own.count(ReplicaState.ERROR) < ERRORS_PER_VOLUNTEER
+
+
+def _with(unit: Unit, replica: Replica) -> Unit:
+    return replace(unit, replicas=tuple(replica if r.id == replica.id else r for r in unit.replicas))
+
+
+def _settle(unit: Unit, reason: str = "") -> Unit:
+    """Return the unit with its own state, the copies it still wants and every verdict brought up to date."""
+    if not unit.final:
+        unit = _decide(unit, reason)
+    if unit.final:
+        unit = replace(unit, unsent=0, replicas=tuple(_verdict(unit, r) for r in unit.replicas))
+    return unit
+
+
+def _decide(unit: Unit, reason: str) -> Unit:
+    replicas = tuple(
+        replace(r, state=move(r.state, ReplicaState.INVALID))
+        if r.state is ReplicaState.REPORTED and r.proof is False
+        else r
+        for r in unit.replicas
+    )
+    unit = replace(unit, replicas=replicas)
+    judged = [r for r in replicas if r.state is ReplicaState.REPORTED and r.camp is not None]
+    proven = [r for r in judged if r.proof]
+    camps = Counter(r.camp for r in judged)
+    top, size = min(camps.items(), key=lambda item: (-item[1], item[0] or 0), default=(None, 0))
+    if proven or (size and size >= unit.quorum):
+        canonical = proven[0].id if proven else top
+        return replace(unit, state=move(unit.state, UnitState.VALID), canonical=canonical)
+
+    waiting = sum(r.state is ReplicaState.REPORTED and r.camp is None for r in replicas)
+    leased = sum(r.state is ReplicaState.LEASED for r in replicas)
+    unsent = max(0, unit.quorum - size - waiting - leased)
+    given_up = _hopeless(unit, unsent, len(camps), reason)
+    if given_up:
+        return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up)
+    state = UnitState.READY if unsent else UnitState.COMPARING if waiting else UnitState.ACTIVE
+    return replace(unit, state=move(unit.state, state), unsent=unsent)
+
+
+def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
+    """Return why the unit is to be given up, or an empty text."""
+    errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
+    if len(errors) >= MAX_ERRORS and len({r.volunteer for r in errors}) >= MIN_ERROR_VOLUNTEERS:
+        return f"it failed on {len(errors)} computers, last with: {reason or 'an error'}"
+    used = sum(r.state not in (ReplicaState.RETURNED, ReplicaState.ERROR, ReplicaState.EXPIRED) for r in unit.replicas)
+    if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:
+        return f"{used} answers fall into {camps} camps, none of them {unit.quorum} strong"
+    return ""
+
+
+def _verdict(unit: Unit, replica: Replica) -> Replica:
+    """Return one replica of a decided unit with its verdict, if its answer has been judged."""
+    if replica.state is not ReplicaState.REPORTED:
+        return replica
+    if unit.state is UnitState.FAILED:
+        return replace(replica, state=move(replica.state, ReplicaState.REDUNDANT))
+    if replica.camp is None:
+        return replica
+    if replica.partial or unit.state is UnitState.CANCELLED:
+        state = ReplicaState.VALID if replica.share > 0 and replica.proof is not False else ReplicaState.REDUNDANT
+    else:
+        canonical = unit.replica(unit.canonical or 0)
+        right = replica.proof is not False and (replica.camp == canonical.camp or bool(replica.proof))
+        state = ReplicaState.VALID if right else ReplicaState.INVALID
+    return replace(replica, state=move(replica.state, state))
