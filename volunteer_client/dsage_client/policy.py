@@ -1,0 +1,59 @@
+"""What a client decides: how much work to ask for, how long to wait. Values in, a value out; no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from dsage.wire import MAX_BATCH
+
+SHORT_UNIT_S: Final = 10.0
+"""Below this a slot would idle noticeably while the next unit is fetched, so one is kept in reserve."""
+RESERVE_S: Final = 0.5
+"""Work kept in reserve for very short units: several round trips to a server far away."""
+MAX_RESERVE: Final = 20
+RENEWAL_S: Final = 60.0
+"""The longest that a client which holds work stays silent."""
+RENEWALS_PER_DEADLINE: Final = 3.0
+SMOOTHING: Final = 0.3
+
+
+def reserve(*, slots: int, mean_unit_s: float | None) -> int:
+    """Return how many units to hold beyond the slots: none while units are long or their length is unknown."""
+    if mean_unit_s is None or mean_unit_s >= SHORT_UNIT_S:
+        return 0
+    return max(1, min(MAX_RESERVE, int(slots * RESERVE_S / max(mean_unit_s, 1e-3))))
+
+
+def want(*, slots: int, held: int, mean_unit_s: float | None, storage_full: bool) -> int:
+    """Return how many further units to ask for."""
+    if storage_full:
+        return 0
+    return max(0, min(MAX_BATCH, slots + reserve(slots=slots, mean_unit_s=mean_unit_s) - held))
+
+
+def smoothed(mean: float | None, sample: float) -> float:
+    """Return the running mean of unit lengths after one more sample."""
+    return sample if mean is None else mean + SMOOTHING * (sample - mean)
+
+
+def renewal_s(deadlines_s: Iterable[float]) -> float:
+    """Return the longest silence that no lease with these deadlines would notice."""
+    return min((deadline / RENEWALS_PER_DEADLINE for deadline in deadlines_s), default=RENEWAL_S)
+
+
+def hold_s(longest_s: float, deadlines_s: Iterable[float]) -> float:
+    """Return how long the server may hold a call open."""
+    return min(longest_s, RENEWAL_S, renewal_s(deadlines_s))
+
+
+def backoff_s(attempt: int, draw: float, *, low_s: float, high_s: float) -> float:
+    """Return the wait before trying again: doubling from `low_s` to `high_s`, its upper half drawn (0..1), so
+    that the clients of a server that comes back do not all return in the same instant."""
+    ceiling = min(high_s, low_s * 2.0 ** min(attempt, 30))
+    return ceiling * (0.5 + 0.5 * draw)
+
+
+def spinning(*, asked_s: float, took_s: float) -> bool:
+    """Say whether a held call came back empty so early that asking again at once would only make noise."""
+    return took_s < min(1.0, asked_s / 2)

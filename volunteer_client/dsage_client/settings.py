@@ -1,0 +1,85 @@
+"""Everything about a client that a person or a test may want to change, in one place, read once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dsage.wire import MAX_WAIT_S
+
+SHUTDOWN_CALL_S: Final = 2.0
+"""How long the last call may take when the client is told to stop: people wait for their prompt."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A client's settings. Durations are in seconds, sizes in bytes.
+
+    `folder` is private to one client and holds all that must survive it. `own_work` accepts a weaker sandbox,
+    because the server is the owner's own. `checkpoint_every_s` is how often the latest checkpoint of a running
+    unit goes to disk.
+    """
+
+    folder: Path
+    slots: int = field(default_factory=cores)
+    public: bool = False
+    own_work: bool = False
+    wait_s: float = MAX_WAIT_S
+    call_timeout_s: float = 60.0
+    backoff_low_s: float = 0.5
+    backoff_high_s: float = 60.0
+    checkpoint_every_s: float = 5.0
+    units_per_box: int = 200
+    niceness: int = 19
+
+    @property
+    def key_file(self) -> Path:
+        """The client's private key."""
+        return self.folder / "client.key"
+
+    @property
+    def membership_file(self) -> Path:
+        """Which server this client belongs to, and what it pinned."""
+        return self.folder / "membership.json"
+
+    @property
+    def root_file(self) -> Path:
+        """The newest root.json that was believed."""
+        return self.folder / "root.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the running client."""
+        return self.folder / "lock"
+
+    @property
+    def spool(self) -> Path:
+        """Finished results that the server has not acknowledged."""
+        return self.folder / "spool"
+
+    @property
+    def held(self) -> Path:
+        """Leases with their checkpoints."""
+        return self.folder / "held"
+
+    @property
+    def damaged(self) -> Path:
+        """Where files that fail their checksum are moved, for people to look at."""
+        return self.folder / "damaged"
+
+    @property
+    def cache(self) -> Path:
+        """Checked bundles and their unpacked sources."""
+        return self.folder / "cache"
+
+    @property
+    def work(self) -> Path:
+        """The sandbox's working space; empty when no client runs."""
+        return self.folder / "work"
