@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Self, TypeAlias, TypeVar, overload
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 import aiohttp
 import msgspec
@@ -57,6 +57,29 @@ EXPIRED_CODES: Final = frozenset({9, 10})
 Reply = TypeVar("Reply")
 Body: TypeAlias = Message | Envelope | bytes | None
 Query: TypeAlias = Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]]
+
+
+class Transport(Protocol):
+    """What callers use of a Connection; tests put servers and faults of their own in its place."""
+
+    @property
+    def link(self) -> Link: ...
+
+    @property
+    def ca_pem(self) -> bytes: ...
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        reply: type[Reply],
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+    ) -> Reply: ...
+
+    async def close(self) -> None: ...
 
 
 class Connection:
@@ -147,7 +170,7 @@ class Connection:
             raise RequestError(f"the server's reply to {method} {path} makes no sense: {error}") from None
 
 
-async def fetch_chain(conn: Connection, link: Link, now: float) -> tuple[Chain, Envelope]:
+async def fetch_chain(conn: Transport, link: Link, now: float) -> tuple[Chain, Envelope]:
     """Return what to believe of the server behind `link`, and its root.json to keep.
 
     Raises a TrustError if root.json is not of the pinned root key, or does not accept the CA in use.
@@ -159,7 +182,7 @@ async def fetch_chain(conn: Connection, link: Link, now: float) -> tuple[Chain, 
     return chain, envelope
 
 
-async def login(conn: Connection, key: PrivateKey, role: str, server_id: str) -> LoginReply:
+async def login(conn: Transport, key: PrivateKey, role: str, server_id: str) -> LoginReply:
     """Prove `key` over a fresh challenge and return a token; `role` is "host" or "researcher"."""
     challenge = await conn.call("POST", "/v1/challenge", None, ChallengeReply)
     if challenge.server_id != server_id:
