@@ -1,0 +1,281 @@
+"""The driver: steps a run, from the researcher's process or from any machine that holds the key.
+
+A step is a transaction. "These answers folded, this state, these new units" is committed on the server at once, so
+a driver that dies anywhere is followed by one that goes on from the last committed step: no answer is folded twice
+or lost, no unit made twice. What was done in memory since that step is simply done again. `next_step` is the whole
+decision, without I/O; `Driver` carries its steps to the server and retries a step whose reply was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+import re
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from dsage import codec
+from dsage.errors import Busy, DSageError, ServerAway, UsageError
+from dsage.function import DistributedFunction, Unit, as_unit
+from dsage.states import RunState
+from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
+
+MAX_UNITS_A_STEP: Final = 256
+"""Units pulled from `next_job` in one step: one Merkle batch of the server's."""
+MAX_PULL_BYTES: Final = MAX_BODY_BYTES // 4
+"""Arguments pulled in one step stop growing here, far below what one request may hold."""
+FIRST_BACKOFF_S: Final = 0.5
+LAST_BACKOFF_S: Final = 60.0
+OUR_KEYS: Final = re.compile(r"\d+\.\d+")
+"""The keys that the driver gives to units without one: "step.index"."""
+
+T = TypeVar("T")
+
+
+class StepApi(Protocol):
+    """What a driver needs of a server: dsage.researcher.Researcher, or dsage.testing.MemoryServer."""
+
+    async def drive(self, run: int) -> Drive:
+        """Take the run over."""
+
+    async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
+        """Return what no step has folded, waiting up to `wait_s` seconds for it."""
+
+    async def step(self, run: int, step: Step) -> StepReply:
+        """Commit a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: `result` is the answer so far, the whole answer of a finished run; `reason` why it failed."""
+
+    state: RunState
+    result: Any = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a driver stands: the last committed step and its state."""
+
+    fence: int
+    step: int
+    state: bytes
+    dry: bool = False
+    """Whether `next_job` had nothing when it was last asked."""
+
+
+class AuthorError(DSageError):
+    """The researcher's own code raised; the run ends with this as its reason."""
+
+    code = "author"
+    exit_status = 8
+    default_hint = "Mend the code, then submit again."
+
+
+def next_step(function: DistributedFunction, at: Position, heard: Answers) -> tuple[Step | None, bool]:
+    """Fold what was heard into `function` and return the step to commit, if any, and whether it is dry now.
+
+    The step is None when nothing happened. An exception of the author's code becomes a step that fails the run
+    and keeps the state of the last committed step.
+    """
+    number = at.step + 1
+    try:
+        return _folded(function, at, heard, number)
+    except AuthorError as error:
+        return Step(fence=at.fence, step=number, state=at.state, failed=error.message), True
+
+
+def _folded(function: DistributedFunction, at: Position, heard: Answers, number: int) -> tuple[Step | None, bool]:
+    folded: list[int] = []
+    for answer in heard.answers:
+        if function.done:
+            break
+        _fold(function, answer)
+        folded.append(answer.unit)
+    units, groups = _taken(function, number, 0)
+    dry = at.dry and not folded
+    if not dry and not function.done:
+        over = heard.open_units <= len(heard.answers) and not units
+        pulled, dry = _pulled(function, number, len(units), max(heard.hungry - len(units), int(over)))
+        more, more_groups = _taken(function, number, len(units) + len(pulled))
+        units, groups = units + pulled + more, groups + more_groups
+    nothing_open = heard.open_units == 0 and not heard.answers
+    if function.done or (dry and nothing_open and not units and not groups):
+        return _last(function, at, number, folded), dry
+    if not (folded or units or groups):
+        return None, dry
+    progress, state = _author("progress", lambda: (codec.encode(function.progress()), function.dump_state()))
+    return (
+        Step(
+            fence=at.fence,
+            step=number,
+            folded=folded,
+            units=units,
+            cancel_groups=groups,
+            state=state,
+            progress=progress,
+        ),
+        dry,
+    )
+
+
+def _fold(function: DistributedFunction, answer: Answer) -> None:
+    unit = Unit(codec.decode(answer.args), key=answer.key, group=answer.group, id=answer.unit)
+    if answer.value is None:
+        reason = answer.failed or "no reason was given"
+        _author("unit_failed", lambda: function.unit_failed(unit, reason))
+    else:
+        value = codec.decode(answer.value)
+        _author(f"process_result of unit {unit.key}", lambda: function.process_result(unit, value))
+
+
+def _pulled(function: DistributedFunction, step: int, start: int, want: int) -> tuple[list[NewUnit], bool]:
+    pulled: list[NewUnit] = []
+    size = 0
+    while len(pulled) < min(want, MAX_UNITS_A_STEP) and size < MAX_PULL_BYTES and not function.done:
+        unit = _author("next_job", lambda: _next(function, step, start + len(pulled)))
+        if unit is None:
+            return pulled, True
+        pulled.append(unit)
+        size += len(unit.args)
+    return pulled, False
+
+
+def _next(function: DistributedFunction, step: int, index: int) -> NewUnit | None:
+    job = function.next_job()
+    return None if job is None else _new(as_unit(job), step, index)
+
+
+def _taken(function: DistributedFunction, step: int, start: int) -> tuple[list[NewUnit], list[str]]:
+    units, groups = function.take_outbox()
+    made = _author("submit", lambda: [_new(unit, step, start + i) for i, unit in enumerate(units)])
+    return made, groups
+
+
+def _new(unit: Unit, step: int, index: int) -> NewUnit:
+    if OUR_KEYS.fullmatch(unit.key):
+        raise UsageError(f"the unit key {unit.key!r} looks like the ones that units without a key get")
+    return NewUnit(
+        key=unit.key or f"{step}.{index}",
+        args=codec.encode(unit.args),
+        group=unit.group,
+        credit_milli=round(unit.credit * 1000),
+        quorum=unit.quorum,
+        deadline_s=unit.deadline_s,
+        cpu_s=unit.limits.cpu_s,
+        wall_s=unit.limits.wall_s,
+        memory_bytes=unit.limits.memory_bytes,
+        disk_bytes=unit.limits.disk_bytes,
+        output_bytes=unit.limits.output_bytes,
+    )
+
+
+def _last(function: DistributedFunction, at: Position, number: int, folded: list[int]) -> Step:
+    progress, state = _author("progress", lambda: (codec.encode(function.progress()), function.dump_state()))
+    result = _author("result", lambda: codec.encode(function.result))
+    return Step(
+        fence=at.fence,
+        step=number,
+        folded=folded,
+        state=state,
+        progress=progress,
+        finished=True,
+        result=result,
+    )
+
+
+def _author(what: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except DSageError as error:
+        raise AuthorError(f"{error.message} ({what})") from error
+    except Exception as error:
+        raise AuthorError(f"{what} raised {type(error).__name__}: {error}{_where(error)}") from error
+
+
+def _where(error: Exception) -> str:
+    """Return the deepest line of the author's own file that the exception passed through."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    own = [f for f in frames if f.filename == frames[0].filename]
+    return f" ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else ""
+
+
+class Driver:
+    """Steps one run until it ends. `function` is left as it was given: each take-over works on a fresh copy."""
+
+    def __init__(
+        self,
+        function: DistributedFunction,
+        api: StepApi,
+        run: int,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._function = function
+        self._api = api
+        self._run = run
+        self._say = say
+        self._sleep = sleep
+
+    async def drive(self) -> Ended:
+        """Take the run over at its last committed step and step it to its end.
+
+        While the server is away it waits and tries again, for ever. Raises Conflict when another driver has
+        taken over; the server's other refusals come as they are.
+        """
+        taken = await self._patiently(lambda: self._api.drive(self._run))
+        function = _author("copying the function", lambda: copy.deepcopy(self._function))
+        function.load_state(taken.state)
+        if taken.state_of_run != RunState.RUNNING:
+            return Ended(RunState(taken.state_of_run), result=function.result)
+        at = Position(taken.fence, taken.step, taken.state)
+        wait_s = 0.0
+        while True:
+            heard = await self._answers(at, wait_s)
+            if heard.state_of_run not in ("", RunState.RUNNING):
+                return Ended(RunState(heard.state_of_run))
+            step, dry = next_step(function, at, heard)
+            if step is not None:
+                reply = await self._commit(step)
+                at = Position(at.fence, reply.step, step.state, dry)
+                if step.result is not None:
+                    return Ended(RunState.DONE, result=codec.decode(step.result))
+                if step.failed:
+                    return Ended(RunState.FAILED, reason=step.failed)
+            else:
+                at = Position(at.fence, at.step, at.state, dry)
+            wait_s = 0.0 if _may_be_over(heard, step) else MAX_WAIT_S
+
+    async def _answers(self, at: Position, wait_s: float) -> Answers:
+        return await self._patiently(
+            lambda: self._api.answers(self._run, fence=at.fence, wait_s=wait_s, hungry=not at.dry)
+        )
+
+    async def _commit(self, step: Step) -> StepReply:
+        return await self._patiently(lambda: self._api.step(self._run, step))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        delay = FIRST_BACKOFF_S
+        while True:
+            try:
+                return await call()
+            except (ServerAway, Busy) as error:
+                pause = delay * random.uniform(0.5, 1.0)
+                if isinstance(error, Busy):
+                    pause = max(pause, error.retry_s)
+                self._say(f"{error.message}; trying again in {pause:.1f} s")
+                await self._sleep(pause)
+                delay = min(2 * delay, LAST_BACKOFF_S)
+
+
+def _may_be_over(heard: Answers, step: Step | None) -> bool:
+    """Say whether a look that does not wait may find that nothing is open any more."""
+    if step is None or step.units:
+        return False
+    return bool(step.cancel_groups) or heard.open_units <= len(heard.answers)
