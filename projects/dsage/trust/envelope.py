@@ -65,9 +65,7 @@ def open_as(envelope: Envelope, kind: type[D], keys: Iterable[bytes]) -> D:
     that are did not sign these bytes, and TrustError if what they signed is not a well-formed document.
     """
     if envelope.payload_type != kind.payload_type:
-        raise WrongRole(
-            f"a signed document of type {envelope.payload_type[:80]!r} stands where a {kind.__name__} must"
-        )
+        raise WrongRole(f"a signed document of type {envelope.payload_type[:80]!r} stands where a {kind.__name__} must")
     verified_signers(envelope, keys)
     return parse(envelope.payload, kind)
 

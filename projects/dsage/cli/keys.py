@@ -1,0 +1,194 @@
+"""`dsage keys`: make keys, certify and revoke them, see what expires, move the root key away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from dsage.cli.output import emit, say, table
+from dsage.errors import Conflict, UsageError
+from dsage.home import Home
+from dsage.trust import ceremony
+from dsage.trust.inventory import Line, inventory
+from dsage.trust.keys import PrivateKey, fingerprint, parse_public, public_text
+
+SCHEMA: Final = "dsage.keys/1"
+MAX_PUBLIC_FILE_BYTES: Final = 4096
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
+root_key_option = click.option(
+    "--root-key", type=click.Path(path_type=Path, dir_okay=False), help="The root key's file, if it was moved away."
+)
+root_file_option = click.option(
+    "--root-file", type=click.Path(path_type=Path, dir_okay=False), help="root.json, if it is not this home's."
+)
+
+
+@click.group()
+def keys() -> None:
+    """Make, certify and revoke keys.
+
+    The root key says which other keys count; code keys sign researchers' programs; the unit key, the only one that
+    a server needs, signs work units. After a change, copy root.json to the server if it was signed elsewhere.
+    """
+
+
+@keys.command()
+@click.argument("role", type=click.Choice(["root", "code", "unit"]))
+@click.option("--name", default="", help="Name of a code key (default: lab).")
+@as_json_option
+def new(role: str, name: str, as_json: bool) -> None:
+    """Make a key and print its public half.
+
+    A code or unit key counts once the root key has certified it (`dsage keys certify`).
+    """
+    home = Home()
+    if name and role != "code":
+        raise UsageError(f"a {role} key has no name", hint="--name is for code keys.")
+    path = {"root": home.root_key, "unit": home.unit_key}.get(role) or home.code_key(name or ceremony.LAB)
+    key = PrivateKey.generate()
+    key.save(path)
+    say(f"The {role} key is in {path}. Nobody else may see that file; keep a copy in a safe place.")
+    if role == "code":
+        say("Send the line below to the server's operator, and compare the fingerprint by another way:")
+        say(f"  {fingerprint(key.public)}")
+    data = {"role": role, "file": str(path), "public": public_text(key.public), "fingerprint": fingerprint(key.public)}
+    emit(SCHEMA, data, as_json, public_text(key.public))
+
+
+@keys.command()
+@click.argument("public_or_file")
+@click.option("--project", "projects", multiple=True, help="A project that the key may sign for; repeatable.")
+@click.option("--name", default="", help="Whose key it is (default: the key's file name, else its fingerprint).")
+@click.option("--days", type=click.FloatRange(1 / 24, 3650), default=ceremony.CODE_KEY_DAYS, show_default=True)
+@click.option("--unit", is_flag=True, help="Certify a server's unit key instead of a code key.")
+@root_key_option
+@root_file_option
+@as_json_option
+def certify(
+    public_or_file: str,
+    projects: tuple[str, ...],
+    name: str,
+    days: float,
+    unit: bool,
+    root_key: Path | None,
+    root_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Sign a new root.json that names this key. Certifying a key again renews it."""
+    home = Home()
+    public, stem = _read_public(public_or_file)
+    if unit == bool(projects):
+        raise UsageError("certify a code key with --project, or a unit key with --unit")
+    _, root = ceremony.open_root(home, root_key, root_file)
+    known = next((entry.name for entry in root.code_keys if entry.key == public), "")
+    changes: dict[str, Any]
+    if unit:
+        if public in root.revoked_keys:
+            raise Conflict(f"the key {fingerprint(public)} was revoked", hint="Make a new key.")
+        changes = {"unit_keys": [*(key for key in root.unit_keys if key != public), public]}
+    else:
+        label = name or known or stem or fingerprint(public)
+        changes = {"code_keys": ceremony.certified(root, public, label, projects, days)}
+    _sign(home, root_key, root_file, as_json, f"certifies {fingerprint(public)}", **changes)
+
+
+@keys.group()
+def revoke() -> None:
+    """Withdraw an app version or a key, for good."""
+
+
+@revoke.command("app")
+@click.argument("app_hash", metavar="HASH")
+@root_key_option
+@root_file_option
+@as_json_option
+def revoke_app(app_hash: str, root_key: Path | None, root_file: Path | None, as_json: bool) -> None:
+    """Withdraw an app version: clients stop its units at their next contact."""
+    if len(app_hash) != 64 or not set(app_hash) <= set("0123456789abcdef"):
+        raise UsageError("an app version is named by its SHA-256: 64 hexadecimal digits")
+    home = Home()
+    _, root = ceremony.open_root(home, root_key, root_file)
+    revoked = sorted({*root.revoked_apps, app_hash})
+    _sign(home, root_key, root_file, as_json, f"revokes app {app_hash[:12]}", revoked_apps=revoked)
+
+
+@revoke.command("key")
+@click.argument("public_or_file", metavar="PUBLIC")
+@root_key_option
+@root_file_option
+@as_json_option
+def revoke_key(public_or_file: str, root_key: Path | None, root_file: Path | None, as_json: bool) -> None:
+    """Withdraw a code or unit key: nothing that it signed is believed any more."""
+    home = Home()
+    public, _ = _read_public(public_or_file)
+    _, root = ceremony.open_root(home, root_key, root_file)
+    changes = ceremony.without_key(root, public)
+    _sign(home, root_key, root_file, as_json, f"revokes {fingerprint(public)}", **changes)
+
+
+@keys.command()
+@root_file_option
+@as_json_option
+def status(root_file: Path | None, as_json: bool) -> None:
+    """Show every key and certificate of this home: role, place, fingerprint, expiry."""
+    home = Home()
+    lines = inventory(home, root_file or home.root_file, time.time())
+    version = next((line.version for line in lines if line.version), None)
+    beside = home.root_key.exists() and home.unit_key.exists()
+    for line in lines:
+        if line.warning:
+            say(f"Warning: {line.warning}")
+    if beside:
+        say(
+            "The root key lies beside the server: whoever takes this machine can pass foreign programs to "
+            "volunteers. Move it away with `dsage keys export-root DEST`."
+        )
+    data = {"home": str(home.folder), "root_version": version, "root_key_beside_server": beside, "keys": lines}
+    emit(SCHEMA, data, as_json, _as_table(lines))
+
+
+@keys.command("export-root")
+@click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
+@as_json_option
+def export_root(destination: Path, as_json: bool) -> None:
+    """Move the root key away from the server, to a file or folder that you can take with you."""
+    home = Home()
+    key = PrivateKey.load(home.root_key)
+    target = destination / home.root_key.name if destination.is_dir() else destination
+    key.save(target)
+    if PrivateKey.load(target).public != key.public:
+        raise UsageError(f"{target} does not give back what was written", hint="Choose another place.")
+    home.root_key.unlink()
+    say(f"The root key is now in {target} and no longer here. Keep two copies, away from this machine.")
+    say(f"Use it when needed: `dsage keys certify ... --root-key {target}` (likewise `revoke`), at least once a year.")
+    emit(SCHEMA, {"file": str(target), "public": public_text(key.public)}, as_json, str(target))
+
+
+def _sign(home: Home, root_key: Path | None, root_file: Path | None, as_json: bool, what: str, **changes: Any) -> None:
+    envelope = ceremony.sign_root(home, root_key=root_key, root_file=root_file, **changes)
+    root = ceremony.read(envelope)
+    path = root_file or home.root_file
+    say(f"Version {root.version} of root.json {what}.")
+    emit(SCHEMA, {"root_version": root.version, "file": str(path), "expires": root.expires}, as_json, str(path))
+
+
+def _read_public(text: str) -> tuple[bytes, str]:
+    """Return a raw public key and the name that its file suggests, from the key itself, a text or a key file."""
+    path = Path(text)
+    if not path.is_file():
+        return parse_public(text), ""
+    stem = path.stem.removeprefix("code-")
+    with path.open("rb") as file:
+        content = file.read(MAX_PUBLIC_FILE_BYTES)
+    if content.startswith(b"-----BEGIN"):
+        return PrivateKey.load(path).public, stem
+    return parse_public(content.decode(errors="replace")), stem
+
+
+def _as_table(lines: list[Line]) -> str:
+    rows = [[line.role, line.name, line.fingerprint, line.until, line.where] for line in lines]
+    return table(["ROLE", "NAME", "FINGERPRINT", "VALID UNTIL", "WHERE"], rows)
