@@ -1,0 +1,18 @@
+"""Two friendly words and a number: a volunteer's public name until they choose another."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+FIRST: Final = tuple(
+    ["amber", "brisk", "calm", "clever", "coral", "daring", "eager", "early", "fabled", "gentle", "golden", "happy", "hidden", "honest", "humble", "jolly", "keen", "kind", "lively", "lucky", "mellow", "merry", "misty", "noble", "patient", "placid", "proud", "quick", "quiet", "rapid", "ruby", "silver", "sleepy", "steady", "sunny", "swift", "tidy", "velvet", "vivid", "witty"]
+)
+SECOND: Final = tuple(
+    ["acorn", "badger", "beacon", "birch", "comet", "condor", "curlew", "dolphin", "falcon", "fern", "fjord", "gecko", "glacier", "harbor", "heron", "ibis", "juniper", "kestrel", "lagoon", "lantern", "lark", "maple", "marten", "meadow", "meteor", "nebula", "orchid", "otter", "pebble", "petrel", "quasar", "raven", "river", "sparrow", "spruce", "thistle", "tundra", "walnut", "willow", "wren"]
+)
+
+
+def pseudonym() -> str:
+    """Return a name such as "steady-otter-417"."""
+    return f"{secrets.choice(FIRST)}-{secrets.choice(SECOND)}-{secrets.randbelow(900) + 100}"

@@ -1,0 +1,86 @@
+"""Signing units when they are made: Merkle batches under one signature of the unit key, off the request path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from dsage import wire
+from dsage.errors import UsageError
+from dsage.trust import merkle
+from dsage.trust.documents import Authorisation, UnitBatch, UnitDocument
+from dsage.trust.envelope import seal
+from dsage.trust.keys import PrivateKey
+
+BATCH: Final = 256
+"""Leaves under one signature: eight hashes a unit, and about a millisecond of work."""
+UNIT_VALID_S: Final = 30 * 86400.0
+
+LIMITS: Final = ("cpu_s", "wall_s", "memory_bytes", "disk_bytes", "output_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One signed unit: its exact bytes, and where it hangs in which batch."""
+
+    unit: int
+    document: bytes
+    batch: int
+    index: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUnits:
+    """Units ready to be stored: batch envelopes (MessagePack) and their leaves in the order given."""
+
+    batches: list[bytes]
+    leaves: list[Leaf]
+    expires: float
+
+
+def sign_units(
+    key: PrivateKey,
+    authorisation: Authorisation,
+    run_hash: str,
+    first: int,
+    new: Sequence[wire.NewUnit],
+    now: float,
+) -> SignedUnits:
+    """Return the units numbered from `first`, signed. Raises UsageError if a limit exceeds the authorisation."""
+    expires = min(now + UNIT_VALID_S, authorisation.expires)
+    documents = [_document(authorisation, run_hash, first + offset, entry, expires) for offset, entry in enumerate(new)]
+    batches: list[bytes] = []
+    leaves: list[Leaf] = []
+    for start in range(0, len(documents), BATCH):
+        part = documents[start : start + BATCH]
+        root, paths = merkle.tree(part)
+        sealed = seal(
+            UnitBatch(server_id=authorisation.server_id, root=root, count=len(part), issued=now, expires=expires),
+            key,
+        )
+        batches.append(msgspec.msgpack.encode(sealed))
+        leaves += [
+            Leaf(first + start + index, leaf, len(batches) - 1, index, msgspec.msgpack.encode(path))
+            for index, (leaf, path) in enumerate(zip(part, paths, strict=True))
+        ]
+    return SignedUnits(batches, leaves, expires)
+
+
+def _document(authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float) -> bytes:
+    for name in LIMITS:
+        if getattr(entry, name) > getattr(authorisation, name):
+            raise UsageError(
+                f"unit {entry.key!r} asks for {name} {getattr(entry, name)}, more than the run's "
+                f"{getattr(authorisation, name)}",
+                hint="Submit the run with higher limits, or make the unit smaller.",
+            )
+    return msgspec.json.encode(
+        UnitDocument(
+            server_id=authorisation.server_id, unit=number, run=run_hash, app=authorisation.app, args=entry.args,
+            credit_milli=entry.credit_milli, expires=expires, **{name: getattr(entry, name) for name in LIMITS},
+        )
+    )  # fmt: skip

@@ -1,0 +1,276 @@
+"""One call of a volunteer's host, applied to the tables: answers taken, leases renewed, copies handed out.
+
+These functions run inside a group commit. They decide through `dsage_validator.life` and never on their own.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from dsage import wire
+from dsage.errors import DSageError
+from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState
+from dsage.trust.documents import SignedResult
+from dsage_server.store import units
+from dsage_server.store.schema import proof, replica, run, unit
+from dsage_validator import life
+
+HARD_DEADLINES: Final = 4
+"""A replica may be away for this many soft deadlines in all, while its child process makes progress."""
+MIN_HARD_S: Final = 3600.0
+RENEWAL_GAIN: Final = 0.1
+"""A lease is written again only when that adds this share of its length: idle chatter costs no disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The host that calls."""
+
+    host: int
+    volunteer: int
+    key: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Applied:
+    """What a call did: what to answer, which units changed, which answers wait for the app's own check."""
+
+    acks: list[wire.Ack] = field(default_factory=list)
+    abort: list[int] = field(default_factory=list)
+    leased: list[wire.Assignment] = field(default_factory=list)
+    batches: dict[str, bytes] = field(default_factory=dict)
+    changed: list[units.Changed] = field(default_factory=list)
+    to_check: list[int] = field(default_factory=list)
+
+
+def take_results(
+    connection: Connection,
+    caller: Caller,
+    results: Sequence[tuple[SignedResult, wire.Report]],
+    envelope: bytes,
+    now: float,
+    applied: Applied,
+    has_check: Callable[[int], bool],
+) -> None:
+    """Take finished replicas: each is acknowledged by itself, so one bad report never costs another."""
+    rows = {row.id: row for row in _replicas(connection, [signed.replica for signed, _ in results])}
+    before = units.load(connection, {row.unit_id for row in rows.values()})
+    after = dict(before)
+    kept: list[dict[str, Any]] = []
+    for signed, report in results:
+        row = rows.get(signed.replica)
+        ack = _acceptable(caller, signed, row, after)
+        if ack is None and row is not None:
+            try:
+                after[row.unit_id] = _apply(after[row.unit_id], signed, row)
+            except DSageError as error:
+                ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
+        applied.acks.append(ack or wire.Ack(replica=signed.replica))
+        if ack is None and row is not None:
+            kept.append(_payload(signed, report, row.unit_id, now))
+    if not kept:
+        return
+    proof_id = connection.execute(
+        insert(proof).values(host_id=caller.host, envelope=envelope, received=now).returning(proof.c.id)
+    ).scalar_one()
+    connection.execute(_STORE_VALUE, [{**entry, "b_proof": proof_id} for entry in kept])
+    after = _judge_plain(connection, after, rows, has_check, applied)
+    applied.changed += units.save(connection, before, after, now)
+
+
+def renew(
+    connection: Connection, caller: Caller, holding: Sequence[wire.Holding], now: float, applied: Applied,
+) -> None:  # fmt: skip
+    """Extend the leases whose child process made progress; list what the host should stop."""
+    if not holding:
+        return
+    rows = {row.id: row for row in _replicas(connection, [held.replica for held in holding])}
+    fresh: list[dict[str, Any]] = []
+    for held in holding:
+        row = rows.get(held.replica)
+        if (
+            row is None
+            or row.host_id != caller.host
+            or not hmac.compare_digest(row.lease, held.lease)
+            or row.state not in (ReplicaState.LEASED, ReplicaState.EXPIRED)
+            or UnitState(row.unit_state) in FINAL_UNITS
+        ):
+            applied.abort.append(held.replica)
+        elif row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
+            deadline = min(now + row.deadline_s, row.hard_deadline)
+            if deadline - row.deadline > RENEWAL_GAIN * row.deadline_s:
+                fresh.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
+    if fresh:
+        connection.execute(_RENEW_LEASE, fresh)
+
+
+def reconcile(connection: Connection, caller: Caller, known: Iterable[int], now: float, applied: Applied) -> None:
+    """At a host's start: leases that it does not know of any more go back to be issued again at once."""
+    query = select(replica.c.id, replica.c.unit_id).where(replica.c.state == "leased", replica.c.host_id == caller.host)
+    kept = set(known)
+    lost = [row for row in connection.execute(query) if row.id not in kept]
+    before = units.load(connection, {row.unit_id for row in lost})
+    after = dict(before)
+    for row in lost:
+        after[row.unit_id] = life.give_up(after[row.unit_id], row.id, ReplicaState.RETURNED)
+    applied.changed += units.save(connection, before, after, now)
+
+
+def hand_out(
+    connection: Connection, caller: Caller, candidates: Sequence[int], want: int, now: float, applied: Applied
+) -> None:
+    """Lease up to `want` of the candidate units to the host; the tables, not the queue, have the last word."""
+    before = units.load(connection, candidates)
+    chosen = [
+        number
+        for number in candidates
+        if number in before
+        and before[number].state is UnitState.READY
+        and before[number].unsent > 0
+        and life.may_take(before[number], caller.volunteer)
+    ][:want]
+    if not chosen:
+        return
+    proofs = units.proofs_of_units(connection, chosen)
+    lengths = _deadlines(connection, chosen)
+    rows: list[dict[str, Any]] = [
+        {
+            "unit_id": number, "host_id": caller.host, "volunteer_id": caller.volunteer, "state": "leased",
+            "lease": os.urandom(16), "leased": now, "deadline": now + lengths[number],
+            "hard_deadline": now + max(MIN_HARD_S, HARD_DEADLINES * lengths[number]),
+        }
+        for number in chosen
+    ]  # fmt: skip
+    ids = connection.execute(insert(replica).returning(replica.c.id, sort_by_parameter_order=True), rows).scalars()
+    after = {number: before[number] for number in chosen}
+    for row, number_of_replica in zip(rows, ids, strict=True):
+        number = row["unit_id"]
+        after[number] = life.lease(
+            after[number],
+            life.Replica(
+                id=number_of_replica, volunteer=caller.volunteer,
+                deadline=row["deadline"], hard_deadline=row["hard_deadline"],
+            ),
+        )  # fmt: skip
+        signed = proofs[number]
+        applied.batches[str(signed.batch_id)] = signed.envelope
+        applied.leased.append(
+            wire.Assignment(
+                replica=number_of_replica, lease=row["lease"], deadline_s=lengths[number],
+                document=signed.document, index=signed.leaf_index,
+                path=msgspec.msgpack.decode(signed.path, type=list[bytes]), batch=str(signed.batch_id),
+            )
+        )  # fmt: skip
+    applied.changed += units.save(connection, {n: before[n] for n in chosen}, after, now)
+
+
+def _replicas(connection: Connection, numbers: Iterable[int]) -> list[Any]:
+    rows: list[Any] = []
+    for part in units.chunks(numbers):
+        rows += connection.execute(_LEASED_ROWS, {"ids": part}).all()
+    return rows
+
+
+def _acceptable(caller: Caller, signed: SignedResult, row: Any | None, after: dict[int, life.Unit]) -> wire.Ack | None:
+    """Return why a report is not taken, or None."""
+    if row is None or row.host_id != caller.host:
+        return wire.Ack(replica=signed.replica, code="unknown", message="this host holds no such replica")
+    if not hmac.compare_digest(row.lease, signed.lease) or row.unit_id != signed.unit or row.app != signed.app:
+        return wire.Ack(replica=signed.replica, code="refused", message="the lease, unit or app does not match")
+    if row.value_hash is not None:
+        same = row.value_hash == signed.value
+        return wire.Ack(replica=signed.replica, code="ok" if same else "refused", message="answered before")
+    state = ReplicaState(row.state)
+    if state is ReplicaState.EXPIRED and any(
+        r.volunteer == caller.volunteer and r.state in HOLDS_PLACE for r in after[row.unit_id].replicas
+    ):
+        return wire.Ack(replica=signed.replica, code="late", message="you were given this unit again")
+    if state not in (ReplicaState.LEASED, ReplicaState.EXPIRED):
+        return wire.Ack(replica=signed.replica, code="late", message=f"this replica is {state.value} already")
+    if state is ReplicaState.EXPIRED and signed.status != "done":
+        return wire.Ack(replica=signed.replica, code="late", message="its lease had run out")
+    return None
+
+
+def _apply(current: life.Unit, signed: SignedResult, row: Any) -> life.Unit:
+    if signed.status == "done":
+        return life.report(current, row.id)
+    if signed.status == "aborted" and signed.value and current.final:
+        return life.report(current, row.id, partial=True)
+    if signed.status == "failed":
+        return life.give_up(current, row.id, ReplicaState.ERROR, signed.reason)
+    stopped = signed.status == "aborted" and current.final
+    return life.give_up(current, row.id, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
+
+
+def _payload(signed: SignedResult, report: wire.Report, number: int, now: float) -> dict[str, Any]:
+    reason = signed.reason if not report.detail else f"{signed.reason}: {report.detail[-2000:]}"
+    return {
+        "b_id": signed.replica, "b_unit": number, "b_value": report.value, "b_hash": signed.value or None,
+        "b_cpu": report.cpu_s, "b_reported": now, "b_reason": reason,
+    }  # fmt: skip
+
+
+def _judge_plain(
+    connection: Connection, after: dict[int, life.Unit], rows: dict[int, Any],
+    has_check: Callable[[int], bool], applied: Applied,
+) -> dict[int, life.Unit]:  # fmt: skip
+    """Judge by canonical bytes, inside the commit; units of apps with checks of their own are listed instead."""
+    run_of = {row.unit_id: row.run_id for row in rows.values()}
+    for number, current in list(after.items()):
+        fresh = [r for r in current.replicas if r.state is ReplicaState.REPORTED and r.camp is None]
+        if not fresh:
+            continue
+        if has_check(run_of[number]):
+            applied.to_check.append(number)
+            continue
+        hashes = dict(connection.execute(_HASHES, {"unit": number}).all())
+        for copy in fresh:
+            alike = (r.camp for r in current.replicas if r.camp and hashes.get(r.id) == hashes[copy.id])
+            share = 0.0 if copy.partial or current.state is UnitState.CANCELLED else 1.0
+            current = life.judge(current, copy.id, camp=next(alike, copy.id), share=share)
+        after[number] = current
+    return after
+
+
+def _deadlines(connection: Connection, numbers: Sequence[int]) -> dict[int, float]:
+    query = select(unit.c.id, unit.c.deadline_s).where(unit.c.id.in_(numbers))
+    return {row.id: row.deadline_s for row in connection.execute(query)}
+
+
+_LEASED_ROWS = (
+    select(
+        replica.c.id, replica.c.unit_id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.deadline,
+        replica.c.hard_deadline, replica.c.cpu_s, replica.c.value_hash,
+        unit.c.deadline_s, unit.c.run_id, unit.c.state.label("unit_state"), run.c.app,
+    )
+    .join(unit, unit.c.id == replica.c.unit_id)
+    .join(run, run.c.id == unit.c.run_id)
+    .where(replica.c.id.in_(bindparam("ids", expanding=True)))
+)  # fmt: skip
+
+_HASHES = select(replica.c.id, replica.c.value_hash).where(
+    replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None), replica.c.partial.is_(False)
+)
+
+_RENEW_LEASE = (
+    update(replica)
+    .where(replica.c.id == bindparam("b_id"), replica.c.state == "leased")
+    .values(deadline=bindparam("b_deadline"), cpu_s=bindparam("b_cpu"))
+)
+
+_STORE_VALUE = (
+    update(replica)
+    .where(replica.c.id == bindparam("b_id"))
+    .values(
+        value=bindparam("b_value"), value_hash=bindparam("b_hash"), proof_id=bindparam("b_proof"),
+        cpu_s=bindparam("b_cpu"), reported=bindparam("b_reported"), reason=bindparam("b_reason"),
+    )
+)  # fmt: skip

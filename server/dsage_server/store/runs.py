@@ -1,0 +1,285 @@
+"""Runs: created once per key, driven by steps that commit results folded, new state and new units together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dsage import wire
+from dsage.errors import Conflict, NotAllowed, NotFound
+from dsage.states import OPEN_UNITS, RunState, move
+from dsage.trust.documents import Manifest, UnitDocument
+from dsage.trust.envelope import Envelope, hash_of
+from dsage_server.signing import SignedUnits
+from dsage_server.store import units
+from dsage_server.store.events import note
+from dsage_server.store.schema import batch, document, meta, replica, run, unit
+from dsage_validator import life
+
+MAX_ANSWERS: Final = 200
+"""Answers per call; a driver folds them in one step."""
+OPEN: Final = sorted(state.value for state in OPEN_UNITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What the server keeps at hand about a run: everything here is fixed when the run is made."""
+
+    id: int
+    project: str
+    app: str
+    authorisation: str
+    researcher: bytes
+    manifest: Manifest
+
+    @property
+    def has_check(self) -> bool:
+        """Whether the app judges answers itself, in the validator's sandbox."""
+        return self.manifest.has_verify or self.manifest.has_agree or self.manifest.has_partial
+
+
+def add_document(connection: Connection, kind: str, envelope: Envelope, now: float) -> str:
+    """Store a signed document under the hash of its payload; storing it again changes nothing."""
+    name = hash_of(envelope)
+    connection.execute(
+        upsert(document)
+        .values(hash=name, kind=kind, envelope=msgspec.msgpack.encode(envelope), created=now)
+        .on_conflict_do_nothing()
+    )
+    return name
+
+
+def create(
+    connection: Connection, request: wire.SubmitRun, manifest: Manifest, run_key: str, researcher: bytes, now: float
+) -> wire.RunCreated:
+    """Create a run; the same run key again returns the run that exists."""
+    found = connection.execute(select(run.c.id, run.c.researcher).where(run.c.run_key == run_key)).first()
+    if found is not None:
+        if found.researcher != researcher:
+            raise Conflict("another researcher has used this run key")
+        return wire.RunCreated(run=found.id, created=False)
+    app = add_document(connection, "manifest", request.manifest, now)
+    authorisation = add_document(connection, "authorisation", request.authorisation, now)
+    number = connection.execute(
+        insert(run)
+        .values(
+            run_key=run_key, project=manifest.project, title=manifest.title, app=app, authorisation=authorisation,
+            researcher=researcher, params=request.params, state=RunState.RUNNING.value, fence=0, step=0,
+            driver_state=request.state, progress=b"", created=now,
+        )
+        .returning(run.c.id)
+    ).scalar_one()  # fmt: skip
+    note(connection, now, "submitted", f"run {number} ({manifest.title}) was submitted", run=number)
+    return wire.RunCreated(run=number, created=True)
+
+
+def info(connection: Connection, number: int) -> RunInfo:
+    """Return what is fixed about a run; raises NotFound."""
+    row = connection.execute(
+        select(run.c.project, run.c.app, run.c.authorisation, run.c.researcher, document.c.envelope)
+        .join(document, document.c.hash == run.c.app)
+        .where(run.c.id == number)
+    ).first()
+    if row is None:
+        raise NotFound(f"there is no run {number}")
+    envelope = msgspec.msgpack.decode(row.envelope, type=Envelope)
+    manifest = msgspec.json.decode(envelope.payload, type=Manifest)
+    return RunInfo(
+        id=number, project=row.project, app=row.app, authorisation=row.authorisation,
+        researcher=row.researcher, manifest=manifest,
+    )  # fmt: skip
+
+
+def drive(connection: Connection, number: int, researcher: bytes, now: float) -> wire.Drive:
+    """Make the caller the driver: the new fence shuts out every older one."""
+    row = _owned(connection, number, researcher)
+    connection.execute(update(run).where(run.c.id == number).values(fence=row.fence + 1, driver_seen=now))
+    envelope = connection.execute(select(document.c.envelope).where(document.c.hash == row.app)).scalar_one()
+    return wire.Drive(
+        fence=row.fence + 1, step=row.step, state=row.driver_state, state_of_run=row.state, params=row.params,
+        manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=open_units(connection, number),
+    )  # fmt: skip
+
+
+def may_step(connection: Connection, number: int, researcher: bytes, step: wire.Step) -> bool:
+    """Whether this step is the next one; False if it stands already. Raises Conflict for an older fence."""
+    row = _owned(connection, number, researcher)
+    if step.fence != row.fence:
+        raise Conflict(f"run {number} has another driver now", hint="Watch it with `dsage watch`, or attach again.")
+    if step.step <= row.step:
+        return False
+    if row.state != RunState.RUNNING:
+        raise Conflict(f"run {number} is {row.state}")
+    if step.step != row.step + 1:
+        raise Conflict(f"step {step.step} cannot follow step {row.step}")
+    return True
+
+
+def commit_step(
+    connection: Connection, number: int, researcher: bytes, step: wire.Step, signed: SignedUnits | None, now: float
+) -> list[units.Changed]:
+    """Commit one step: results folded, units made, groups cancelled, state and end, all or nothing."""
+    if not may_step(connection, number, researcher, step):
+        return []
+    _fold(connection, number, step)
+    changed = cancel_groups(connection, number, step.cancel_groups, now)
+    if signed is not None:
+        changed += _insert_units(connection, number, step.units, signed, now)
+    values: dict[str, Any] = {
+        "step": step.step, "driver_state": step.state, "driver_seen": now, "progress": step.progress,
+    }  # fmt: skip
+    connection.execute(update(run).where(run.c.id == number).values(**values))
+    if step.finished:
+        changed += end(connection, number, RunState.DONE, "", now, step.result)
+    elif step.failed:
+        changed += end(connection, number, RunState.FAILED, step.failed, now, None)
+    return changed
+
+
+def end(
+    connection: Connection, number: int, state: RunState, reason: str, now: float, result: bytes | None
+) -> list[units.Changed]:
+    """End a run; units that are still open are cancelled."""
+    current = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
+    connection.execute(
+        update(run)
+        .where(run.c.id == number)
+        .values(state=move(RunState(current), state).value, finished=now, reason=reason, result=result)
+    )
+    text = f"run {number} is {state.value}" + (f": {reason}" if reason else "")
+    note(connection, now, state.value, text, run=number)
+    return cancel_groups(connection, number, None, now)
+
+
+def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | None, now: float) -> list[units.Changed]:
+    """Cancel the open units of some groups of a run, or (None) of all of it."""
+    if groups is not None and not groups:
+        return []
+    query = select(unit.c.id).where(unit.c.run_id == number, unit.c.state.in_(OPEN))
+    if groups is not None:
+        query = query.where(unit.c.grp.in_(list(groups)))
+    before = units.load(connection, connection.execute(query).scalars().all())
+    after = {n: life.cancel(current) for n, current in before.items()}
+    return units.save(connection, before, after, now)
+
+
+def answers(connection: Connection, number: int) -> wire.Answers:
+    """Return ended units that no step has folded, oldest first, and how many units are still open."""
+    rows = connection.execute(_UNFOLDED, {"run": number}).all()
+    found = []
+    for row in rows:
+        args = msgspec.json.decode(row.document, type=UnitDocument).args
+        failed = row.reason or "given up" if row.state == "failed" else ""
+        found.append(wire.Answer(unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed))
+    state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
+    return wire.Answers(answers=found, open_units=open_units(connection, number), state_of_run=state)
+
+
+def open_units(connection: Connection, number: int) -> int:
+    """Return how many units of a run have not ended."""
+    query = select(func.count()).select_from(unit).where(unit.c.run_id == number, unit.c.state.in_(OPEN))
+    return connection.execute(query).scalar_one()
+
+
+def running(connection: Connection) -> list[int]:
+    """Return the ids of runs that have not ended."""
+    return list(connection.execute(select(run.c.id).where(run.c.state == RunState.RUNNING.value)).scalars())
+
+
+def ready_units(connection: Connection, above: int, limit: int) -> list[tuple[int, int]]:
+    """Return (unit, run) of ready units with an id above `above`, oldest first."""
+    query = (
+        select(unit.c.id, unit.c.run_id)
+        .where(unit.c.state == "ready", unit.c.id > above)
+        .order_by(unit.c.id)
+        .limit(limit)
+    )
+    return [(row.id, row.run_id) for row in connection.execute(query)]
+
+
+def reserve_unit_ids(connection: Connection, count: int) -> int:
+    """Return the first of `count` unit ids that nobody else will get."""
+    current = connection.execute(select(meta.c.value).where(meta.c.name == "next_unit")).scalar()
+    first = int(current or "1")
+    statement = upsert(meta).values(name="next_unit", value=str(first + count))
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
+    )
+    return first
+
+
+def _owned(connection: Connection, number: int, researcher: bytes) -> Any:
+    row = connection.execute(select(run).where(run.c.id == number)).first()
+    if row is None:
+        raise NotFound(f"there is no run {number}")
+    if row.researcher != researcher:
+        raise NotAllowed(f"run {number} belongs to another researcher")
+    return row
+
+
+def _fold(connection: Connection, number: int, step: wire.Step) -> None:
+    if not step.folded:
+        return
+    done = connection.execute(
+        _MARK_FOLDED, [{"b_id": folded, "b_run": number, "b_step": step.step} for folded in step.folded]
+    )
+    if done.rowcount != len(set(step.folded)):
+        raise Conflict(f"step {step.step} folds a unit that is not an unfolded answer of run {number}")
+
+
+def _insert_units(
+    connection: Connection, number: int, new: Sequence[wire.NewUnit], signed: SignedUnits, now: float
+) -> list[units.Changed]:
+    """Insert signed units; a key that the run has already is skipped, so nothing is made twice."""
+    keys = [entry.key for entry in new]
+    query = select(unit.c.key).where(unit.c.run_id == number, unit.c.key.in_(bindparam("keys", expanding=True)))
+    known: set[str] = set()
+    for start in range(0, len(keys), units.LOAD_CHUNK):
+        known |= set(connection.execute(query, {"keys": keys[start : start + units.LOAD_CHUNK]}).scalars())
+    batches = [
+        connection.execute(
+            insert(batch).values(envelope=envelope, expires=signed.expires).returning(batch.c.id)
+        ).scalar_one()
+        for envelope in signed.batches
+    ]
+    rows: list[dict[str, Any]] = []
+    for entry, leaf in zip(new, signed.leaves, strict=True):
+        if entry.key in known:
+            continue
+        known.add(entry.key)
+        rows.append(
+            {
+                "id": leaf.unit, "run_id": number, "key": entry.key, "grp": entry.group, "state": "ready",
+                "quorum": entry.quorum, "unsent": entry.quorum, "credit_milli": entry.credit_milli,
+                "deadline_s": entry.deadline_s, "document": leaf.document, "batch_id": batches[leaf.batch],
+                "leaf_index": leaf.index, "path": leaf.path, "created": now,
+            }
+        )  # fmt: skip
+    if rows:
+        connection.execute(insert(unit), rows)
+    return [units.Changed(unit=life.created(row["id"], row["quorum"]), run=number, ended=False) for row in rows]
+
+
+_MARK_FOLDED = (
+    update(unit)
+    .where(
+        unit.c.id == bindparam("b_id"),
+        unit.c.run_id == bindparam("b_run"),
+        unit.c.state.in_(["valid", "failed"]),
+        unit.c.folded_step.is_(None),
+    )
+    .values(folded_step=bindparam("b_step"))
+)
+
+_UNFOLDED = (
+    select(unit.c.id, unit.c.key, unit.c.grp, unit.c.document, unit.c.state, unit.c.reason, replica.c.value)
+    .outerjoin(replica, replica.c.id == unit.c.canonical_id)
+    .where(unit.c.run_id == bindparam("run"), unit.c.state.in_(["valid", "failed"]), unit.c.folded_step.is_(None))
+    .order_by(unit.c.finished, unit.c.id)
+    .limit(MAX_ANSWERS)
+)

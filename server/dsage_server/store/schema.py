@@ -1,0 +1,252 @@
+"""The tables. Times are Unix seconds (UTC), credit is in thousandths, keys are raw bytes, hashes hexadecimal.
+
+Migrations under `migrations/` are the truth for existing databases; a test checks that they lead to exactly this.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from dsage.states import HOLDS_PLACE
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+volunteer = Table(
+    "volunteer",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("pseudonym", String, nullable=False, unique=True),
+    Column("public", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+host = Table(
+    "host",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("volunteer_id", ForeignKey("volunteer.id"), nullable=False, index=True),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("client", String, nullable=False, server_default=""),
+    Column("platform", String, nullable=False, server_default=""),
+    Column("cores", Integer, nullable=False, server_default="0"),
+    Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("sandbox", String, nullable=False, server_default=""),
+    Column("last_seen", Float),
+    Column("created", Float, nullable=False),
+)
+
+invite = Table(
+    "invite",
+    metadata,
+    Column("code_hash", String, primary_key=True),
+    Column("uses_left", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_key", String, nullable=False, unique=True),
+    Column("project", String, nullable=False),
+    Column("title", String, nullable=False),
+    Column("app", ForeignKey("document.hash"), nullable=False),
+    Column("authorisation", ForeignKey("document.hash"), nullable=False),
+    Column("researcher", LargeBinary, nullable=False),
+    Column("params", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("driver_state", LargeBinary, nullable=False),
+    Column("driver_seen", Float),
+    Column("progress", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Column("reason", String, nullable=False, server_default=""),
+    Column("created", Float, nullable=False),
+    Column("finished", Float),
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+unit = Table(
+    "unit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", ForeignKey("run.id"), nullable=False),
+    Column("key", String, nullable=False),
+    Column("grp", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("unsent", Integer, nullable=False),
+    Column("credit_milli", Integer, nullable=False),
+    Column("deadline_s", Float, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("batch_id", ForeignKey("batch.id"), nullable=False),
+    Column("leaf_index", Integer, nullable=False),
+    Column("path", LargeBinary, nullable=False),
+    Column("canonical_id", Id),
+    Column("folded_step", Integer),
+    Column("reason", String, nullable=False, server_default=""),
+    Column("created", Float, nullable=False),
+    Column("finished", Float),
+    UniqueConstraint("run_id", "key"),
+    Index("ix_unit_ready", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")),
+    Index(
+        "ix_unit_open",
+        "run_id",
+        "state",
+        sqlite_where=text("state IN ('ready', 'active', 'comparing')"),
+        postgresql_where=text("state IN ('ready', 'active', 'comparing')"),
+    ),
+    Index(
+        "ix_unit_unfolded",
+        "run_id",
+        "finished",
+        sqlite_where=text("state IN ('valid', 'failed') AND folded_step IS NULL"),
+        postgresql_where=text("state IN ('valid', 'failed') AND folded_step IS NULL"),
+    ),
+    Index("ix_unit_run", "run_id", "state"),
+)
+
+proof = Table(
+    "proof",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("received", Float, nullable=False),
+)
+
+_holds_place = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in HOLDS_PLACE))))
+
+replica = Table(
+    "replica",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("unit_id", ForeignKey("unit.id"), nullable=False, index=True),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("volunteer_id", ForeignKey("volunteer.id"), nullable=False),
+    Column("state", String, nullable=False),
+    Column("lease", LargeBinary, nullable=False),
+    Column("leased", Float, nullable=False),
+    Column("deadline", Float, nullable=False),
+    Column("hard_deadline", Float, nullable=False),
+    Column("cpu_s", Float, nullable=False, server_default="0"),
+    Column("reported", Float),
+    Column("value", LargeBinary),
+    Column("value_hash", String),
+    Column("proof_id", ForeignKey("proof.id")),
+    Column("camp", Id),
+    Column("proven", Boolean),
+    Column("partial", Boolean, nullable=False, server_default=text("0")),
+    Column("share", Float, nullable=False, server_default="1"),
+    Column("reason", String, nullable=False, server_default=""),
+    Index(
+        "uq_replica_unit_volunteer",
+        "unit_id",
+        "volunteer_id",
+        unique=True,
+        sqlite_where=_holds_place,
+        postgresql_where=_holds_place,
+    ),
+    Index(
+        "ix_replica_deadline",
+        "deadline",
+        sqlite_where=text("state = 'leased'"),
+        postgresql_where=text("state = 'leased'"),
+    ),
+    Index(
+        "ix_replica_leased_host",
+        "host_id",
+        sqlite_where=text("state = 'leased'"),
+        postgresql_where=text("state = 'leased'"),
+    ),
+    Index(
+        "ix_replica_unjudged",
+        "unit_id",
+        sqlite_where=text("state = 'reported'"),
+        postgresql_where=text("state = 'reported'"),
+    ),
+)
+
+credit_entry = Table(
+    "credit_entry",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("replica_id", ForeignKey("replica.id"), nullable=False, unique=True),
+    Column("volunteer_id", ForeignKey("volunteer.id"), nullable=False),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
+    Column("project", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("amount_milli", Integer, nullable=False),
+    Column("granted", Float, nullable=False),
+    Column("folded", Boolean, nullable=False, server_default=text("0")),
+    Index("ix_credit_entry_unfolded", "id", sqlite_where=text("folded = 0"), postgresql_where=text("NOT folded")),
+)
+
+credit_sum = Table(
+    "credit_sum",
+    metadata,
+    Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", ForeignKey("run.id"), index=True),
+    Column("unit_id", Id),
+    Column("at", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", String, nullable=False),
+)
