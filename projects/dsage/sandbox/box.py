@@ -1,0 +1,120 @@
+"""`Box`: one app version of one run, ready to be called in a sandbox."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+from dsage.errors import SandboxRefused, UnitFailed
+from dsage.function import Limits
+from dsage.sandbox import runtime, seccomp
+from dsage.sandbox.lane import Lane, Request
+from dsage.sandbox.launch import Plan
+from dsage.sandbox.level import Level, Outcome
+
+
+class Box:
+    """A set of warm sandboxes that have loaded one app; each call runs in a fresh process forked in one of them.
+
+    Must be opened and closed on the same thread: the kernel ends the box when that thread ends.
+    """
+
+    def __init__(self, plan: Plan, first: Lane) -> None:
+        self._plan = plan
+        self._lanes = [first]
+        self._closed = False
+        self._paused = False
+
+    @classmethod
+    async def open(cls, level: Level, app_dir: Path, entry: str, work_dir: Path, *, nice: int = 0) -> Box:
+        """Start a sandbox and import `entry` ("module.path:Class") from `app_dir`, which is read-only there.
+
+        `work_dir` holds what a box needs on disk while it is open. A `nice` of 19 also takes the idle scheduling
+        class. Raises SandboxRefused if the sandbox cannot start and UnitFailed if the app cannot be loaded.
+        """
+        plan = Plan(
+            level=level,
+            app_dir=os.path.realpath(app_dir),
+            entry=entry,
+            slots=work_dir,
+            nice=nice,
+            runtime=runtime.current(),
+            sources={},
+            filter=seccomp.program(platform.machine()),
+        )
+        return cls(plan, await Lane.start(plan, Limits().disk_bytes))
+
+    @property
+    def pid(self) -> int:
+        """The outermost process of the first sandbox."""
+        return self._lanes[0].pid if self._lanes else 0
+
+    async def call(
+        self,
+        function: str,
+        args: tuple[bytes, ...],
+        limits: Limits,
+        *,
+        restored: bytes | None = None,
+        on_checkpoint: Callable[[bytes], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Outcome:
+        """Run `Class.function(*decoded args)` in a fresh process and return how it ended.
+
+        Several calls may run at a time, each in a sandbox of its own. Cancelling kills the process and everything
+        it started. `on_progress` hears the share done (0..1) when the app tells it, and at most each second while
+        processor time advances.
+        """
+        request = Request(
+            function=function,
+            args=args,
+            limits=limits,
+            restored=restored,
+            on_checkpoint=on_checkpoint,
+            on_progress=on_progress,
+        )
+        try:
+            lane = await self._free_lane(limits.disk_bytes)
+        except (SandboxRefused, UnitFailed) as error:
+            return Outcome("broken", None, "sandbox", error.message, 0.0, 0.0)
+        try:
+            outcome = await lane.call(request)
+        finally:
+            lane.busy = False
+            if not lane.usable:
+                self._lanes.remove(lane)
+        if self._closed:
+            return Outcome("stopped", None, "closed", "the box was closed", outcome.cpu_s, outcome.wall_s)
+        return outcome
+
+    def pause(self) -> None:
+        """Stop every process in the box within a millisecond or so, until `resume`; wall limits stand still."""
+        self._paused = True
+        for lane in self._lanes:
+            lane.pause()
+
+    def resume(self) -> None:
+        """Let every process in the box go on."""
+        self._paused = False
+        for lane in self._lanes:
+            lane.resume()
+
+    async def close(self) -> None:
+        """Kill everything that runs in the box and remove what it kept; nothing survives."""
+        self._closed = True
+        for lane in list(self._lanes):
+            await lane.end()
+
+    async def _free_lane(self, disk_bytes: int) -> Lane:
+        for lane in self._lanes:
+            if not lane.busy and lane.usable and lane.disk_bytes == disk_bytes:
+                lane.busy = True
+                return lane
+        lane = await Lane.start(self._plan, disk_bytes)
+        lane.busy = True
+        self._lanes.append(lane)
+        if self._paused:
+            lane.pause()
+        return lane

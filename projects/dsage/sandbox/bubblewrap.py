@@ -1,0 +1,70 @@
+"""The bubblewrap box as an argument list: what is mounted, what is cut off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
+
+PROGRAM: Final = "bwrap"
+APP: Final = "/app"
+SLOT: Final = "/slot"
+"""The one writable place; /tmp leads to it."""
+
+ENVIRONMENT: Final = {
+    "HOME": SLOT,
+    "TMPDIR": SLOT,
+    "PATH": "/usr/bin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    # One unit is one core's work, and a warm parent with threads cannot fork safely.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def arguments(
+    runtime: Runtime,
+    app_dir: str,
+    *,
+    disk_bytes: int,
+    filter_fd: int,
+    sources: dict[str, str] | None = None,
+) -> list[str]:
+    """Return bubblewrap's options (they go through `--args`, so that no host path shows in /proc/1/cmdline).
+
+    `sources` says where a folder's content really lies when that is not at its own path.
+    """
+    where = sources or {}
+    options = ["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"]
+    options += ["--uid", "65534", "--gid", "65534", "--hostname", "dsage", "--cap-drop", "ALL", "--clearenv"]
+    for name, value in ENVIRONMENT.items():
+        options += ["--setenv", name, value]
+    options += _system(SYSTEM)
+    for path in SYSTEM_FILES:
+        options += ["--ro-bind-try", path, path]
+    for folder in runtime.folders:
+        options += ["--ro-bind", where.get(folder, folder), folder]
+    options += ["--ro-bind", where.get(app_dir, app_dir), APP]
+    options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    options += ["--dev", "/dev", "--remount-ro", "/dev"]
+    options += ["--size", str(disk_bytes), "--tmpfs", SLOT, "--symlink", SLOT[1:], "/tmp"]
+    options += ["--remount-ro", "/", "--chdir", SLOT, "--seccomp", str(filter_fd)]
+    return options
+
+
+def _system(folders: Iterable[str]) -> list[str]:
+    """Bind the system's folders; where /bin and the like are links into /usr, make the same links."""
+    options: list[str] = []
+    for folder in folders:
+        if os.path.islink(folder):
+            options += ["--symlink", os.readlink(folder), folder]
+        elif Path(folder).is_dir():
+            options += ["--ro-bind", folder, folder]
+    return options

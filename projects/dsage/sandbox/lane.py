@@ -1,0 +1,381 @@
+"""One warm parent in one sandbox, as the host sees it: it does one call at a time, and dies with what it runs.
+
+A box has as many lanes as calls at the same time. To stop a call is to kill its lane, namespaces and all: that
+leaves nothing to chance and nothing behind. A lane that is not as clean after a call as before is not used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dsage import codec
+from dsage.errors import CodecError, TooLarge, UnitFailed
+from dsage.function import Limits
+from dsage.sandbox import bubblewrap, explain, frames, processes
+from dsage.sandbox.frames import Kind
+from dsage.sandbox.launch import Plan, Started, launch
+from dsage.sandbox.level import Level, Outcome, Status
+
+POLL_S: Final = 0.25
+"""How often a running call is measured from outside; what it may overrun a limit by."""
+BEAT_S: Final = 1.0
+"""How often a call that only computes counts as progressing, if its processor time has advanced."""
+GRACE_S: Final = 2.0
+"""How long a call may take to end after it has answered."""
+FRAMES_AT_ONCE: Final = 100
+FRAMES_PER_S: Final = 20.0
+MAX_FILES: Final = 10_000
+OPENING: Final = Limits(cpu_s=60.0, wall_s=60.0)
+"""What loading the app may use."""
+MAX_CONTROL: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call: a static method's name and its encoded arguments, and who hears how it goes."""
+
+    function: str
+    args: tuple[bytes, ...]
+    limits: Limits
+    restored: bytes | None
+    on_checkpoint: Callable[[bytes], None] | None
+    on_progress: Callable[[float], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Why a call was ended, or what it answered."""
+
+    status: Status
+    reason: str = ""
+    detail: str = ""
+    value: bytes | None = None
+
+
+class Lane:
+    """A sandbox with a warm parent in it."""
+
+    def __init__(self, plan: Plan, started: Started, disk_bytes: int) -> None:
+        self.plan = plan
+        self.disk_bytes = disk_bytes
+        self.usable = False
+        self.busy = False
+        self.pid = started.process.pid
+        self._started = started
+        self._control = started.control
+        self._pidfd = os.pidfd_open(self.pid)
+        self._base: list[int] = []
+        self._clean_disk = (0, 0)
+        self._paused_at: float | None = None
+        self._paused_s = 0.0
+        self._share = 0.0
+        self._told_at = 0.0
+
+    @classmethod
+    async def start(cls, plan: Plan, disk_bytes: int) -> Lane:
+        """Start a sandbox and load the app in it.
+
+        Raises SandboxRefused if the sandbox does not start and UnitFailed if the app does not load.
+        """
+        lane = cls(plan, launch(plan, disk_bytes), disk_bytes)
+        try:
+            lane._control.send(codec.encode(lane._started.settings))
+            answer = asyncio.create_task(lane._heard())
+            verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0), None)
+            if verdict is not None:
+                raise UnitFailed(f"loading the app went beyond its limit ({verdict.reason})")
+            lane._loaded(answer.result())
+        except BaseException:
+            await lane.end()
+            raise
+        return lane
+
+    async def call(self, request: Request) -> Outcome:
+        """Do one call. Cancelling it, or any limit, kills the lane; `usable` says whether it can serve again."""
+        before = processes.usage(self._base)
+        began = time.monotonic()
+        self._paused_s, self._share, self._told_at = 0.0, 0.0, began
+        channel, inner = socket.socketpair()
+        channel.setblocking(False)
+        talk = asyncio.create_task(self._talk(channel, request, before.address_bytes))
+        self.usable = False
+        try:
+            with suppress(ConnectionError):
+                socket.send_fds(self._control, [b"call"], [inner.fileno()])
+            inner.close()
+            verdict = await self._guard(talk, request.limits, before, request.on_progress)
+            report = None
+            if verdict is None:
+                report = await self._report()
+                verdict = _judged(talk, report)
+            cpu_s = processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s
+            if report is None or not self._as_clean_as_before():
+                await self.end()
+            else:
+                cpu_s = report.cpu_s
+                self.usable = True
+            wall_s = time.monotonic() - began - self._paused_s
+            return Outcome(verdict.status, verdict.value, verdict.reason, verdict.detail, max(cpu_s, 0.0), wall_s)
+        finally:
+            talk.cancel()
+            inner.close()
+            channel.close()
+            if not self.usable:
+                await self.end()
+
+    def pause(self) -> None:
+        """Stop everything in the lane, at once; its wall time stands still."""
+        if self._paused_at is None:
+            self._paused_at = time.monotonic()
+            processes.stop(self.pid, keep=[self.pid])
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._paused_at is not None:
+            self._paused_s += time.monotonic() - self._paused_at
+            self._paused_at = None
+            processes.resume(self.pid)
+
+    async def end(self) -> None:
+        """Kill everything in the lane, wait until it is gone, remove its slot. May be called again."""
+        self.usable = False
+        process = self._started.process
+        if process.returncode is not None:
+            return
+        processes.kill(self.pid)
+        await _readable(self._pidfd)
+        if process.returncode is None:
+            process.wait()
+            os.close(self._pidfd)
+            os.close(self._started.printed)
+            self._control.close()
+            if self._started.life is not None:
+                os.close(self._started.life)
+            if self._started.slot is not None:
+                shutil.rmtree(self._started.slot, ignore_errors=True)
+
+    # -- what is heard from inside ---------------------------------------------------------------------------
+
+    async def _heard(self) -> dict[str, Any]:
+        """Return the warm parent's next message, empty if it has gone or talks nonsense."""
+        try:
+            message = await asyncio.get_running_loop().sock_recv(self._control, MAX_CONTROL)
+            value = codec.decode(message) if message else {}
+        except (ConnectionError, CodecError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _loaded(self, answer: dict[str, Any]) -> None:
+        if "failed" in answer:
+            raise UnitFailed(f"the app could not be loaded:\n{str(answer.get('detail'))[-frames.MAX_DETAIL :]}")
+        self._base = processes.tree(self.pid)
+        if answer.get("ready") is not True or len(self._base) < 2:
+            printed = os.pread(self._started.printed, frames.MAX_DETAIL, 0).decode("utf-8", "replace").strip()
+            raise explain.refusal(self.plan.level, printed)
+        self._clean_disk = self._disk() or (-1, -1)
+        self.usable = True
+
+    async def _talk(self, channel: socket.socket, request: Request, mapped: int) -> _Verdict | None:
+        """Send the request and hear the call out; None if it closed without an answer."""
+        loop = asyncio.get_running_loop()
+        limits = request.limits
+        asked = {
+            "function": request.function,
+            "args": list(request.args),
+            "restored": request.restored,
+            "cpu_s": limits.cpu_s,
+            "address_bytes": mapped + limits.memory_bytes,
+            "disk_bytes": limits.disk_bytes,
+            "output_bytes": limits.output_bytes,
+        }
+        with suppress(ConnectionError):
+            await loop.sock_sendall(channel, frames.pack(Kind.REQUEST, codec.encode(asked)))
+        allowed = frames.caps(limits.output_bytes)
+        began, heard = time.monotonic(), 0
+        while (header := await _exactly(channel, frames.HEADER.size)) is not None:
+            heard += 1
+            if heard > FRAMES_AT_ONCE + FRAMES_PER_S * (time.monotonic() - began):
+                raise TooLarge("a flood of progress reports")
+            kind, length = frames.opened(header, allowed)
+            body = await _exactly(channel, length)
+            if body is None:
+                return None
+            if kind is Kind.RESULT:
+                return _Verdict("done", value=_canonical(body))
+            if kind is Kind.FAILURE:
+                return _failed(*frames.failure(body))
+            if kind is Kind.CHECKPOINT:
+                if request.on_checkpoint is not None:
+                    request.on_checkpoint(_canonical(body))
+            elif (share := frames.fraction(body)) is not None:
+                self._share = share
+                self._tell(request.on_progress)
+        return None
+
+    async def _report(self) -> _Report | None:
+        """Return how the warm parent saw the call end, None if it does not say so in time."""
+        try:
+            return _Report.read(await asyncio.wait_for(self._heard(), GRACE_S))
+        except TimeoutError:
+            return None
+
+    # -- what is seen from outside ---------------------------------------------------------------------------
+
+    async def _guard(
+        self,
+        task: asyncio.Task[Any],
+        limits: Limits,
+        before: processes.Usage,
+        on_progress: Callable[[float], None] | None,
+    ) -> _Verdict | None:
+        """Wait for `task`; return a verdict if a limit is passed first. Cancelled, it cancels the task."""
+        began, seen_cpu_s = time.monotonic(), 0.0
+        try:
+            while True:
+                await asyncio.wait({task}, timeout=POLL_S)
+                if task.done():
+                    return None
+                if self._paused_at is not None:
+                    continue
+                used = processes.usage(processes.tree(self.pid))
+                cpu_s = used.cpu_s - before.cpu_s
+                passed = self._passed(limits, cpu_s, used.memory_bytes - 2 * before.memory_bytes, began)
+                if passed is not None:
+                    return passed
+                if cpu_s > seen_cpu_s and time.monotonic() - self._told_at >= BEAT_S:
+                    seen_cpu_s = cpu_s
+                    self._tell(on_progress)
+        finally:
+            if not task.done():
+                task.cancel()
+
+    def _passed(self, limits: Limits, cpu_s: float, memory: int, began: float) -> _Verdict | None:
+        if time.monotonic() - began - self._paused_s > limits.wall_s:
+            return _Verdict("limit", "wall", f"more than {limits.wall_s:g} s")
+        if cpu_s > limits.cpu_s:
+            return _Verdict("limit", "cpu", f"more than {limits.cpu_s:g} s of processor time")
+        if memory > limits.memory_bytes:
+            return _Verdict("limit", "memory", f"more than {limits.memory_bytes} bytes of memory")
+        held = self._disk() if self._base else None
+        if held is not None and (held[0] > self.disk_bytes or held[1] > MAX_FILES):
+            return _Verdict("limit", "disk", f"{held[0]} bytes in {held[1]} files")
+        return None
+
+    def _tell(self, on_progress: Callable[[float], None] | None) -> None:
+        self._told_at = time.monotonic()
+        if on_progress is not None:
+            on_progress(self._share)
+
+    def _disk(self) -> tuple[int, int] | None:
+        """Return (bytes, files) that the slot holds, None where it cannot be seen."""
+        slot = self._started.slot
+        try:
+            if slot is None:
+                seen = os.statvfs(f"/proc/{self._base[-1]}/root{bubblewrap.SLOT}")
+                return (seen.f_blocks - seen.f_bfree) * seen.f_frsize, seen.f_files - seen.f_ffree
+            held = [
+                os.lstat(os.path.join(folder, name)).st_blocks * 512
+                for folder, folders, files in os.walk(slot)
+                for name in (*folders, *files)
+            ]
+            return sum(held), len(held)
+        except OSError:
+            return None
+
+    def _as_clean_as_before(self) -> bool:
+        pids = processes.tree(self.pid)
+        return (
+            sorted(pids) == sorted(self._base)
+            and processes.usage(pids).threads == len(pids)
+            and self._disk() == self._clean_disk
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The warm parent's word on its child: wait status, processor time (s), the end of what it printed."""
+
+    status: int
+    cpu_s: float
+    log: str
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> _Report | None:
+        match value:
+            case {"status": int(status), "cpu_s": float(cpu_s), "log": bytes(log)} if math.isfinite(cpu_s):
+                return cls(status, cpu_s, log[-frames.MAX_DETAIL :].decode("utf-8", "replace"))
+        return None
+
+
+def _judged(talk: asyncio.Task[_Verdict | None], report: _Report | None) -> _Verdict:
+    """Return how a call ended whose channel has closed or brought an answer."""
+    try:
+        verdict = talk.result()
+    except TooLarge as error:
+        return _Verdict("limit", "output", error.message)
+    except CodecError as error:
+        return _Verdict("failed", "codec", error.message)
+    if verdict is not None:
+        return verdict
+    if report is None:
+        return _Verdict("failed", "crash", "the processes of the box ended")
+    if os.WIFSIGNALED(report.status):
+        number = os.WTERMSIG(report.status)
+        if number == signal.SIGXCPU:
+            return _Verdict("limit", "cpu", report.log)
+        return _Verdict("failed", "crash", f"{report.log}\nkilled by {_signal_name(number)}".strip())
+    return _Verdict("failed", "crash", f"{report.log}\nended without an answer".strip())
+
+
+def _failed(reason: str, detail: str) -> _Verdict:
+    if reason in ("memory", "disk", "output"):
+        return _Verdict("limit", reason, detail)
+    return _Verdict("failed", reason if reason == "codec" else "exception", detail)
+
+
+def _canonical(body: bytes) -> bytes:
+    """Return `body` if it is a value in canonical form, the only one that agreement compares."""
+    if codec.encode(codec.decode(body)) != body:
+        raise CodecError("a value that is not in its canonical form")
+    return body
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+async def _exactly(channel: socket.socket, length: int) -> bytes | None:
+    loop = asyncio.get_running_loop()
+    data = bytearray()
+    while len(data) < length:
+        try:
+            part = await loop.sock_recv(channel, min(frames.CHUNK, length - len(data)))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(fd, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)

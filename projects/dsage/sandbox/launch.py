@@ -1,0 +1,153 @@
+"""Start the outermost process of a box, as an unprivileged user and with nothing inherited."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dsage.errors import SandboxRefused
+from dsage.sandbox import bubblewrap, processes
+from dsage.sandbox.level import Level
+from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
+
+UNPRIVILEGED: Final = 60707
+"""Who a box runs as when root starts it: a number that neither Debian nor systemd gives to anybody."""
+PROCESSES: Final = 64
+"""Threads and processes that a box may have at a time."""
+
+_BOOT: Final = (
+    "import sys; sys.path += sys.argv[1].split(':'); from dsage.sandbox.inside import main; main(int(sys.argv[2]))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that one box's lanes have in common. `sources` maps a path in the box to where it lies here."""
+
+    level: Level
+    app_dir: str
+    entry: str
+    slots: Path
+    nice: int
+    runtime: Runtime
+    sources: Mapping[str, str]
+    filter: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A launched box: its outermost process, the host's end of the control socket, what it printed at its start."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    printed: int
+    slot: Path | None
+    life: int | None
+    settings: dict[str, Any]
+
+
+def dropped_user() -> int | None:
+    """Return the user id that a box must take because we are root, or None for an ordinary user."""
+    return UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def launch(plan: Plan, disk_bytes: int) -> Started:
+    """Start a box. Raises SandboxRefused if its program is missing."""
+    control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control.setblocking(False)
+    settings: dict[str, Any] = {"entry": plan.entry, "nice": plan.nice, "landlock": None}
+    with ExitStack() as held:
+        held.callback(inner.close)
+        printed = os.memfd_create("printed")
+        boot = ["-P", "-S", "-B", "-s", "-c", _BOOT, ":".join(plan.runtime.import_path), str(inner.fileno())]
+        if plan.level is Level.BUBBLEWRAP:
+            handed = [inner.fileno(), _memory_file(held, plan.filter)]
+            options = bubblewrap.arguments(
+                plan.runtime, plan.app_dir, disk_bytes=disk_bytes, filter_fd=handed[1], sources=plan.sources
+            )
+            handed.append(_memory_file(held, "\0".join(options).encode()))
+            command = [_program(), "--args", str(handed[2]), "--", plan.runtime.python, *boot]
+            environment: dict[str, str] = {}
+            slot, life = None, None
+            settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT, "processes": _most_processes(plan.level)}
+        else:
+            slot = _slot(plan.slots)
+            end, life = os.pipe()
+            held.callback(os.close, end)
+            handed = [inner.fileno(), end]
+            command = [plan.runtime.python, *boot]
+            environment = bubblewrap.ENVIRONMENT | {"HOME": str(slot), "TMPDIR": str(slot)}
+            settings |= _landlock_settings(plan, slot, end)
+        process = _start(command, handed, environment, printed)
+    return Started(process=process, control=control, printed=printed, slot=slot, life=life, settings=settings)
+
+
+def _start(command: list[str], handed: list[int], env: dict[str, str], printed: int) -> subprocess.Popen[bytes]:
+    user = dropped_user()
+    dropped: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=printed,
+        pass_fds=handed,
+        **dropped,
+    )
+
+
+def _program() -> str:
+    found = shutil.which(bubblewrap.PROGRAM)
+    if found is None:
+        raise SandboxRefused("bubblewrap is not installed", hint="Install it: sudo apt install bubblewrap")
+    return found
+
+
+def _slot(base: Path) -> Path:
+    slot = Path(tempfile.mkdtemp(prefix="slot-", dir=base))
+    user = dropped_user()
+    if user is not None:
+        os.chown(slot, user, user)
+    return slot
+
+
+def _landlock_settings(plan: Plan, slot: Path, life: int) -> dict[str, Any]:
+    app = plan.sources.get(plan.app_dir, plan.app_dir)
+    return {
+        "app": app,
+        "slot": str(slot),
+        "processes": _most_processes(plan.level),
+        "landlock": {
+            "read": [*SYSTEM, *SYSTEM_FILES, *plan.runtime.folders, app],
+            "write": [str(slot)],
+            "filter": plan.filter,
+            "life": life,
+            "chdir": str(slot),
+        },
+    }
+
+
+def _most_processes(level: Level) -> int:
+    """Return the limit to set: except in a namespace of Linux 5.14 or later it counts all that this user runs."""
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    if level is Level.BUBBLEWRAP and release >= (5, 14):
+        return PROCESSES
+    user = dropped_user()
+    return PROCESSES + processes.count(os.getuid() if user is None else user)
+
+
+def _memory_file(held: ExitStack, data: bytes) -> int:
+    fd = os.memfd_create("handed")
+    held.callback(os.close, fd)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
