@@ -16,6 +16,7 @@ RENEWAL_S: Final = 60.0
 """The longest that a client which holds work stays silent."""
 RENEWALS_PER_DEADLINE: Final = 3.0
 SMOOTHING: Final = 0.3
+TOLERATED_FAILURES: Final = 3
 
 
 def reserve(*, slots: int, mean_unit_s: float | None) -> int:
@@ -52,6 +53,14 @@ def backoff_s(attempt: int, draw: float, *, low_s: float, high_s: float) -> floa
     that the clients of a server that comes back do not all return in the same instant."""
     ceiling = min(high_s, low_s * 2.0 ** min(attempt, 30))
     return ceiling * (0.5 + 0.5 * draw)
+
+
+def failing_pause_s(failures_in_row: int, *, low_s: float, high_s: float) -> float:
+    """Return how long to take no new work after this many units in a row have failed here: a computer with a
+    wrong clock or a broken library must not eat its way through a project."""
+    if failures_in_row < TOLERATED_FAILURES:
+        return 0.0
+    return backoff_s(failures_in_row - TOLERATED_FAILURES, 1.0, low_s=low_s, high_s=high_s)
 
 
 def spinning(*, asked_s: float, took_s: float) -> bool:

@@ -102,11 +102,11 @@ class Spool:
         for replica in sorted(self._unsaved, key=lambda replica: self._entries[replica][0]):
             self._save(replica)
 
-    def batch(self) -> list[Finished]:
-        """Return the oldest results that fit into one call, in the order in which they were finished."""
+    def batch(self, most: int = 0) -> list[Finished]:
+        """Return the oldest results that fit into one call, `most` at most unless 0, in the order of finishing."""
         chosen: list[Finished] = []
         size = 0
-        for _, entry in sorted(self._entries.values(), key=lambda pair: pair[0])[:MAX_BATCH]:
+        for _, entry in sorted(self._entries.values(), key=lambda pair: pair[0])[: most or MAX_BATCH]:
             size += len(entry.value or b"")
             if chosen and size > MAX_CALL_BYTES:
                 break

@@ -1,0 +1,403 @@
+"""The agent: keeps slots busy and the server informed, through one call.
+
+At most two calls are under way: one that the server holds until it has something to say, and beside it one that
+reports what has just finished. The server ends the held one when the other arrives. Everything that must survive
+this process is on disk before the server hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+from dsage.errors import (
+    Busy,
+    DSageError,
+    LoggedOut,
+    MustStop,
+    NotAllowed,
+    RequestError,
+    ServerAway,
+    StorageFull,
+    TooLarge,
+    TooOld,
+    TrustError,
+)
+from dsage.wire import Exchange, ExchangeReply, Holding
+from dsage_client import policy
+from dsage_client.events import Event, Tell, at_clock
+from dsage_client.held import Held, Lease
+from dsage_client.library import Library
+from dsage_client.runner import Runner
+from dsage_client.session import Session
+from dsage_client.settings import SHUTDOWN_CALL_S, Settings
+from dsage_client.slots import Slots
+from dsage_client.spool import Finished, Spool
+
+ASKED: Final = "asked"
+"""Why a unit was aborted: the server said so."""
+
+
+class Agent:
+    """One client at work for one server. `run` goes on until `stop` is called or going on would be wrong."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        runner: Runner,
+        tell: Tell,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._runner = runner
+        self._tell = tell
+        self._draw = draw
+        self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
+        self._held = Held(settings.held, settings.damaged, self._tell_damage)
+        library = Library(session, settings.cache)
+        self._slots = Slots(settings, library, runner, self._held, self._finished, self._fail, tell)
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._greeted = False
+        self._calls = 0
+        self._attempt = 0
+        self._away = False
+        self._failures_in_row = 0
+        self._failure: BaseException | None = None
+        self._away_until = float("-inf")
+        self._idle_until = float("-inf")
+        self._most_reports = 0
+        self._farewell: MustStop | None = None
+        self._said = ""
+
+    def stop(self) -> None:
+        """Ask for an orderly end; safe to call from a signal handler of the loop."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until told to stop. Raises MustStop or SandboxRefused when this client cannot go on."""
+        self._resume()
+        talk = asyncio.create_task(self._talk(), name="talk")
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({talk, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            talk.cancel()
+            stop.cancel()
+            await asyncio.gather(talk, stop, return_exceptions=True)
+            await self._leave()
+        if not talk.cancelled():
+            talk.result()
+
+    # -- starting and leaving --------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        resumed = 0
+        for lease, checkpoint in self._held.load():
+            if lease.replica in self._spool:
+                self._held.drop(lease.replica)
+            else:
+                self._slots.take(lease, checkpoint, fresh=False)
+                resumed += 1
+        if resumed or len(self._spool):
+            text = f"going on with {resumed} begun units; {len(self._spool)} finished results are still to be sent"
+            self._tell(Event(kind="resumed", text=text, data={"begun": resumed, "spooled": len(self._spool)}))
+
+    async def _leave(self) -> None:
+        """End every child, hand back what was not begun, say good-bye within SHUTDOWN_CALL_S."""
+        await self._slots.stop()
+        results = self._spool.batch()
+        message = Exchange(holding=self._holding(results))
+        try:
+            if self._farewell is None and (results or message.holding):
+                self._acknowledge(await self._session.exchange(message, results, timeout_s=SHUTDOWN_CALL_S))
+        except (DSageError, TimeoutError) as error:
+            self._tell(Event(kind="unsent", text=f"the last call did not get through: {error}"))
+        finally:
+            await self._runner.close()
+            await self._session.close()
+        kept = len(self._slots)
+        text = f"stopped; {kept} begun units and {len(self._spool)} finished results are kept for the next start"
+        self._tell(Event(kind="stopped", text=text, data={"begun": kept, "spooled": len(self._spool)}))
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    async def _talk(self) -> None:
+        loop = asyncio.get_running_loop()
+        poll: asyncio.Task[None] | None = None
+        try:
+            while True:
+                self._wake.clear()
+                if self._failure is not None:
+                    raise self._failure
+                if self._farewell is not None:
+                    await self._say_farewell(self._farewell)
+                self._settle()
+                now = loop.time()
+                if now < self._away_until:
+                    await self._sleep(self._away_until - now, wakeable=False)
+                elif len(self._spool) or not self._greeted:
+                    await self._call(0.0)
+                elif poll is not None:
+                    await self._either(poll)
+                    if poll.done():
+                        poll.result()
+                        poll = None
+                elif now < self._idle_until and not len(self._slots):
+                    await self._sleep(self._idle_until - now, wakeable=True)
+                else:
+                    hold_s = policy.hold_s(self._settings.wait_s, self._slots.deadlines_s)
+                    if now < self._idle_until:
+                        hold_s = min(hold_s, self._idle_until - now)
+                    poll = asyncio.create_task(self._call(hold_s), name="poll")
+        finally:
+            if poll is not None:
+                poll.cancel()
+                await asyncio.gather(poll, return_exceptions=True)
+
+    async def _sleep(self, delay_s: float, *, wakeable: bool) -> None:
+        """Wait; a wakeable sleep ends early when something has finished."""
+        try:
+            async with asyncio.timeout(delay_s):
+                await (self._wake if wakeable else asyncio.Event()).wait()
+        except TimeoutError:
+            pass
+
+    async def _either(self, poll: asyncio.Task[None]) -> None:
+        wake = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({poll, wake}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wake.cancel()
+
+    async def _say_farewell(self, farewell: MustStop) -> None:
+        """Finish what runs, report it if the server still listens, and stop."""
+        await self._slots.wait()
+        self._settle()
+        results = self._spool.batch()
+        if results:
+            try:
+                message = Exchange(holding=self._holding(results))
+                self._acknowledge(await self._session.exchange(message, results))
+            except DSageError as error:
+                self._tell(Event(kind="unsent", text=f"{len(results)} results stay here: {error.message}"))
+        raise farewell
+
+    # -- one call --------------------------------------------------------------------------------------------
+
+    async def _call(self, hold_s: float) -> None:
+        """Make one exchange and act on the reply, or note how long to stay away."""
+        loop = asyncio.get_running_loop()
+        self._calls += 1
+        number, started = self._calls, loop.time()
+        results = self._spool.batch(self._most_reports) if hold_s == 0.0 else []
+        message = Exchange(holding=self._holding(results), want=self._want(started), wait_s=hold_s)
+        try:
+            reply = await self._session.exchange(message, results)
+        except TooOld as error:
+            self._farewell = MustStop(error.message, hint=error.hint)
+        except TooLarge as error:
+            self._shrink(results, error)
+        except Busy as error:
+            self._stay_away(error, error.retry_s)
+        except (ServerAway, LoggedOut, TrustError) as error:
+            self._stay_away(error)
+        except NotAllowed as error:
+            self._farewell = MustStop(
+                f"the server does not know this client any more: {error.message}",
+                hint="Ask its operator; with a fresh invite link, join again with --home and a new folder.",
+            )
+        except RequestError as error:
+            self._stay_away(error)
+        else:
+            superseded = self._calls > number
+            await self._take(reply, message, results, loop.time() - started, superseded=superseded)
+
+    def _want(self, now: float) -> int:
+        if now < self._idle_until or self._farewell is not None:
+            return 0
+        return policy.want(
+            slots=self._settings.slots,
+            held=len(self._slots),
+            mean_unit_s=self._slots.mean_unit_s,
+            storage_full=self._spool.full,
+        )
+
+    def _holding(self, sending: list[Finished]) -> list[Holding]:
+        """Return all that is held here and not in this call's reports."""
+        sent = {finished.replica for finished in sending}
+        spooled = [entry for entry in self._spool.waiting() if entry.replica not in sent]
+        return self._slots.holding() + [
+            Holding(replica=entry.replica, lease=entry.lease, cpu_s=entry.cpu_s) for entry in spooled
+        ]
+
+    async def _take(
+        self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
+    ) -> None:
+        if not self._greeted or self._away:
+            self._said, self._away = "", False
+            self._tell(Event(kind="connected", text="connected to the server"))
+        self._greeted, self._most_reports = True, 0
+        self._acknowledge(reply)
+        if reply.root_version > self._session.chain.root.version:
+            await self._refresh_root()
+        await self._slots.abort(reply.abort, ASKED)
+        loop = asyncio.get_running_loop()
+        for given in reply.units:
+            batch = reply.batches.get(given.batch)
+            if batch is None:
+                self._say("protocol", f"the server sent replica {given.replica} without its proof; it is not run")
+                continue
+            self._slots.take(
+                Lease(
+                    replica=given.replica,
+                    lease=given.lease,
+                    deadline_s=given.deadline_s,
+                    document=given.document,
+                    index=given.index,
+                    path=given.path,
+                    batch=batch,
+                )
+            )
+        if any(finished.replica in self._spool for finished in sent):
+            self._stay_away(RequestError("the server took results without saying what became of them"))
+            return
+        empty = not (reply.units or reply.acks or reply.abort)
+        if empty and asked.wait_s and not superseded and policy.spinning(asked_s=asked.wait_s, took_s=took_s):
+            reply.retry_s = max(reply.retry_s, self._backoff())
+        else:
+            self._attempt = 0
+        if asked.wait_s and not reply.units and reply.retry_s > 0:
+            self._idle_until = loop.time() + reply.retry_s
+        if reply.units:
+            self._said = ""
+        elif reply.reason and len(self._slots) < self._settings.slots and asked.want:
+            self._say_waiting(reply.reason, reply.retry_s)
+
+    # -- what a reply brings ---------------------------------------------------------------------------------
+
+    def _acknowledge(self, reply: ExchangeReply) -> None:
+        for ack in reply.acks:
+            finished = self._spool.forget(ack.replica)
+            if finished is None:
+                continue
+            kind, words = _ACKS.get(ack.code, ("refused-result", "was not taken"))
+            if finished.status != "done":
+                kind, words = "told", f"({finished.status}) was reported"
+            said = f": {ack.message}" if ack.message else ""
+            data = {"unit": finished.unit, "replica": ack.replica, "code": ack.code}
+            self._tell(Event(kind=kind, text=f"the result of unit {finished.unit} {words}{said}", data=data))
+
+    async def _refresh_root(self) -> None:
+        try:
+            if await self._session.refresh_root():
+                version = self._session.chain.root.version
+                self._tell(Event(kind="root", text=f"root.json version {version} is in force"))
+                await self._slots.recheck()
+        except TrustError as error:
+            self._say("untrusted", f"the server's new root.json is not believed: {error.message}")
+        except (ServerAway, RequestError) as error:
+            self._say("waiting", f"the server's new root.json cannot be fetched yet: {error.message}")
+
+    def _shrink(self, results: list[Finished], error: TooLarge) -> None:
+        """Send one at a time what is too much at once; what is too much by itself has failed."""
+        if len(results) != 1:
+            self._most_reports = 1
+            if not results:
+                self._stay_away(error)
+            return
+        self._put(
+            Finished(
+                replica=results[0].replica,
+                lease=results[0].lease,
+                unit=results[0].unit,
+                app=results[0].app,
+                status="failed",
+                reason=error.code,
+                detail=error.message,
+                cpu_s=results[0].cpu_s,
+                wall_s=results[0].wall_s,
+            )
+        )
+
+    # -- finished results ------------------------------------------------------------------------------------
+
+    def _finished(self, finished: Finished) -> None:
+        self._put(finished)
+        if finished.status == "failed":
+            self._failures_in_row += 1
+            self._pause_after_failures()
+        elif finished.status == "done":
+            self._failures_in_row = 0
+        self._wake.set()
+
+    def _pause_after_failures(self) -> None:
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+        pause_s = policy.failing_pause_s(self._failures_in_row, low_s=low_s, high_s=high_s)
+        if pause_s:
+            self._idle_until = max(self._idle_until, asyncio.get_running_loop().time() + pause_s)
+            self._say_waiting(f"{self._failures_in_row} units in a row failed on this computer", pause_s)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake.set()
+
+    def _put(self, finished: Finished) -> None:
+        try:
+            self._spool.put(finished)
+        except StorageFull as error:
+            self._say("storage", error.message)
+
+    def _settle(self) -> None:
+        if self._spool.full:
+            try:
+                self._spool.settle()
+            except StorageFull as error:
+                self._say("storage", error.message)
+            else:
+                self._tell(Event(kind="storage", text="there is room on the disk again"))
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def _backoff(self) -> float:
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+        delay_s = policy.backoff_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s)
+        self._attempt += 1
+        return delay_s
+
+    def _stay_away(self, error: DSageError, delay_s: float | None = None) -> None:
+        delay_s = self._backoff() if delay_s is None else delay_s
+        self._away = True
+        self._away_until = asyncio.get_running_loop().time() + delay_s
+        self._say_waiting(error.message, delay_s, kind="away", code=error.code)
+
+    def _say_waiting(self, reason: str, delay_s: float, *, kind: str = "waiting", code: str = "") -> None:
+        if reason != self._said or delay_s >= self._settings.backoff_high_s / 2:
+            self._said = reason
+            until = f"; next try at {at_clock(self._session.clock(), delay_s)}" if delay_s else ""
+            going_on = ", computing goes on" if len(self._slots) else ""
+            data = {"reason": reason, "retry_s": delay_s, "code": code}
+            self._tell(Event(kind=kind, text=f"waiting: {reason}{going_on}{until}", data=data))
+
+    def _say(self, kind: str, sentence: str) -> None:
+        """Tell something that may recur, once."""
+        if sentence != self._said:
+            self._said = sentence
+            self._tell(Event(kind=kind, text=sentence))
+
+    def _tell_damage(self, sentence: str) -> None:
+        self._tell(Event(kind="damaged", text=sentence))
+
+
+_ACKS: Final = {
+    "ok": ("accepted", "was accepted"),
+    "late": ("late", "came after the unit was decided; thank you all the same"),
+    "unknown": ("unknown", "is of no lease that the server knows"),
+    "refused": ("refused-result", "was refused"),
+}
+"""Code of an acknowledgement -> kind of event, words for people."""

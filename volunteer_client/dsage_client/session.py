@@ -1,0 +1,139 @@
+"""One client's conversation with its server: the connection, the login, and the root.json that is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from dsage.codec import digest
+from dsage.connection import Transport, login
+from dsage.errors import BadSignature, LoggedOut
+from dsage.trust.chain import Chain
+from dsage.trust.documents import ResultBatch
+from dsage.trust.envelope import Envelope, hash_of, seal
+from dsage.trust.keys import PrivateKey
+from dsage.wire import Exchange, ExchangeReply, HostInfo
+from dsage_client.spool import Finished
+
+ROLE: Final = "host"
+GRACE_S: Final = 20.0
+"""How much longer than the server's hold a call may take before the server counts as away."""
+
+T = TypeVar("T")
+
+
+class Session:
+    """Speaks to one server, logging in when needed. `chain` is what is believed of it right now."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Transport]],
+        key: PrivateKey,
+        chain: Chain,
+        keep_root: Callable[[Envelope], None],
+        host: HostInfo,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.chain = chain
+        self.clock = clock
+        self._connect = connect
+        self._key = key
+        self._keep_root = keep_root
+        self._host = host
+        self._transport: Transport | None = None
+        self._token: str | None = None
+        self._introduced = False
+        self._login = asyncio.Lock()
+
+    @property
+    def server_id(self) -> str:
+        """The server's id, as its root key signed it."""
+        return self.chain.root.server_id
+
+    async def exchange(
+        self, message: Exchange, results: list[Finished], *, timeout_s: float | None = None
+    ) -> ExchangeReply:
+        """Make the one call of a client: `results` become its reports and its signed proof.
+
+        Raises ServerAway, Busy, TooOld, NotAllowed, TrustError, RequestError.
+        """
+        message.reports = [finished.report() for finished in results]
+        message.proof = self._proof(results) if results else None
+        introducing = not self._introduced
+        message.host = self._host if introducing else None
+        limit = message.wait_s + GRACE_S if timeout_s is None else timeout_s
+        async with asyncio.timeout(timeout_s):
+            reply = await self._as_host(message, limit)
+        self._introduced = self._introduced or introducing
+        return reply
+
+    async def document(self, sha256: str) -> Envelope:
+        """Fetch a manifest or authorisation by its hash, and check that. Its signature is the chain's matter."""
+        envelope = await self._call("GET", f"/v1/documents/{sha256}", None, Envelope)
+        if hash_of(envelope) != sha256:
+            raise BadSignature(f"the server sent another document than {sha256[:12]}")
+        return envelope
+
+    async def bundle(self, sha256: str, size: int) -> bytes:
+        """Fetch a bundle of `size` bytes by its hash, and check both."""
+        data = await self._call("GET", f"/v1/bundles/{sha256}", None, bytes, timeout_s=300.0)
+        if len(data) != size or digest(data) != sha256:
+            raise BadSignature(f"the server sent another bundle than {sha256[:12]}")
+        return data
+
+    async def refresh_root(self) -> bool:
+        """Fetch root.json and believe it if it follows from the present one; say whether it is a newer one.
+
+        Raises RolledBack, BadSignature, WrongRole, WrongServer, Expired, ServerAway; the present one stays.
+        """
+        envelope = await self._call("GET", "/v1/root", None, Envelope)
+        chain = self.chain.advance(envelope, self.clock())
+        if chain.root.version == self.chain.root.version:
+            return False
+        self._keep_root(envelope)
+        self.chain = chain
+        return True
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+
+    def _proof(self, results: list[Finished]) -> Envelope:
+        signed = [finished.signed() for finished in results]
+        return seal(ResultBatch(server_id=self.server_id, key=self._key.public, results=signed), self._key)
+
+    async def _open(self) -> Transport:
+        async with self._login:
+            if self._transport is None:
+                self._transport = await self._connect()
+            return self._transport
+
+    async def _call(self, method: str, path: str, body: None, reply: type[T], *, timeout_s: float = 30.0) -> T:
+        return await (await self._open()).call(method, path, body, reply, timeout_s=timeout_s)
+
+    async def _as_host(self, message: Exchange, timeout_s: float) -> ExchangeReply:
+        transport = await self._open()
+        token = await self._logged_in(transport, None)
+        try:
+            return await transport.call(
+                "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=timeout_s
+            )
+        except LoggedOut:
+            token = await self._logged_in(transport, token)
+            message.host = self._host
+            return await transport.call(
+                "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=timeout_s
+            )
+
+    async def _logged_in(self, transport: Transport, refused: str | None) -> str:
+        """Return a token other than the one just refused; two calls that were refused log in once."""
+        async with self._login:
+            if self._token is None or self._token == refused:
+                self._token = None
+                self._token = (await login(transport, self._key, ROLE, self.server_id)).token
+            return self._token

@@ -1,0 +1,302 @@
+"""The units that a client holds: each is checked, waits for a slot, runs, and ends as a finished result."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dsage.errors import Busy, DSageError, Revoked, SandboxRefused, ServerAway, StorageFull, TrustError
+from dsage.sandbox import Outcome
+from dsage.trust.documents import UnitDocument
+from dsage.trust.envelope import parse
+from dsage.wire import Holding
+from dsage_client.events import Event, Tell
+from dsage_client.held import Checkpoint, Held, Lease
+from dsage_client.library import Library, Proven
+from dsage_client.policy import backoff_s, smoothed
+from dsage_client.runner import Runner, Work
+from dsage_client.settings import Settings
+from dsage_client.spool import Finished
+
+SHOWN_DETAIL = 2000
+"""Characters of an app's own words that go into a report."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A held lease on its way. `cpu_s` is how far its child has come, over all its lives."""
+
+    lease: Lease
+    unit: int
+    app: str
+    checkpoint: Checkpoint | None
+    saved_at: float = float("-inf")
+    cpu_s: float = 0.0
+    proven: Proven | None = None
+    running: bool = False
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Slots:
+    """Runs held units, `settings.slots` at a time. `done` is called with each finished result.
+
+    `fail` is called when this client cannot go on at all.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: Library,
+        runner: Runner,
+        held: Held,
+        done: Callable[[Finished], None],
+        fail: Callable[[BaseException], None],
+        tell: Tell,
+    ) -> None:
+        self.mean_unit_s: float | None = None
+        self._settings = settings
+        self._library = library
+        self._runner = runner
+        self._held = held
+        self._done = done
+        self._fail = fail
+        self._tell = tell
+        self._free = asyncio.Semaphore(settings.slots)
+        self._jobs: dict[int, Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, replica: int) -> bool:
+        return replica in self._jobs
+
+    @property
+    def deadlines_s(self) -> list[float]:
+        """The deadlines of what is held, in seconds from when each was handed out."""
+        return [job.lease.deadline_s for job in self._jobs.values()]
+
+    def holding(self) -> list[Holding]:
+        """Return what the server is told about the units held here: the progress of each one's own child."""
+        return [Holding(replica=replica, lease=job.lease.lease, cpu_s=job.cpu_s) for replica, job in self._jobs.items()]
+
+    def take(self, lease: Lease, checkpoint: Checkpoint | None = None, *, fresh: bool = True) -> None:
+        """Start on a lease: a fresh one is kept on disk first, one from the disk goes on from its checkpoint."""
+        if lease.replica in self._jobs:
+            return
+        unit, app = _claimed(lease)
+        job = Job(lease=lease, unit=unit, app=app, checkpoint=checkpoint)
+        job.cpu_s = checkpoint.cpu_s if checkpoint is not None else 0.0
+        self._jobs[lease.replica] = job
+        if fresh:
+            try:
+                self._held.keep(lease)
+            except StorageFull as error:
+                self._tell(Event(kind="storage", text=f"{error.message}; the unit runs all the same"))
+        job.task = asyncio.create_task(self._work(job), name=f"replica-{lease.replica}")
+        job.task.add_done_callback(self._notice)
+
+    async def abort(self, replicas: list[int], reason: str) -> None:
+        """End these units at once and report what they have done so far."""
+        jobs = [self._jobs[replica] for replica in replicas if replica in self._jobs]
+        await self._end(jobs)
+        for job in jobs:
+            if job.lease.replica not in self._jobs:
+                continue
+            self._tell(Event(kind="aborted", text=f"unit {job.unit} was called off ({reason})", data=_names(job)))
+            value = None if job.checkpoint is None else job.checkpoint.state
+            self._finish(job, "aborted", reason=reason, value=value, cpu_s=job.cpu_s)
+
+    async def recheck(self) -> None:
+        """Judge every unit by a newer root.json; those that no longer hold end at once."""
+        for job in list(self._jobs.values()):
+            if job.proven is not None:
+                try:
+                    self._library.recheck(job.proven)
+                except TrustError as error:
+                    reason = "revoked" if isinstance(error, Revoked) else error.code
+                    self._tell(Event(kind="revoked", text=f"unit {job.unit} is stopped: {error.message}"))
+                    await self.abort([job.lease.replica], reason)
+
+    async def stop(self) -> None:
+        """End every child. Begun units stay on disk with their checkpoints; the others are handed back."""
+        jobs = list(self._jobs.values())
+        begun = [job for job in jobs if job.running or job.checkpoint is not None]
+        await self._end(jobs)
+        for job in jobs:
+            if job.lease.replica not in self._jobs:
+                continue
+            if job not in begun:
+                self._finish(job, "returned", reason="shutdown")
+            elif job.checkpoint is not None:
+                self._save(job)
+
+    async def wait(self) -> None:
+        """Return when nothing is held any more."""
+        while self._jobs:
+            await asyncio.wait([job.task for job in self._jobs.values() if job.task is not None])
+
+    async def _end(self, jobs: list[Job]) -> None:
+        tasks = [job.task for job in jobs if job.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, job: Job) -> None:
+        try:
+            job.proven = await self._prove(job)
+            async with self._free:
+                job.running = True
+                await self._run(job, job.proven)
+        except TrustError as error:
+            self._tell(
+                Event(
+                    kind="refused",
+                    text=f"REFUSED unit {job.unit}, it was not run: {error.message}",
+                    data=_names(job) | {"code": error.code},
+                )
+            )
+            self._finish(job, "failed", reason=error.code, detail=error.message)
+        except SandboxRefused as error:
+            self._finish(job, "returned", reason=error.code, detail=error.message)
+            self._fail(error)
+        except DSageError as error:
+            self._tell(
+                Event(
+                    kind="failed",
+                    text=f"unit {job.unit} cannot run here: {error.message}",
+                    data=_names(job) | {"reason": error.code},
+                )
+            )
+            self._finish(job, "failed", reason=error.code, detail=error.message)
+
+    def _notice(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+
+    async def _prove(self, job: Job) -> Proven:
+        attempt = 0
+        while True:
+            try:
+                return await self._library.prove(job.lease)
+            except (ServerAway, Busy, StorageFull) as error:
+                low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+                delay_s = backoff_s(attempt, random.random(), low_s=low_s, high_s=high_s)
+                attempt += 1
+                text = f"unit {job.unit} waits for its source: {error.message}; next try in {delay_s:.0f} s"
+                self._tell(Event(kind="waiting", text=text, data=_names(job) | {"retry_s": delay_s}))
+                await asyncio.sleep(delay_s)
+
+    async def _run(self, job: Job, proven: Proven) -> None:
+        before = job.cpu_s
+
+        def on_progress(cpu_s: float) -> None:
+            job.cpu_s = max(job.cpu_s, before + cpu_s)
+
+        def on_checkpoint(state: bytes) -> None:
+            job.checkpoint = Checkpoint(state, job.cpu_s)
+            now = asyncio.get_running_loop().time()
+            if now - job.saved_at >= self._settings.checkpoint_every_s:
+                job.saved_at = now
+                self._save(job)
+
+        again = "" if job.checkpoint is None else " again, from its checkpoint"
+        self._tell(
+            Event(
+                kind="working",
+                text=f"working on unit {job.unit} of project {proven.manifest.project}{again}",
+                data=_names(job) | {"project": proven.manifest.project, "title": proven.manifest.title},
+            )
+        )
+        outcome = await self._runner.run(
+            Work(
+                proven=proven,
+                restored=None if job.checkpoint is None else job.checkpoint.state,
+                on_checkpoint=on_checkpoint,
+                on_progress=on_progress,
+            )
+        )
+        self._ended(job, before, outcome)
+
+    def _ended(self, job: Job, before: float, outcome: Outcome) -> None:
+        status, text = _STATUS[outcome.status]
+        if status == "done":
+            self.mean_unit_s = smoothed(self.mean_unit_s, outcome.wall_s)
+        reason = f" ({outcome.reason})" if outcome.reason else ""
+        self._tell(
+            Event(
+                kind="finished" if status == "done" else status,
+                text=f"unit {job.unit} {text}{reason} after {outcome.wall_s:.1f} s",
+                data=_names(job) | {"cpu_s": outcome.cpu_s, "wall_s": outcome.wall_s, "reason": outcome.reason},
+            )
+        )
+        self._finish(
+            job,
+            status,
+            value=outcome.value if status == "done" else None,
+            reason=outcome.reason,
+            detail=outcome.detail[-SHOWN_DETAIL:],
+            cpu_s=before + outcome.cpu_s,
+            wall_s=outcome.wall_s,
+        )
+
+    def _finish(
+        self,
+        job: Job,
+        status: str,
+        *,
+        value: bytes | None = None,
+        reason: str = "",
+        detail: str = "",
+        cpu_s: float = 0.0,
+        wall_s: float = 0.0,
+    ) -> None:
+        replica = job.lease.replica
+        del self._jobs[replica]
+        self._done(
+            Finished(
+                replica=replica,
+                lease=job.lease.lease,
+                unit=job.unit,
+                app=job.app,
+                status=status,
+                value=value,
+                reason=reason,
+                detail=detail,
+                cpu_s=cpu_s,
+                wall_s=wall_s,
+            )
+        )
+        self._held.drop(replica)
+
+    def _save(self, job: Job) -> None:
+        if job.checkpoint is not None:
+            try:
+                self._held.checkpoint(job.lease.replica, job.checkpoint)
+            except StorageFull as error:
+                self._tell(Event(kind="storage", text=f"a checkpoint cannot be saved: {error.message}"))
+
+
+_STATUS = {
+    "done": ("done", "is finished"),
+    "failed": ("failed", "failed here"),
+    "limit": ("failed", "used more than it may"),
+    "stopped": ("returned", "was stopped"),
+    "broken": ("failed", "could not run: its sandbox broke"),
+}
+"""Status of a box's outcome -> status of the report, words for people."""
+
+
+def _claimed(lease: Lease) -> tuple[int, str]:
+    """Return the unit and app that a lease claims to be of, unchecked: to name it when it is refused."""
+    try:
+        unit = parse(lease.document, UnitDocument)
+    except TrustError:
+        return 0, ""
+    return unit.unit, unit.app
+
+
+def _names(job: Job) -> dict[str, int | str]:
+    return {"unit": job.unit, "replica": job.lease.replica}
