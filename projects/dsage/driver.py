@@ -14,13 +14,13 @@ import random
 import re
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec
 from dsage.errors import Busy, DSageError, ServerAway, UsageError
-from dsage.function import DistributedFunction, Unit, as_unit
+from dsage.function import DistributedFunction, Limits, Unit, as_unit
 from dsage.states import RunState
 from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
 
@@ -148,18 +148,22 @@ def _pulled(function: DistributedFunction, step: int, start: int, want: int) -> 
 
 def _next(function: DistributedFunction, step: int, index: int) -> NewUnit | None:
     job = function.next_job()
-    return None if job is None else _new(as_unit(job), step, index)
+    return None if job is None else _new(function, as_unit(job), step, index)
 
 
 def _taken(function: DistributedFunction, step: int, start: int) -> tuple[list[NewUnit], list[str]]:
     units, groups = function.take_outbox()
-    made = _author("submit", lambda: [_new(unit, step, start + i) for i, unit in enumerate(units)])
+    made = _author("submit", lambda: [_new(function, u, step, start + i) for i, u in enumerate(units)])
     return made, groups
 
 
-def _new(unit: Unit, step: int, index: int) -> NewUnit:
+def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> NewUnit:
     if OUR_KEYS.fullmatch(unit.key):
         raise UsageError(f"the unit key {unit.key!r} looks like the ones that units without a key get")
+    for name in (field.name for field in fields(Limits)):
+        asked, allowed = getattr(unit.limits, name), getattr(function.limits, name)
+        if not 0 < asked <= allowed:
+            raise UsageError(f"a unit asks for {name} = {asked}; {type(function).__name__}.limits allow {allowed}")
     return NewUnit(
         key=unit.key or f"{step}.{index}",
         args=codec.encode(unit.args),

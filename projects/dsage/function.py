@@ -62,6 +62,8 @@ class DistributedFunction:
     """One line for people; the class's name if empty."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that a host must be able to import to run this (`"gmpy2"`, `"flint"`)."""
+    limits: ClassVar[Limits] = Limits()
+    """The most that any of its units may ask for: signed with the run, and held by volunteers' computers."""
 
     def __init__(self, **params: Any) -> None:
         self.result: Any = None

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsage import DistributedFunction, Unit, codec
+from dsage import DistributedFunction, Limits, Unit, codec
 from dsage.driver import Driver, Ended, Position, next_step
 from dsage.errors import Busy, Conflict
 from dsage.states import RunState, UnitState
@@ -243,6 +243,10 @@ class TakenKey(Sum):
         yield Unit(1, key="1.0")
 
 
+class TooMuch(Sum):
+    limits = Limits(cpu_s=10.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -250,6 +254,7 @@ class TakenKey(Sum):
         (BrokenJobs, r"next_job raised ZeroDivisionError: .* \(test_driver\.py line \d+\)"),
         (BadArguments, r"a builtins.object is not data that can travel \(next_job\)"),
         (BadState, r"a builtins.set is not data"),
+        (TooMuch, r"a unit asks for cpu_s = 3600.0; TooMuch.limits allow 10.0 \(next_job\)"),
         (TakenKey, r"the unit key '1\.0' looks like .* \(next_job\)"),
     ],
 )

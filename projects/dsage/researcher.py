@@ -1,0 +1,321 @@
+"""What a researcher's programs ask of a server: one method for each request, the login taken care of.
+
+Looking needs no key. What changes a run is signed for: the first such call logs in with the researcher's code key,
+and logs in again whenever the token has run out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from typing import Any, Final, Self, TypeGuard, TypeVar
+
+from dsage import bundle as bundles
+from dsage import codec
+from dsage.bundle import Bundle
+from dsage.connection import Body, Connection, Query, fetch_chain, login
+from dsage.errors import BadSignature, BundleError, LoggedOut, NotAllowed, NotFound, ServerAway, TrustError, UsageError
+from dsage.function import DistributedFunction
+from dsage.home import Home, Login
+from dsage.trust.chain import Chain
+from dsage.trust.documents import Authorisation, Manifest
+from dsage.trust.envelope import Envelope, hash_of, open_as, seal
+from dsage.trust.invite import Link
+from dsage.trust.keys import PrivateKey
+from dsage.wire import (
+    Answers,
+    CreditLine,
+    Drive,
+    Event,
+    Finder,
+    Hello,
+    RunCreated,
+    RunView,
+    StatusView,
+    Step,
+    StepReply,
+    SubmitRun,
+)
+
+RUN_DAYS: Final = 90
+"""How long volunteers may believe a run's authorisation."""
+SLACK_S: Final = 30.0
+"""How much longer than its wait a held call may take."""
+DEFAULT_KEY: Final = "lab"
+
+T = TypeVar("T")
+
+
+class Researcher:
+    """One researcher at one server. `link` is the server, `chain` what to believe of it."""
+
+    def __init__(self, home: Home, link: Link, key_name: str, conn: Connection, chain: Chain) -> None:
+        self.home = home
+        self.link = link
+        self.chain = chain
+        self._conn = conn
+        self._key_name = key_name
+        self._key: PrivateKey | None = None
+        self._token: str | None = None
+
+    @classmethod
+    async def open(cls, home: Home, link: Link | None = None, key_name: str | None = None) -> Self:
+        """Connect to `link`, else to the server of the stored login; nothing is signed yet.
+
+        Raises NotAllowed if no server is known, ServerAway, or a TrustError if it is not the one that was pinned.
+        """
+        if link is None or key_name is None:
+            stored = _stored(home, needed=link is None)
+            link = link or stored.server
+            key_name = key_name or stored.key
+        conn = await Connection.open(link)
+        try:
+            chain, _ = await fetch_chain(conn, link, time.time())
+        except BaseException:
+            await conn.close()
+            raise
+        return cls(home, link, key_name, conn, chain)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._conn.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def key(self) -> PrivateKey:
+        """The code key. Raises NotAllowed if there is none of this name here."""
+        if self._key is None:
+            try:
+                self._key = PrivateKey.load(self.home.code_key(self._key_name))
+            except NotFound as error:
+                raise NotAllowed(
+                    f"there is no code key {self._key_name!r} on this computer",
+                    hint="Make one (`dsage keys new code`) and have the operator certify it.",
+                ) from error
+        return self._key
+
+    async def sign_in(self) -> str:
+        """Log in with the code key and return the name that the server has it certified under."""
+        reply = await login(self._conn, self.key, "researcher", self.link.server_id)
+        self._token = reply.token
+        return reply.name
+
+    # -- runs ------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        packed: Bundle,
+        function: DistributedFunction,
+        params: dict[str, Any],
+        project: str | None = None,
+    ) -> int:
+        """Sign the app version and the run, upload what is missing, and return the run's number.
+
+        `function` is an instance of the packed class; its state is where the run begins. Raises NotAllowed if
+        the key is certified for no such project.
+        """
+        now = time.time()
+        manifest = bundles.manifest(packed, self._project(project))
+        signed = seal(manifest, self.key)
+        self.chain.manifest(signed, now)
+        authorisation = Authorisation(
+            server_id=self.link.server_id,
+            project=manifest.project,
+            run_key=secrets.token_hex(16),
+            app=hash_of(signed),
+            issued=now,
+            expires=now + RUN_DAYS * 86400.0,
+            **asdict(function.limits),
+        )
+        request = SubmitRun(
+            manifest=signed,
+            authorisation=seal(authorisation, self.key),
+            params=codec.encode(params),
+            state=function.dump_state(),
+        )
+        await self._authed("PUT", f"/v1/bundles/{packed.sha256}", packed.data, None)
+        try:
+            created = await self._authed("POST", "/v1/runs", request, RunCreated)
+        except ServerAway:
+            created = await self._authed("POST", "/v1/runs", request, RunCreated)
+        return created.run
+
+    async def function_of(self, view: RunView, local: Bundle | None = None) -> DistributedFunction:
+        """Return the object that drives a run: of `local` if that is the run's very source, else as it was stored.
+
+        Stored source is imported only if this computer's own code key signed it. Raises UsageError if `local`
+        is other source, NotAllowed if somebody else signed, a TrustError if the signature does not hold.
+        """
+        manifest, signed = await self._manifest_of(view)
+        if local is not None:
+            if local.sha256 != manifest.bundle or local.entry != manifest.entry:
+                raise UsageError(
+                    f"run {view.run} was started from other source than this",
+                    hint="Leave the target out to use the source that was stored, or go back to the old source.",
+                )
+            kind = local.function
+        else:
+            try:
+                open_as(signed, Manifest, [self.key.public])
+            except TrustError as error:
+                raise NotAllowed(
+                    f"the source of run {view.run} is not signed by the code key {self._key_name!r}",
+                    hint=f"Name the source that you trust: dsage attach {view.run} TARGET",
+                ) from error
+            kind = await self._stored_kind(manifest)
+        params = codec.decode(view.params)
+        return construct(kind, params)
+
+    async def _manifest_of(self, view: RunView) -> tuple[Manifest, Envelope]:
+        signed = await self.document(view.app)
+        return self.chain.manifest(signed, time.time()), signed
+
+    async def _stored_kind(self, manifest: Manifest) -> type[DistributedFunction]:
+        data = await self._conn.call("GET", f"/v1/bundles/{manifest.bundle}", None, bytes)
+        folder = self.home.folder / "sources" / manifest.bundle
+        bundles.unpack(data, folder, expected_sha256=manifest.bundle)
+        name, _, attribute = manifest.entry.partition(":")
+        sys.path.insert(0, str(folder))
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise BundleError(f"the stored source cannot be imported: {error}") from error
+        finally:
+            sys.path.remove(str(folder))
+        kind = getattr(module, attribute, None)
+        if not str(module.__file__).startswith(str(folder)) or not _is_function(kind):
+            raise BundleError(f"the stored source has no {manifest.entry} of its own")
+        return kind
+
+    def _project(self, wanted: str | None) -> str:
+        mine = [c.projects for c in self.chain.root.code_keys if c.key == self.key.public]
+        projects = [name for names in mine for name in names]
+        if wanted in projects:
+            return str(wanted)
+        if not projects:
+            raise NotAllowed(f"the server does not know the code key {self._key_name!r}")
+        if wanted is not None:
+            raise NotAllowed(
+                f"the code key {self._key_name!r} is not certified for the project {wanted!r}",
+                hint=f"It is for {', '.join(projects)}; the operator adds one by `dsage keys certify`.",
+            )
+        return projects[0]
+
+    # -- one method for each request -----------------------------------------------------------------------------
+
+    async def hello(self) -> Hello:
+        """Return who the server is."""
+        return await self._conn.call("GET", "/v1/hello", None, Hello)
+
+    async def status(self) -> StatusView:
+        """Return the server at a glance."""
+        return await self._conn.call("GET", "/v1/status", None, StatusView)
+
+    async def leaderboard(self) -> list[CreditLine]:
+        """Return who is to be thanked."""
+        return await self._conn.call("GET", "/v1/leaderboard", None, list[CreditLine])
+
+    async def runs(self) -> list[RunView]:
+        """Return every run."""
+        return await self._conn.call("GET", "/v1/runs", None, list[RunView])
+
+    async def run(self, run: int) -> RunView:
+        """Return one run. Raises NotFound."""
+        return await self._conn.call("GET", f"/v1/runs/{run}", None, RunView)
+
+    async def events(self, run: int, *, after: int = 0, wait_s: float = 0.0) -> list[Event]:
+        """Return what happened after event number `after`, waiting up to `wait_s` seconds for it."""
+        query = {"after": after, "wait": wait_s}
+        timeout_s = wait_s + SLACK_S
+        path = f"/v1/runs/{run}/events"
+        return await self._conn.call("GET", path, None, list[Event], query=query, timeout_s=timeout_s)
+
+    async def finders(self, run: int, units: Iterable[int]) -> list[Finder]:
+        """Return whose machines brought the answers of these units."""
+        query = [("unit", unit) for unit in units]
+        return await self._conn.call("GET", f"/v1/runs/{run}/finders", None, list[Finder], query=query)
+
+    async def document(self, sha256: str) -> Envelope:
+        """Return a signed app version or authorisation. Raises BadSignature if it is not the one named."""
+        envelope = await self._conn.call("GET", f"/v1/documents/{sha256}", None, Envelope)
+        if hash_of(envelope) != sha256:
+            raise BadSignature(f"the server sent another document than {sha256[:12]}")
+        return envelope
+
+    async def drive(self, run: int) -> Drive:
+        """Take a run over: older drivers get Conflict from now on."""
+        return await self._authed("POST", f"/v1/runs/{run}/drive", None, Drive)
+
+    async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
+        """Return the answers that no step has folded, waiting up to `wait_s` seconds for one."""
+        query = {"fence": fence, "wait": wait_s, "hungry": int(hungry)}
+        timeout_s = wait_s + SLACK_S
+        path = f"/v1/runs/{run}/answers"
+        return await self._authed("GET", path, None, Answers, query=query, timeout_s=timeout_s)
+
+    async def step(self, run: int, step: Step) -> StepReply:
+        """Commit a step."""
+        return await self._authed("POST", f"/v1/runs/{run}/steps", step, StepReply, timeout_s=60.0)
+
+    async def cancel(self, run: int) -> None:
+        """Cancel a run."""
+        await self._authed("POST", f"/v1/runs/{run}/cancel", None, None)
+
+    async def _authed(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        reply: type[T] | None,
+        *,
+        timeout_s: float = 30.0,
+        query: Query | None = None,
+    ) -> T:
+        async def call() -> Any:
+            token = self._token
+            return await self._conn.call(
+                method, path, body, reply or bytes, token=token, timeout_s=timeout_s, query=query
+            )
+
+        return await self._signed_in(call)
+
+    async def _signed_in(self, call: Callable[[], Awaitable[T]]) -> T:
+        if self._token is not None:
+            try:
+                return await call()
+            except LoggedOut:
+                self._token = None
+        await self.sign_in()
+        return await call()
+
+
+def construct(kind: type[DistributedFunction], params: dict[str, Any]) -> DistributedFunction:
+    """Return `kind(**params)`. Raises UsageError if it does not take them."""
+    try:
+        return kind(**params)
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise UsageError(f"{kind.__name__} does not take these parameters: {error}") from error
+
+
+def _stored(home: Home, *, needed: bool) -> Login:
+    try:
+        return Login.load(home)
+    except NotFound as error:
+        if needed:
+            raise NotAllowed(
+                "no server is known here", hint="Run `dsage serve` here, or `dsage login LINK` for another one."
+            ) from error
+        return Login(link="", key=DEFAULT_KEY)
+
+
+def _is_function(value: Any) -> TypeGuard[type[DistributedFunction]]:
+    return isinstance(value, type) and issubclass(value, DistributedFunction)
