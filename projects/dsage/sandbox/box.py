@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,7 @@ class Box:
         """
         plan = Plan(
             level=level,
-            app_dir=os.path.realpath(app_dir),
+            app_dir=str(app_dir.resolve()),
             entry=entry,
             slots=work_dir,
             nice=nice,
@@ -60,12 +59,13 @@ class Box:
         restored: bytes | None = None,
         on_checkpoint: Callable[[bytes], None] | None = None,
         on_progress: Callable[[float], None] | None = None,
+        on_cpu: Callable[[float], None] | None = None,
     ) -> Outcome:
         """Run `Class.function(*decoded args)` in a fresh process and return how it ended.
 
         Several calls may run at a time, each in a sandbox of its own. Cancelling kills the process and everything
         it started. `on_progress` hears the share done (0..1) when the app tells it, and at most each second while
-        processor time advances.
+        processor time advances; `on_cpu` hears, as often, how much of it (s) the call has used.
         """
         request = Request(
             function=function,
@@ -74,6 +74,7 @@ class Box:
             restored=restored,
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
+            on_cpu=on_cpu,
         )
         try:
             lane = await self._free_lane(limits.disk_bytes)

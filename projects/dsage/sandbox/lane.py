@@ -24,7 +24,7 @@ from dsage.function import Limits
 from dsage.sandbox import bubblewrap, explain, frames, processes
 from dsage.sandbox.frames import Kind
 from dsage.sandbox.launch import Plan, Started, launch
-from dsage.sandbox.level import Level, Outcome, Status
+from dsage.sandbox.level import Outcome, Status
 
 POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
@@ -50,6 +50,7 @@ class Request:
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None] | None
     on_progress: Callable[[float], None] | None
+    on_cpu: Callable[[float], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Lane:
         try:
             lane._control.send(codec.encode(lane._started.settings))
             answer = asyncio.create_task(lane._heard())
-            verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0), None)
+            verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0))
             if verdict is not None:
                 raise UnitFailed(f"loading the app went beyond its limit ({verdict.reason})")
             lane._loaded(answer.result())
@@ -113,7 +114,7 @@ class Lane:
             with suppress(ConnectionError):
                 socket.send_fds(self._control, [b"call"], [inner.fileno()])
             inner.close()
-            verdict = await self._guard(talk, request.limits, before, request.on_progress)
+            verdict = await self._guard(talk, request.limits, before, request)
             report = None
             if verdict is None:
                 report = await self._report()
@@ -236,10 +237,11 @@ class Lane:
         task: asyncio.Task[Any],
         limits: Limits,
         before: processes.Usage,
-        on_progress: Callable[[float], None] | None,
+        request: Request | None = None,
     ) -> _Verdict | None:
         """Wait for `task`; return a verdict if a limit is passed first. Cancelled, it cancels the task."""
         began, seen_cpu_s = time.monotonic(), 0.0
+        beat = began
         try:
             while True:
                 await asyncio.wait({task}, timeout=POLL_S)
@@ -252,9 +254,13 @@ class Lane:
                 passed = self._passed(limits, cpu_s, used.memory_bytes - 2 * before.memory_bytes, began)
                 if passed is not None:
                     return passed
-                if cpu_s > seen_cpu_s and time.monotonic() - self._told_at >= BEAT_S:
-                    seen_cpu_s = cpu_s
-                    self._tell(on_progress)
+                now = time.monotonic()
+                if request is not None and cpu_s > seen_cpu_s and now - beat >= BEAT_S:
+                    seen_cpu_s, beat = cpu_s, now
+                    if request.on_cpu is not None:
+                        request.on_cpu(cpu_s)
+                    if now - self._told_at >= BEAT_S:
+                        self._tell(request.on_progress)
         finally:
             if not task.done():
                 task.cancel()
