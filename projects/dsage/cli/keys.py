@@ -164,7 +164,9 @@ def export_root(destination: Path, as_json: bool) -> None:
         raise UsageError(f"{target} does not give back what was written", hint="Choose another place.")
     home.root_key.unlink()
     say(f"The root key is now in {target} and no longer here. Keep two copies, away from this machine.")
-    say(f"Use it when needed: `dsage keys certify ... --root-key {target}` (likewise `revoke`), at least once a year.")
+    say(f"Use it when needed, at least once a year: `dsage keys certify ... --root-key {target}`, `revoke` likewise.")
+    for path in sorted(home.keys.glob("code-*.key")):
+        say(f"The code key {path} can still sign programs for its projects: move it to its researcher's computer.")
     emit(SCHEMA, {"file": str(target), "public": public_text(key.public)}, as_json, str(target))
 
 
