@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import runtime, seccomp
+from dsage.sandbox import reach, runtime, seccomp
 from dsage.sandbox.lane import Lane, Request
-from dsage.sandbox.launch import Plan
+from dsage.sandbox.launch import Plan, box_folder, dropped_user
 from dsage.sandbox.level import Level, Outcome
 
 
@@ -33,17 +35,12 @@ class Box:
         `work_dir` holds what a box needs on disk while it is open. A `nice` of 19 also takes the idle scheduling
         class. Raises SandboxRefused if the sandbox cannot start and UnitFailed if the app cannot be loaded.
         """
-        plan = Plan(
-            level=level,
-            app_dir=str(app_dir.resolve()),
-            entry=entry,
-            slots=work_dir,
-            nice=nice,
-            runtime=runtime.current(),
-            sources={},
-            filter=seccomp.program(platform.machine()),
-        )
-        return cls(plan, await Lane.start(plan, Limits().disk_bytes))
+        plan = await asyncio.to_thread(_plan, level, app_dir, entry, work_dir, nice)
+        try:
+            return cls(plan, await Lane.start(plan, Limits().disk_bytes))
+        except BaseException:
+            shutil.rmtree(plan.folder, ignore_errors=True)
+            raise
 
     @property
     def pid(self) -> int:
@@ -107,6 +104,7 @@ class Box:
         self._closed = True
         for lane in list(self._lanes):
             await lane.end()
+        shutil.rmtree(self._plan.folder, ignore_errors=True)
 
     async def _free_lane(self, disk_bytes: int) -> Lane:
         for lane in self._lanes:
@@ -119,3 +117,29 @@ class Box:
         if self._paused:
             lane.pause()
         return lane
+
+
+def _plan(level: Level, app_dir: Path, entry: str, work_dir: Path, nice: int) -> Plan:
+    """Decide what a box is made of; as root, lay out where an unprivileged user can read it."""
+    app = str(app_dir.resolve())
+    needed = runtime.current()
+    sources: dict[str, str] = {}
+    slots = work_dir.resolve()
+    slots.mkdir(parents=True, exist_ok=True)
+    if dropped_user() is not None:
+        slots = reach.place_for_slots(slots)
+        sources = {folder: reach.laid_out(folder) for folder in needed.folders}
+    folder = box_folder(slots)
+    if dropped_user() is not None and not reach.reachable(app):
+        sources[app] = str(folder / "app")
+        reach.copy(app, sources[app])
+    return Plan(
+        level=level,
+        app_dir=app,
+        entry=entry,
+        folder=folder,
+        nice=nice,
+        runtime=needed if level is Level.BUBBLEWRAP else needed.moved(sources),
+        sources=sources,
+        filter=seccomp.program(platform.machine()),
+    )

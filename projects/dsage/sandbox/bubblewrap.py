@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ def arguments(
     *,
     disk_bytes: int,
     filter_fd: int,
-    sources: dict[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return bubblewrap's options (they go through `--args`, so that no host path shows in /proc/1/cmdline).
 

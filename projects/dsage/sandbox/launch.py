@@ -30,12 +30,15 @@ _BOOT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that one box's lanes have in common. `sources` maps a path in the box to where it lies here."""
+    """Everything that one box's lanes have in common.
+
+    `folder` is the box's own on the host; `sources` says where a path of the box really lies.
+    """
 
     level: Level
     app_dir: str
     entry: str
-    slots: Path
+    folder: Path
     nice: int
     runtime: Runtime
     sources: Mapping[str, str]
@@ -59,6 +62,18 @@ def dropped_user() -> int | None:
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
+def box_folder(base: Path) -> Path:
+    """Make a folder for a box below `base`, and remove those whose program was killed before it could."""
+    for left in base.glob("box-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir=base))
+    if dropped_user() is not None:
+        folder.chmod(0o711)
+    return folder
+
+
 def launch(plan: Plan, disk_bytes: int) -> Started:
     """Start a box. Raises SandboxRefused if its program is missing."""
     control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,7 +94,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             slot, life = None, None
             settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT, "processes": _most_processes(plan.level)}
         else:
-            slot = _slot(plan.slots)
+            slot = _slot(plan.folder)
             end, life = os.pipe()
             held.callback(os.close, end)
             handed = [inner.fileno(), end]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,21 @@ class Runtime:
     python: str
     import_path: tuple[str, ...]
     folders: tuple[str, ...]
+
+    def moved(self, sources: Mapping[str, str]) -> Runtime:
+        """Return the same runtime with each folder in `sources` where it says, for a box without mounts."""
+
+        def place(path: str) -> str:
+            for folder, source in sources.items():
+                if path == folder or path.startswith(folder + "/"):
+                    return source + path[len(folder) :]
+            return path
+
+        return Runtime(
+            python=place(self.python),
+            import_path=tuple(place(path) for path in self.import_path),
+            folders=tuple(place(path) for path in self.folders),
+        )
 
 
 def current() -> Runtime:
