@@ -46,6 +46,7 @@ RUN_DAYS: Final = 90
 SLACK_S: Final = 30.0
 """How much longer than its wait a held call may take."""
 DEFAULT_KEY: Final = "lab"
+DEFAULT_PROJECT: Final = "lab"
 
 T = TypeVar("T")
 
@@ -116,15 +117,17 @@ class Researcher:
         packed: Bundle,
         function: DistributedFunction,
         params: dict[str, Any],
+        *,
         project: str | None = None,
+        likely: str = "",
     ) -> int:
         """Sign the app version and the run, upload what is missing, and return the run's number.
 
-        `function` is an instance of the packed class; its state is where the run begins. Raises NotAllowed if
-        the key is certified for no such project.
+        `function` is an instance of the packed class; its state is where the run begins. Without a `project` it
+        runs under `likely`, `lab`, or another that the key is certified for. Raises NotAllowed if there is none.
         """
         now = time.time()
-        manifest = bundles.manifest(packed, self._project(project))
+        manifest = bundles.manifest(packed, self._project(project, likely))
         signed = seal(manifest, self.key)
         self.chain.manifest(signed, now)
         authorisation = Authorisation(
@@ -196,19 +199,20 @@ class Researcher:
             raise BundleError(f"the stored source has no {manifest.entry} of its own")
         return kind
 
-    def _project(self, wanted: str | None) -> str:
+    def _project(self, wanted: str | None, likely: str) -> str:
+        """Return the project to sign for: the one wanted, else the `likely` one, `lab`, or any that the key is for."""
         mine = [c.projects for c in self.chain.root.code_keys if c.key == self.key.public]
         projects = [name for names in mine for name in names]
-        if wanted in projects:
-            return str(wanted)
         if not projects:
             raise NotAllowed(f"the server does not know the code key {self._key_name!r}")
-        if wanted is not None:
+        if wanted is None:
+            return next((name for name in (likely, DEFAULT_PROJECT) if name in projects), projects[0])
+        if wanted not in projects:
             raise NotAllowed(
                 f"the code key {self._key_name!r} is not certified for the project {wanted!r}",
                 hint=f"It is for {', '.join(projects)}; the operator adds one by `dsage keys certify`.",
             )
-        return projects[0]
+        return wanted
 
     # -- one method for each request -----------------------------------------------------------------------------
 

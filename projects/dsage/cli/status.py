@@ -1,0 +1,81 @@
+"""`dsage status`: a server and its runs at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+import click
+
+from dsage.cli.following import document
+from dsage.cli.options import json_option, server_option
+from dsage.cli.output import emit, table
+from dsage.cli.terminal import facts
+from dsage.cli.values import shown
+from dsage.home import Home
+from dsage.researcher import Researcher
+from dsage.states import UnitState
+from dsage.trust.invite import Link
+from dsage.wire import RunView, StatusView
+
+SCHEMA: Final = "dsage.status/1"
+
+
+@click.command(short_help="Show a server and its runs at a glance.")
+@server_option
+@json_option
+def status(server: Link | None, as_json: bool) -> None:
+    """Show a server and its runs at a glance.
+
+    Needs no key: the server is the one that `dsage login` remembers, or --server.
+    """
+
+    async def fetch() -> StatusView:
+        async with await Researcher.open(Home(), server) as api:
+            return await api.status()
+
+    view = asyncio.run(fetch())
+    emit(SCHEMA, _document(view), as_json, glance(view, time.time()))
+
+
+def glance(view: StatusView, now: float) -> str:
+    """Return the status as text."""
+    lines = [
+        f"{shown(view.name, 60)} (DSage {shown(view.version, 20)})",
+        f"volunteers: {view.volunteers}, computers here now: {view.hosts_live}",
+        f"units: {_counts(view.units)}",
+    ]
+    if view.runs:
+        headings = ["run", "title", "state", "done", "units valid", "open", "phase"]
+        lines += ["", table(headings, [_row(run, now) for run in view.runs])]
+    else:
+        lines += ["", "no runs yet: `dsage submit factor -p n=11^150+1` starts one"]
+    return "\n".join(lines)
+
+
+def _counts(units: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in units.items() if count) or "none yet"
+
+
+def _row(run: RunView, now: float) -> list[str]:
+    seen = facts(run, now)
+    unfinished = sum(seen.units[state] for state in (UnitState.READY, UnitState.ACTIVE, UnitState.COMPARING))
+    fraction = "" if seen.fraction is None else f"{seen.fraction:.0%}"
+    phase = seen.phase if seen.phase != seen.state else ""
+    title = shown(run.title, 40)
+    return [str(run.run), title, run.state, fraction, str(seen.units[UnitState.VALID]), str(unfinished), phase]
+
+
+def _document(view: StatusView) -> dict[str, Any]:
+    return {
+        "server": view.server_id,
+        "name": view.name,
+        "version": view.version,
+        "time": view.time,
+        "volunteers": view.volunteers,
+        "hosts_live": view.hosts_live,
+        "units": view.units,
+        "replicas": view.replicas,
+        "runs": [document(run) for run in view.runs],
+    }
