@@ -5,12 +5,18 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-FIRST: Final = tuple(
-    ["amber", "brisk", "calm", "clever", "coral", "daring", "eager", "early", "fabled", "gentle", "golden", "happy", "hidden", "honest", "humble", "jolly", "keen", "kind", "lively", "lucky", "mellow", "merry", "misty", "noble", "patient", "placid", "proud", "quick", "quiet", "rapid", "ruby", "silver", "sleepy", "steady", "sunny", "swift", "tidy", "velvet", "vivid", "witty"]
-)
-SECOND: Final = tuple(
-    ["acorn", "badger", "beacon", "birch", "comet", "condor", "curlew", "dolphin", "falcon", "fern", "fjord", "gecko", "glacier", "harbor", "heron", "ibis", "juniper", "kestrel", "lagoon", "lantern", "lark", "maple", "marten", "meadow", "meteor", "nebula", "orchid", "otter", "pebble", "petrel", "quasar", "raven", "river", "sparrow", "spruce", "thistle", "tundra", "walnut", "willow", "wren"]
-)
+_FIRST = """
+amber brisk calm clever coral daring eager early fabled gentle golden happy hidden honest humble jolly keen
+kind lively lucky mellow merry misty noble patient placid proud quick quiet rapid ruby silver sleepy steady
+sunny swift tidy velvet vivid witty
+"""
+_SECOND = """
+acorn badger beacon birch comet condor curlew dolphin falcon fern fjord gecko glacier harbor heron ibis
+juniper kestrel lagoon lantern lark maple marten meadow meteor nebula orchid otter pebble petrel quasar raven
+river sparrow spruce thistle tundra walnut willow wren
+"""
+FIRST: Final = tuple(_FIRST.split())
+SECOND: Final = tuple(_SECOND.split())
 
 
 def pseudonym() -> str:

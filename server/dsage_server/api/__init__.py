@@ -1,0 +1,1 @@
+"""The machine API: HTTP around the hub."""

@@ -25,8 +25,8 @@ class Store:
     """An open database. `write` and `read` are for coroutines of one event loop; `close` ends both."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = _engine(path)
-        self._reader = _engine(path)
+        self._writer = _engine(path, begin="BEGIN IMMEDIATE")
+        self._reader = _engine(path, begin="BEGIN")
         self._connection = self._writer.connect()
         self._pending: list[tuple[Change, asyncio.Future[Any]]] = []
         self.commits = 0
@@ -96,7 +96,7 @@ class Store:
         return value, None
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *, begin: str) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 15, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -107,7 +107,7 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(begin)
 
     return engine
 

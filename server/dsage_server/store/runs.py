@@ -18,7 +18,8 @@ from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.signing import SignedUnits
 from dsage_server.store import units
 from dsage_server.store.events import note
-from dsage_server.store.schema import batch, document, meta, replica, run, unit
+from dsage_server.store.meta import recall, remember
+from dsage_server.store.schema import batch, document, replica, run, unit
 from dsage_validator import life
 
 MAX_ANSWERS: Final = 200
@@ -95,6 +96,36 @@ def info(connection: Connection, number: int) -> RunInfo:
     )  # fmt: skip
 
 
+def find_document(connection: Connection, name: str) -> Envelope:
+    """Return a stored envelope by the hash of its payload; raises NotFound."""
+    data = connection.execute(select(document.c.envelope).where(document.c.hash == name)).scalar()
+    if data is None:
+        raise NotFound("there is no such document")
+    return msgspec.msgpack.decode(data, type=Envelope)
+
+
+def check_owner(connection: Connection, number: int, researcher: bytes) -> None:
+    """Raise NotFound or NotAllowed unless the run is this researcher's."""
+    _owned(connection, number, researcher)
+
+
+def check_driver(connection: Connection, number: int, researcher: bytes, fence: int) -> None:
+    """Raise Conflict unless the fence is that of the run's present driver."""
+    if _owned(connection, number, researcher).fence != fence:
+        raise _other_driver(number)
+
+
+def by_apps(connection: Connection, apps: Sequence[str]) -> list[int]:
+    """Return the running runs of some app versions."""
+    query = select(run.c.id).where(run.c.app.in_(list(apps)), run.c.state == RunState.RUNNING.value)
+    return list(connection.execute(query).scalars())
+
+
+def see_driver(connection: Connection, number: int, now: float) -> None:
+    """Note that a run's driver is there."""
+    connection.execute(update(run).where(run.c.id == number).values(driver_seen=now))
+
+
 def drive(connection: Connection, number: int, researcher: bytes, now: float) -> wire.Drive:
     """Make the caller the driver: the new fence shuts out every older one."""
     row = _owned(connection, number, researcher)
@@ -110,7 +141,7 @@ def may_step(connection: Connection, number: int, researcher: bytes, step: wire.
     """Whether this step is the next one; False if it stands already. Raises Conflict for an older fence."""
     row = _owned(connection, number, researcher)
     if step.fence != row.fence:
-        raise Conflict(f"run {number} has another driver now", hint="Watch it with `dsage watch`, or attach again.")
+        raise _other_driver(number)
     if step.step <= row.step:
         return False
     if row.state != RunState.RUNNING:
@@ -204,12 +235,8 @@ def ready_units(connection: Connection, above: int, limit: int) -> list[tuple[in
 
 def reserve_unit_ids(connection: Connection, count: int) -> int:
     """Return the first of `count` unit ids that nobody else will get."""
-    current = connection.execute(select(meta.c.value).where(meta.c.name == "next_unit")).scalar()
-    first = int(current or "1")
-    statement = upsert(meta).values(name="next_unit", value=str(first + count))
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
-    )
+    first = int(recall(connection, "next_unit") or "1")
+    remember(connection, "next_unit", str(first + count))
     return first
 
 
@@ -220,6 +247,10 @@ def _owned(connection: Connection, number: int, researcher: bytes) -> Any:
     if row.researcher != researcher:
         raise NotAllowed(f"run {number} belongs to another researcher")
     return row
+
+
+def _other_driver(number: int) -> Conflict:
+    return Conflict(f"run {number} has another driver now", hint=f"`dsage watch {number}` shows it.")
 
 
 def _fold(connection: Connection, number: int, step: wire.Step) -> None:

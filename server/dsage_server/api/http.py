@@ -1,0 +1,114 @@
+"""HTTP manners of the machine API: bodies in, bodies out, errors as problem+json, protocol versions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from dsage.errors import Busy, DSageError, NotFound, RequestError, TooLarge, TooOld, UsageError
+from dsage.wire import MAX_BODY_BYTES, MEDIA_TYPE, OLDEST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello"})
+"""Served to any version: what a peer needs to find out that it is too old."""
+RETRY_S: Final = 5
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def reply(message: Any) -> web.Response:
+    """Return a message, or a list of them, as the response."""
+    return web.Response(body=_encoder.encode(message), content_type=MEDIA_TYPE)
+
+
+async def body(request: web.Request, kind: type[M]) -> M:
+    """Return the request's message. Raises UsageError if it is not one, TooLarge beyond the cap."""
+    data = await read_capped(request, MAX_BODY_BYTES)
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the body is not a {kind.__name__}: {error}") from None
+
+
+async def read_capped(request: web.Request, most: int) -> bytes:
+    """Return the body's bytes. Raises TooLarge as soon as more than `most` have come."""
+    if request.content_length is not None and request.content_length > most:
+        raise TooLarge(f"a body of {request.content_length} bytes; at most {most} are taken here")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_chunked(1 << 16):
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(f"a body of more than {most} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def number(text: str, what: str) -> int:
+    """Return a number from a path or query. Raises NotFound."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise NotFound(f"there is no {what} {text[:40]!r}")
+    return int(text)
+
+
+def seconds(text: str | None) -> float:
+    """Return a duration from a query; 0 if there is none. Raises UsageError."""
+    try:
+        value = float(text or 0)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a number of seconds") from None
+    if not 0 <= value < 1e6:
+        raise UsageError(f"{text!r} is not a sensible number of seconds")
+    return value
+
+
+@web.middleware
+async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into problem documents and refuse protocol versions that are not served."""
+    try:
+        if request.path not in OPEN_PATHS:
+            _check_protocol(request.headers.get(PROTOCOL_HEADER))
+        return await handler(request)
+    except DSageError as error:
+        return problem(error, request.path)
+    except web.HTTPException as error:
+        refusal = NotFound(f"there is no {request.method} {request.path}") if error.status in (404, 405) else None
+        return problem(refusal or RequestError(error.reason), request.path)
+    except SQLAlchemyError as error:
+        log.exception("the database failed on %s", request.path)
+        return problem(Busy(f"the database failed: {type(error).__name__}"), request.path)
+
+
+def problem(error: DSageError, path: str) -> web.Response:
+    """Return an error as application/problem+json."""
+    status = error.status
+    if status >= 500:
+        log.warning("%s: %s", path, error.message)
+    document = {
+        "type": f"about:dsage#{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],
+        "status": status, "detail": error.message, "code": error.code, "hint": error.hint, "instance": path,
+    }  # fmt: skip
+    headers = {"Retry-After": str(RETRY_S)} if status in (503, 507) else None
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, content_type="application/problem+json", headers=headers
+    )
+
+
+def _check_protocol(header: str | None) -> None:
+    spoken = int(header) if header and header.isascii() and header.isdigit() and len(header) < 6 else 0
+    if spoken < OLDEST_PROTOCOL:
+        raise TooOld(f"protocol {header or 'unknown'} is not served any more; {OLDEST_PROTOCOL} to {PROTOCOL} are")
+    if spoken > PROTOCOL:
+        raise UsageError(
+            f"protocol {spoken} is newer than this server's {PROTOCOL}",
+            hint="Ask the operator to update the server, or use an older client.",
+        )

@@ -1,0 +1,242 @@
+"""The paths of the machine API (docs/protocol.md describes the conversation)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from dsage import wire
+from dsage.bundle import MAX_BUNDLE_BYTES
+from dsage.errors import NotAllowed, UsageError, WrongServer
+from dsage.trust.ceremony import load_root
+from dsage.trust.documents import Enrolment, Login
+from dsage.trust.envelope import Envelope, open_as, signers
+from dsage_server.api.http import body, manners, number, read_capped, reply, seconds
+from dsage_server.hub import Hub
+from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
+from dsage_server.store import events, hosts, views
+
+OLDEST_CLIENT = "0.1.0"
+MAX_UNITS_ASKED = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """The handlers. `ca_file` and `root_file` are public documents, served as they lie on the disk."""
+
+    hub: Hub
+    name: str
+    pages_url: str
+    ca_file: Path
+    root_file: Path
+
+    def app(self) -> web.Application:
+        """Return the aiohttp application."""
+        app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
+        app.add_routes(
+            [
+                web.get("/v1/ca", self.ca),
+                web.get("/v1/hello", self.hello),
+                web.get("/v1/root", self.root),
+                web.post("/v1/challenge", self.challenge),
+                web.post("/v1/enrol", self.enrol),
+                web.post("/v1/login", self.login),
+                web.post("/v1/exchange", self.exchange),
+                web.get("/v1/documents/{hash}", self.document),
+                web.get("/v1/bundles/{hash}", self.get_bundle),
+                web.put("/v1/bundles/{hash}", self.put_bundle),
+                web.post("/v1/runs", self.submit),
+                web.get("/v1/runs", self.runs),
+                web.get("/v1/runs/{run}", self.run),
+                web.post("/v1/runs/{run}/drive", self.drive),
+                web.get("/v1/runs/{run}/answers", self.answers),
+                web.post("/v1/runs/{run}/steps", self.step),
+                web.post("/v1/runs/{run}/cancel", self.cancel),
+                web.get("/v1/runs/{run}/events", self.events),
+                web.get("/v1/runs/{run}/finders", self.finders),
+                web.get("/v1/runs/{run}/credit", self.credit),
+                web.get("/v1/status", self.status),
+                web.get("/v1/leaderboard", self.leaderboard),
+            ]
+        )
+        return app
+
+    # -- meeting ---------------------------------------------------------------------------------------------
+
+    async def ca(self, request: web.Request) -> web.StreamResponse:
+        """The CA's certificate; who asks checks it against the hash in the invite."""
+        return web.FileResponse(self.ca_file, headers={"Content-Type": "application/x-pem-file"})
+
+    async def hello(self, request: web.Request) -> web.Response:
+        """Who this server is, and which protocols it speaks."""
+        hub = self.hub
+        return reply(
+            wire.Hello(
+                server_id=hub.server_id, name=self.name,
+                protocols=list(range(wire.OLDEST_PROTOCOL, wire.PROTOCOL + 1)),
+                root_version=hub.chain.root.version, time=hub.clock(), oldest_client=OLDEST_CLIENT,
+                pages_url=self.pages_url,
+            )
+        )  # fmt: skip
+
+    async def root(self, request: web.Request) -> web.Response:
+        """The root.json in force."""
+        return reply(load_root(self.root_file))
+
+    async def challenge(self, request: web.Request) -> web.Response:
+        """A single-use number to sign."""
+        fresh = self.hub.sessions.challenge(self.hub.clock())
+        return reply(wire.ChallengeReply(challenge=fresh, server_id=self.hub.server_id, valid_s=CHALLENGE_S))
+
+    async def enrol(self, request: web.Request) -> web.Response:
+        """A new volunteer's key joins by an invite code."""
+        envelope = await body(request, Envelope)
+        enrolment = open_as(envelope, Enrolment, signers(envelope)[:1])
+        self._check_fresh(enrolment.server_id, enrolment.challenge)
+        if signers(envelope)[:1] != [enrolment.key]:
+            raise NotAllowed("the enrolment is not signed by the key that it names")
+        now = self.hub.clock()
+        known = await self.hub.store.write(
+            lambda c: hosts.enrol(c, enrolment.key, enrolment.code, enrolment.public, now)
+        )
+        return reply(wire.EnrolReply(volunteer=known.volunteer, pseudonym=known.pseudonym))
+
+    async def login(self, request: web.Request) -> web.Response:
+        """A proof of a key, for a token."""
+        hub = self.hub
+        envelope = await body(request, Envelope)
+        login = open_as(envelope, Login, signers(envelope)[:1])
+        self._check_fresh(login.server_id, login.challenge)
+        if signers(envelope)[:1] != [login.key]:
+            raise NotAllowed("the login is not signed by the key that it names")
+        session = await self._session(login.role, login.key, hub.clock() + TOKEN_S)
+        return reply(wire.LoginReply(token=hub.sessions.open(session), valid_s=TOKEN_S, name=session.name))
+
+    def _check_fresh(self, server_id: str, challenge: bytes) -> None:
+        if server_id != self.hub.server_id:
+            raise WrongServer("this was signed for another server")
+        self.hub.sessions.use(challenge, self.hub.clock())
+
+    async def _session(self, role: str, key: bytes, expires: float) -> Session:
+        root = self.hub.chain.root
+        if key in root.revoked_keys:
+            raise NotAllowed("this key was revoked")
+        if role == "host":
+            known = await self.hub.store.read(lambda c: hosts.find(c, key))
+            if known is None:
+                raise NotAllowed("this key has not enrolled", hint="Join again with an invite link.")
+            return Session(
+                role=role, key=key, expires=expires, name=known.pseudonym, host=known.host, volunteer=known.volunteer
+            )
+        for certificate in root.code_keys:
+            if role == "researcher" and certificate.key == key and certificate.expires > self.hub.clock():
+                return Session(role=role, key=key, expires=expires, name=certificate.name)
+        raise NotAllowed("this key is not certified here", hint="The operator runs `dsage keys certify`.")
+
+    # -- volunteers' hosts -----------------------------------------------------------------------------------
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        """Report, renew, fetch: the one call of a client."""
+        session = self._who(request, "host")
+        return reply(await self.hub.exchange(session, await body(request, wire.Exchange)))
+
+    async def document(self, request: web.Request) -> web.Response:
+        """A signed manifest or authorisation by its hash."""
+        return reply(await self.hub.document(request.match_info["hash"]))
+
+    async def get_bundle(self, request: web.Request) -> web.StreamResponse:
+        """A bundle by its hash."""
+        path = self.hub.bundle_path(request.match_info["hash"])
+        return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
+
+    # -- researchers -----------------------------------------------------------------------------------------
+
+    async def put_bundle(self, request: web.Request) -> web.Response:
+        """Keep a bundle under its hash."""
+        self._who(request, "researcher")
+        data = await read_capped(request, MAX_BUNDLE_BYTES)
+        await self.hub.store_bundle(request.match_info["hash"], data)
+        return web.Response(status=204)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Create a run."""
+        session = self._who(request, "researcher")
+        return reply(await self.hub.submit(session, await body(request, wire.SubmitRun)))
+
+    async def drive(self, request: web.Request) -> web.Response:
+        """Become the driver of a run."""
+        return reply(await self.hub.drive(self._who(request, "researcher"), self._run(request)))
+
+    async def answers(self, request: web.Request) -> web.Response:
+        """What the driver can fold."""
+        session = self._who(request, "researcher")
+        query = request.query
+        return reply(
+            await self.hub.answers(
+                session, self._run(request), number(query.get("fence", ""), "fence"),
+                seconds(query.get("wait")), query.get("hungry") == "1",
+            )
+        )  # fmt: skip
+
+    async def step(self, request: web.Request) -> web.Response:
+        """Commit a step."""
+        session = self._who(request, "researcher")
+        return reply(await self.hub.step(session, self._run(request), await body(request, wire.Step)))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Cancel a run."""
+        await self.hub.cancel(self._who(request, "researcher"), self._run(request))
+        return web.Response(status=204)
+
+    # -- views -----------------------------------------------------------------------------------------------
+
+    async def runs(self, request: web.Request) -> web.Response:
+        """The newest runs."""
+        return reply(await self.hub.store.read(lambda c: views.runs(c, self.hub.clock())))
+
+    async def run(self, request: web.Request) -> web.Response:
+        """One run."""
+        wanted = self._run(request)
+        return reply(await self.hub.store.read(lambda c: views.run_view(c, wanted, self.hub.clock())))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """What happened in a run after an event."""
+        wanted, after = self._run(request), number(request.query.get("after", "0"), "event")
+        ends = self.hub.clock() + min(seconds(request.query.get("wait")), wire.MAX_WAIT_S)
+        while True:
+            found = await self.hub.store.read(lambda c: events.since(c, after, run=wanted))
+            left = ends - self.hub.clock()
+            if found or left <= 0 or self.hub.closing:
+                return reply(found)
+            await self.hub.waiting.wait(("events", wanted), left)
+
+    async def finders(self, request: web.Request) -> web.Response:
+        """Whose machines brought the accepted answers of some units."""
+        wanted = self._run(request)
+        units = [number(text, "unit") for text in request.query.getall("unit", [])]
+        if len(units) > MAX_UNITS_ASKED:
+            raise UsageError(f"at most {MAX_UNITS_ASKED} units in one question")
+        return reply(await self.hub.store.read(lambda c: views.finders(c, wanted, units)))
+
+    async def credit(self, request: web.Request) -> web.Response:
+        """Thousandths of credit by pseudonym in one run."""
+        wanted = self._run(request)
+        return reply(await self.hub.store.read(lambda c: views.credit_of_run(c, wanted)))
+
+    async def status(self, request: web.Request) -> web.Response:
+        """The server at a glance."""
+        hub = self.hub
+        return reply(await hub.store.read(lambda c: views.status(c, hub.server_id, self.name, hub.clock())))
+
+    async def leaderboard(self, request: web.Request) -> web.Response:
+        """Volunteers by recent average."""
+        return reply(await self.hub.store.read(lambda c: views.leaderboard(c, self.hub.clock())))
+
+    def _who(self, request: web.Request, role: str) -> Session:
+        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
+
+    @staticmethod
+    def _run(request: web.Request) -> int:
+        return number(request.match_info["run"], "run")

@@ -1,0 +1,153 @@
+"""`dsage serve` and `dsage invite`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from typing import Any, Final
+
+import click
+
+from dsage.cli.options import json_option
+from dsage.cli.output import emit, say
+from dsage.errors import NotFound
+from dsage.home import Home, Login
+from dsage.trust.ceremony import LAB, load_root, read
+from dsage.trust.invite import Link
+from dsage.trust.keys import key_hash
+from dsage.trust.tls import spki_hash
+from dsage_server.listening import host_of, only_here, parse_address
+from dsage_server.server import Running, serving
+from dsage_server.settings import Settings
+from dsage_server.store import hosts
+from dsage_server.store.engine import Store
+from dsage_server.store.meta import recall
+
+PORT: Final = 8470
+PAGES_PORT: Final = 8471
+DAY_S: Final = 86400.0
+
+
+@click.command(short_help="Run a project server.")
+@click.option(
+    "--listen",
+    default=f":{PORT}",
+    metavar="ADDR",
+    show_default=True,
+    help="HOST:PORT of the machine API; without HOST every address, IPv4 and IPv6; port 0 is any free one.",
+)
+@click.option("--public", default="", metavar="URL", help="https://HOST:PORT under which volunteers reach it.")
+@click.option(
+    "--pages",
+    default=f"localhost:{PAGES_PORT}",
+    metavar="ADDR",
+    show_default=True,
+    help="HOST:PORT of the public pages: plain HTTP, so put a proxy before them if not on localhost.",
+)
+@click.option("--name", default="DSage", help="The server's name on its pages.")
+@click.option(
+    "--own-work",
+    is_flag=True,
+    help="Run the checks that apps bring along even in a weaker sandbox: every app here is my own.",
+)
+@json_option
+def serve(listen: str, public: str, pages: str, name: str, own_work: bool, as_json: bool) -> None:
+    """Run a project server.
+
+    The first start makes every key and says where they lie; later starts use them. Stop it by Ctrl-C: nothing that
+    it acknowledged is lost, and volunteers wait until it is back.
+    """  # fmt: skip
+    home = Home()
+    if public:
+        host_of(public)
+    address, port = parse_address(listen, PORT)
+    pages_address, pages_port = parse_address(pages, PAGES_PORT)
+    settings = Settings(
+        folder=home.server, name=name, listen=address, port=port, public=public,
+        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work,
+    )  # fmt: skip
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    asyncio.run(_serve(home, settings, as_json))
+
+
+async def _serve(home: Home, settings: Settings, as_json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(home, settings) as running:
+        if home.code_key(LAB).exists():
+            Login(link=str(running.link()), key=LAB).save(home)
+        _welcome(home, running)
+        emit("dsage.serve/1", _described(running), as_json)
+        await stop.wait()
+        say("Stopping: volunteers keep their finished work and send it when the server is back.")
+
+
+def _welcome(home: Home, running: Running) -> None:
+    keys = running.keys
+    if keys.made:
+        say("First start: made every key that this server needs.")
+    if keys.root_key is not None:
+        say(f"The root key lies beside the server, in {keys.root_key}. Whoever has it rules every volunteer's trust:")
+        say("move it to a disk that you keep apart with `dsage keys export-root DEST`.")
+    if running.sandbox is None:
+        say("No sandbox works here, so runs whose apps check answers themselves are refused.")
+    elif running.sandbox.sentence:
+        say(f"Sandbox for checks: {running.sandbox.sentence}")
+    if running.away_s > 60:
+        say(f"The server was away for {running.away_s:.0f} s; every open lease was extended by that.")
+    say(f"Machine API    {running.url}")
+    say(f"Public pages   {running.pages_url}")
+    say("Volunteers     dsage invite            makes the link that they join with")
+    say(f"Researchers    dsage login '{running.link()}'")
+    say(f"On this computer you are logged in already ({home.folder}): dsage submit factor -p n=11^150+1")
+
+
+def _described(running: Running) -> dict[str, Any]:
+    return {
+        "url": running.url, "pages_url": running.pages_url, "link": str(running.link()),
+        "server_id": running.hub.server_id, "made": [str(path) for path in running.keys.made],
+        "root_key": str(running.keys.root_key) if running.keys.root_key else None,
+        "sandbox": running.sandbox.level.value if running.sandbox and running.sandbox.level else None,
+    }  # fmt: skip
+
+
+@click.command(short_help="Make a link that lets volunteers join.")
+@click.option("--uses", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many may join by it.")
+@click.option("--days", type=click.FloatRange(0.001, 3650), default=7.0, show_default=True, help="How long it is good.")
+@json_option
+def invite(uses: int, days: float, as_json: bool) -> None:
+    """Make a link that lets volunteers join.
+
+    Send it to people over a channel that they trust: it names the keys by which their computers will know this
+    server, and carries a code that is used up when they join.
+    """
+    link = _make_invite(Home(), uses, days * DAY_S)
+    here = only_here(link.url)
+    if here:
+        say(f"This link works only on this computer, because it leads to {host_of(link.url)}.")
+        say("For one that works elsewhere, start the server with --public https://NAME:PORT.")
+    data = {"link": str(link), "uses": uses, "days": days, "only_here": here}
+    emit("dsage.invite/1", data, as_json, str(link))
+    say(f"Good for {uses} volunteer{'s' if uses > 1 else ''} and {days:g} days: dsage join 'LINK' --when always")
+
+
+def _make_invite(home: Home, uses: int, valid_s: float) -> Link:
+    database = home.server / "dsage.sqlite"
+    if not database.exists():
+        raise NotFound("there is no server here", hint="Run `dsage serve` first.")
+    root = read(load_root(home.root_file))
+    ca = spki_hash((home.tls / "ca.pem").read_bytes())
+    store = Store(database)
+    try:
+        url = store.write_now(lambda connection: recall(connection, "url"))
+        if url is None:
+            raise NotFound("this server has never run", hint="Run `dsage serve` first.")
+        now = time.time()
+        code = store.write_now(lambda connection: hosts.make_invite(connection, uses, valid_s, now))
+    finally:
+        store.close()
+    return Link(url, root.server_id, ca, key_hash(root.root_key), code)

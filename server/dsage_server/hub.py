@@ -1,0 +1,351 @@
+"""The heart of the server: the store, the ready queue, the waiting calls, and the tasks that keep time.
+
+Each public method is one request of the machine API, free of HTTP. What a request changes is committed first;
+then the queue and the waiting calls learn of it; then the caller gets its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from dsage import codec, wire
+from dsage.bundle import MAX_BUNDLE_BYTES
+from dsage.errors import NotAllowed, NotFound, SandboxRefused, TooLarge, UsageError, WrongServer
+from dsage.files import write_whole
+from dsage.states import RunState
+from dsage.trust.chain import Chain, check_dates
+from dsage.trust.documents import Authorisation, ResultBatch, SignedResult
+from dsage.trust.envelope import Envelope, hash_of, open_as
+from dsage.trust.keys import PrivateKey
+from dsage_server.scheduling import policy
+from dsage_server.scheduling.ready import ReadyQueue
+from dsage_server.scheduling.waiting import Waiting
+from dsage_server.sessions import Session, Sessions
+from dsage_server.signing import sign_units
+from dsage_server.store import hosts, leases, runs, units
+from dsage_server.store.engine import Store
+
+log = logging.getLogger(__name__)
+
+ID_BLOCK: Final = 4096
+TOUCH_S: Final = 30.0
+LIVE_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class LiveHost:
+    """What the server remembers of a host between its calls."""
+
+    offers: frozenset[str] = frozenset()
+    capacity: int = 0
+    seen: float = 0.0
+    touched: float = 0.0
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class Hub:
+    """One server process. `checks` gets the units whose answers wait for the app's own judgement."""
+
+    store: Store
+    unit_key: PrivateKey
+    chain: Chain
+    bundles: Path
+    clock: Callable[[], float] = time.time
+    sessions: Sessions = field(default_factory=Sessions)
+    waiting: Waiting = field(default_factory=Waiting)
+    ready: ReadyQueue = field(default_factory=ReadyQueue)
+    checks: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    ledger: asyncio.Event = field(default_factory=asyncio.Event)
+    can_check: bool = True
+    closing: bool = False
+    _runs: dict[int, runs.RunInfo] = field(default_factory=dict)
+    _authorisations: dict[str, Authorisation] = field(default_factory=dict)
+    _hosts: dict[int, LiveHost] = field(default_factory=dict)
+    _ids: range = range(0)
+
+    @property
+    def server_id(self) -> str:
+        """This server's id."""
+        return self.chain.root.server_id
+
+    # -- volunteers' hosts -----------------------------------------------------------------------------------
+
+    async def exchange(self, session: Session, request: wire.Exchange) -> wire.ExchangeReply:
+        """Take reports, renew leases, hand out work; hold the call while there is nothing to say."""
+        results, refused = self._proven(session, request)
+        live = self._hosts.setdefault(session.host, LiveHost())
+        live.calls += 1
+        mine = live.calls
+        self.waiting.call(("host", session.host))
+        if request.host is not None:
+            live.offers = frozenset(request.host.offers)
+        want = max(0, min(request.want, wire.MAX_BATCH))
+        live.capacity = want + len(request.holding)
+        ends = self.clock() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
+        first = True
+        while True:
+            now = self.clock()
+            live.seen = now
+            reply = await self._turn(session, live, request, results if first else [], want, first, now)
+            if first:
+                reply.acks += refused
+            first = False
+            left = ends - self.clock()
+            if reply.acks or reply.units or reply.abort or left <= 0 or self.closing or mine != live.calls:
+                return reply
+            self._call_hungry_drivers()
+            await self.waiting.wait(("host", session.host), left)
+            if mine != live.calls or self.closing:
+                return reply
+
+    async def _turn(
+        self, session: Session, live: LiveHost, request: wire.Exchange,
+        results: list[tuple[SignedResult, wire.Report]], want: int, first: bool, now: float,
+    ) -> wire.ExchangeReply:  # fmt: skip
+        caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
+        await self._refill()
+        choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=want)
+        touch = now - live.touched > TOUCH_S
+        if not (first and (results or request.host)) and not request.holding and not choice.units and not touch:
+            return self._reply(leases.Applied(), choice.reason)
+        envelope = msgspec.msgpack.encode(request.proof) if results else b""
+
+        def change(connection: Connection) -> leases.Applied:
+            applied = leases.Applied()
+            if first and request.host is not None:
+                hosts.describe(connection, session.host, request.host, now)
+                known = [h.replica for h in request.holding] + [r.replica for r in request.reports]
+                leases.reconcile(connection, caller, known, now, applied)
+            elif touch:
+                hosts.touch(connection, session.host, now)
+            if results:
+                has_check = functools.partial(self._has_check, connection)
+                leases.take_results(connection, caller, results, envelope, now, applied, has_check)
+            leases.renew(connection, caller, request.holding, now, applied)
+            if choice.units and not self.closing:
+                leases.hand_out(connection, caller, choice.units, want, now, applied)
+            return applied
+
+        applied = await self.store.write(change)
+        live.touched = now if touch or request.host else live.touched
+        self.learn(applied.changed)
+        for number in applied.to_check:
+            self.checks.put_nowait(number)
+        return self._reply(applied, choice.reason)
+
+    def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
+        return wire.ExchangeReply(
+            acks=applied.acks, units=applied.leased, abort=applied.abort, reason=reason,
+            batches={n: msgspec.msgpack.decode(e, type=Envelope) for n, e in applied.batches.items()},
+            root_version=self.chain.root.version,
+        )  # fmt: skip
+
+    def _proven(
+        self, session: Session, request: wire.Exchange
+    ) -> tuple[list[tuple[SignedResult, wire.Report]], list[wire.Ack]]:
+        """Check the proof of reports: signed by this host's key, for this server, over these very values."""
+        if not request.reports:
+            return [], []
+        if len(request.reports) > wire.MAX_BATCH:
+            raise TooLarge(f"{len(request.reports)} reports in one call; at most {wire.MAX_BATCH} are taken")
+        if request.proof is None:
+            raise NotAllowed("reports need a proof: a ResultBatch signed by the host's key")
+        batch = open_as(request.proof, ResultBatch, [session.key])
+        if batch.server_id != self.server_id:
+            raise WrongServer("these results were signed for another server")
+        signed = {entry.replica: entry for entry in batch.results}
+        paired: list[tuple[SignedResult, wire.Report]] = []
+        refused: list[wire.Ack] = []
+        for report in request.reports:
+            entry = signed.get(report.replica)
+            value = "" if report.value is None else codec.digest(report.value)
+            if entry is None or entry.value != value or (entry.status == "done" and not value):
+                words = "the signed batch does not cover this report"
+                refused.append(wire.Ack(replica=report.replica, code="refused", message=words))
+            else:
+                paired.append((entry, report))
+        return paired, refused
+
+    # -- researchers -----------------------------------------------------------------------------------------
+
+    async def store_bundle(self, sha256: str, data: bytes) -> None:
+        """Keep a bundle by its hash; keeping it again changes nothing."""
+        if len(data) > MAX_BUNDLE_BYTES:
+            raise TooLarge(f"a bundle of {len(data)} bytes; at most {MAX_BUNDLE_BYTES} are taken")
+        if codec.digest(data) != sha256:
+            raise UsageError("the bundle's bytes do not have the hash that names it")
+        path = self.bundles / sha256
+        if not path.exists():
+            await asyncio.to_thread(write_whole, path, data)
+
+    def bundle_path(self, sha256: str) -> Path:
+        """Return where a bundle lies; raises NotFound."""
+        path = self.bundles / sha256
+        if len(sha256) != 64 or not sha256.isalnum() or not path.is_file():
+            raise NotFound("there is no such bundle")
+        return path
+
+    async def submit(self, session: Session, request: wire.SubmitRun) -> wire.RunCreated:
+        """Create a run whose app and authorisation this server's root certifies."""
+        now = self.clock()
+        manifest = self.chain.manifest(request.manifest, now)
+        app = hash_of(request.manifest)
+        authorisation = self.chain.authorisation(request.authorisation, manifest, app, now)
+        self.bundle_path(manifest.bundle)
+        if (manifest.has_verify or manifest.has_agree or manifest.has_partial) and not self.can_check:
+            raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
+
+        def change(connection: Connection) -> wire.RunCreated:
+            return runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
+
+        return await self.store.write(change)
+
+    async def drive(self, session: Session, number: int) -> wire.Drive:
+        """Hand a run to the caller: older drivers are shut out."""
+        drive = await self.store.write(lambda c: runs.drive(c, number, session.key, self.clock()))
+        self.waiting.call(("run", number))
+        return drive
+
+    async def step(self, session: Session, number: int, step: wire.Step) -> wire.StepReply:
+        """Commit one step of a run."""
+        info = await self.run(number)
+        now = self.clock()
+        signed = None
+        fresh = await self.store.read(lambda c: runs.may_step(c, number, session.key, step))
+        if step.units and fresh:
+            authorisation = await self._authorisation(info.authorisation)
+            check_dates("the run's authorisation", None, authorisation.expires, now)
+            first = await self._reserve(len(step.units))
+            signed = sign_units(self.unit_key, authorisation, info.authorisation, first, step.units, now)
+
+        def change(connection: Connection) -> list[units.Changed]:
+            return runs.commit_step(connection, number, session.key, step, signed, now)
+
+        self.learn(await self.store.write(change))
+        if step.finished or step.failed:
+            self.waiting.call(("run", number))
+        return wire.StepReply(step=step.step, hungry=self.hungry())
+
+    async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
+        """Return what a driver can fold; hold the call until there is something or volunteers are hungry."""
+        ends = self.clock() + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
+
+        def query(connection: Connection) -> wire.Answers:
+            runs.check_driver(connection, number, session.key, fence)
+            return runs.answers(connection, number)
+
+        while True:
+            found = await self.store.read(query)
+            found.hungry = self.hungry()
+            left = ends - self.clock()
+            ended = found.state_of_run != RunState.RUNNING or not found.open_units
+            if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.closing:
+                return found
+            await self.waiting.wait(("run", number), left)
+
+    async def cancel(self, session: Session, number: int) -> None:
+        """Cancel a run and everything of it that is open."""
+        now = self.clock()
+
+        def change(connection: Connection) -> list[units.Changed]:
+            runs.check_owner(connection, number, session.key)
+            return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
+
+        self.learn(await self.store.write(change))
+        self.waiting.call(("run", number))
+
+    # -- what changes, and who learns of it --------------------------------------------------------------------
+
+    def learn(self, changed: Iterable[units.Changed]) -> None:
+        """After a commit: bring the queue up to date and call whoever waits for this."""
+        woken: set[int] = set()
+        for entry in changed:
+            self.ready.put(entry.unit, entry.run, self._needs(entry.run))
+            self.waiting.call(("events", entry.run))
+            if entry.ended:
+                self.waiting.call(("run", entry.run))
+                self.ledger.set()
+                woken |= {r.volunteer for r in entry.unit.replicas if r.state == "leased"}
+            if any(r.state == "valid" for r in entry.unit.replicas):
+                self.ledger.set()
+        if woken or self.ready.unsent:
+            for name in self.waiting.names():
+                if isinstance(name, tuple) and name[0] == "host":
+                    self.waiting.call(name)
+
+    def hungry(self) -> int:
+        """How many more units volunteers could start on."""
+        now = self.clock()
+        capacity = sum(live.capacity for live in self._hosts.values() if live.seen > now - LIVE_S)
+        return policy.hungry(capacity, self.ready.unsent) if capacity else 0
+
+    def _call_hungry_drivers(self) -> None:
+        if self.hungry():
+            for name in self.waiting.names():
+                if isinstance(name, tuple) and name[0] == "run":
+                    self.waiting.call(name)
+
+    async def run(self, number: int) -> runs.RunInfo:
+        """Return what is fixed about a run; raises NotFound."""
+        if number not in self._runs:
+            self._runs[number] = await self.store.read(lambda c: runs.info(c, number))
+        return self._runs[number]
+
+    async def load(self) -> None:
+        """At the start: the queue and the checks from the tables."""
+        for number in await self.store.read(runs.running):
+            await self.run(number)
+        self.ready.overflowed = True
+        await self._refill()
+        for number in await self.store.read(units.unjudged):
+            self.checks.put_nowait(number)
+
+    def _needs(self, number: int) -> frozenset[str]:
+        info = self._runs.get(number)
+        return frozenset(info.manifest.needs if info else ())
+
+    def _has_check(self, connection: Connection, number: int) -> bool:
+        if number not in self._runs:
+            self._runs[number] = runs.info(connection, number)
+        return self._runs[number].has_check
+
+    async def _refill(self) -> None:
+        if not self.ready.wants_refill:
+            return
+        self.ready.overflowed = False
+        found = await self.store.read(lambda c: runs.ready_units(c, 0, 5000))
+        loaded = await self.store.read(lambda c: units.load(c, [number for number, _ in found]))
+        self.ready.overflowed = len(found) == 5000
+        for number, run in found:
+            await self.run(run)
+            self.ready.put(loaded[number], run, self._needs(run))
+
+    async def _authorisation(self, name: str) -> Authorisation:
+        if name not in self._authorisations:
+            envelope = await self.document(name)
+            self._authorisations[name] = msgspec.json.decode(envelope.payload, type=Authorisation)
+        return self._authorisations[name]
+
+    async def document(self, name: str) -> Envelope:
+        """Return a signed document by the hash of its payload; raises NotFound."""
+        return await self.store.read(lambda c: runs.find_document(c, name))
+
+    async def _reserve(self, count: int) -> int:
+        if len(self._ids) < count:
+            block = max(count, ID_BLOCK)
+            first = await self.store.write(lambda c: runs.reserve_unit_ids(c, block))
+            self._ids = range(first, first + block)
+        first = self._ids.start
+        self._ids = self._ids[count:]
+        return first

@@ -1,0 +1,121 @@
+"""Addresses: where the server listens, under which names it is reached, and whether others can reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from dsage.errors import MustStop, UsageError
+from dsage_server.settings import Settings
+
+SHUTDOWN_S: Final = 2.0
+KEEPALIVE_S: Final = 75.0
+BACKLOG: Final = 1024
+EVERYWHERE: Final = ("", "0.0.0.0", "::")
+
+
+async def listen(
+    stack: AsyncExitStack, app: web.Application, address: str, port: int, context: ssl.SSLContext | None
+) -> int:
+    """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port. Raises MustStop."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    bound = port
+    try:
+        for family, where in _addresses(address):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((where, bound))
+            bound = listener.getsockname()[1]
+            await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+    except OSError as error:
+        raise MustStop(
+            f"cannot listen on {address or 'every address'}, port {port}: {error.strerror or error}",
+            hint="Perhaps another program has this port: choose another with --listen and --pages.",
+        ) from None
+    return bound
+
+
+def certificate_names(settings: Settings) -> list[str]:
+    """Return every name under which clients may reach the server, for its certificate."""
+    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), settings.listen]
+    if settings.public:
+        names.append(host_of(settings.public))
+    return list(dict.fromkeys(name for name in names if name not in EVERYWHERE))
+
+
+def public_url(settings: Settings, port: int) -> str:
+    """Return the URL that goes into links."""
+    if settings.public:
+        return settings.public
+    name = settings.listen
+    if name in EVERYWHERE:
+        name = socket.gethostname() if _resolves(socket.gethostname()) else "localhost"
+    return f"https://{spelled(name)}:{port}"
+
+
+def only_here(url: str) -> bool:
+    """Whether a link with this URL works on this computer alone."""
+    host = host_of(url)
+    try:
+        found = {item[4][0] for item in socket.getaddrinfo(host, None)}
+        return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+    except OSError:
+        return False
+
+
+def host_of(url: str) -> str:
+    """Return the host of an https URL. Raises UsageError for anything else."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise UsageError(f"{url!r} is not the address of a server", hint="It looks like https://HOST:PORT.")
+    return parts.hostname
+
+
+def spelled(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def parse_address(text: str, default_port: int) -> tuple[str, int]:
+    """Return (address, port) of HOST, HOST:PORT, :PORT or [IPV6]:PORT. Raises UsageError."""
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError(f"{text!r} is not an address", hint="It looks like HOST:PORT or [IPV6]:PORT.") from None
+    if parts.path or parts.query or parts.fragment or parts.username:
+        raise UsageError(f"{text!r} is not an address", hint="It looks like HOST:PORT or [IPV6]:PORT.")
+    return host, default_port if port is None else port
+
+
+def _addresses(address: str) -> list[tuple[socket.AddressFamily, str]]:
+    found = socket.getaddrinfo(address or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unique = sorted({(family, str(where[0])) for family, _, _, _, where in found})
+    return [(family, where) for family, where in unique if family is socket.AF_INET or _has_ipv6()]
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _resolves(name: str) -> bool:
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True

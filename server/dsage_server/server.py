@@ -1,0 +1,158 @@
+"""Wiring: keys, database, hub, listeners and the tasks that keep time, as one running server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dsage.errors import SandboxRefused
+from dsage.home import Home
+from dsage.sandbox import Report, strongest
+from dsage.trust import tls
+from dsage.trust.ceremony import FirstKeys, first_keys
+from dsage.trust.chain import Chain
+from dsage.trust.invite import Link
+from dsage_server import timekeeping
+from dsage_server.api.routes import Api
+from dsage_server.hub import Hub
+from dsage_server.listening import certificate_names, listen, public_url, spelled
+from dsage_server.locking import only_one
+from dsage_server.settings import Settings
+from dsage_server.store import hosts
+from dsage_server.store.engine import Store
+from dsage_server.store.meta import remember
+from dsage_server.store.migrate import upgrade
+from dsage_server.web.pages import make_pages
+from dsage_validator.checks import Boxes
+
+log = logging.getLogger(__name__)
+
+LAB_PROJECTS: Final = ("lab", "factor")
+LEAF_CHECK_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that serves: its addresses, and what the operator should know."""
+
+    hub: Hub
+    keys: FirstKeys
+    url: str
+    pages_url: str
+    sandbox: Report | None
+    away_s: float
+
+    def link(self, code: str = "") -> Link:
+        """Return an invite link (with a code) or a researcher's link (without)."""
+        return self.keys.link(self.url, code)
+
+    async def invite(self, uses: int = 1, valid_s: float = 7 * 86400.0) -> Link:
+        """Make an invite."""
+        now = self.hub.clock()
+        return self.link(await self.hub.store.write(lambda c: hosts.make_invite(c, uses, valid_s, now)))
+
+
+@asynccontextmanager
+async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
+    """Start a server and stop it again. Raises Conflict if one runs on this folder already."""
+    folder = settings.folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_one(folder))
+        keys = await asyncio.to_thread(first_keys, home, certificate_names(settings), settings.name, LAB_PROJECTS)
+        database = folder / "dsage.sqlite"
+        await asyncio.to_thread(upgrade, database)
+        store = Store(database)
+        stack.callback(store.close)
+        chain = Chain.first(
+            keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
+        )
+        bundles = folder / "bundles"
+        bundles.mkdir(mode=0o700, exist_ok=True)
+        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, bundles=bundles)
+        now = hub.clock()
+        away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
+        await hub.load()
+        work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsage-validator-")))
+        report, boxes = await _boxes(settings, work_dir)
+        if boxes is not None:
+            stack.push_async_callback(boxes.close)
+        hub.can_check = boxes is not None
+
+        pages = await listen(
+            stack, make_pages(store, server_id=hub.server_id, name=settings.name, clock=hub.clock),
+            settings.pages, settings.pages_port, None,
+        )  # fmt: skip
+        pages_url = f"http://{spelled(settings.pages)}:{pages}"
+        context = tls.server_context(home.tls)
+        api = Api(
+            hub=hub, name=settings.name, pages_url=pages_url, ca_file=home.tls / "ca.pem", root_file=home.root_file
+        )
+        port = await listen(stack, api.app(), settings.listen, settings.port, context)
+        url = public_url(settings, port)
+        stack.callback(_end_waits, hub)
+        await _keep_time(stack, hub, home, settings, boxes, work_dir, context)
+        store.write_now(lambda connection: remember(connection, "url", url))
+        yield Running(hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away)
+
+
+async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Boxes | None]:
+    try:
+        report = await strongest(work_dir, strangers=not settings.sandbox_own)
+    except SandboxRefused as error:
+        log.warning("apps with checks of their own are refused here: %s", error.message)
+        return None, None
+    if report.level is None:
+        return None, None
+    return report, Boxes(report.level, work_dir)
+
+
+async def _keep_time(
+    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, boxes: Boxes | None, work_dir: Path,
+    context: ssl.SSLContext,
+) -> None:  # fmt: skip
+    group = [
+        timekeeping.expire_leases(hub),
+        timekeeping.keep_alive(hub),
+        timekeeping.fold_credit(hub),
+        timekeeping.watch_root(hub, home.root_file),
+        _renew_leaf(home, settings, context),
+    ]
+    if boxes is not None:
+        group += [timekeeping.check_answers(hub, boxes, work_dir) for _ in range(timekeeping.CHECKERS)]
+    tasks = [asyncio.create_task(coroutine) for coroutine in group]
+    main = asyncio.current_task()
+
+    def failed(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and main is not None:
+            log.error("a background task failed", exc_info=task.exception())
+            main.cancel()
+
+    for task in tasks:
+        task.add_done_callback(failed)
+
+    async def stop() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    stack.push_async_callback(stop)
+
+
+async def _renew_leaf(home: Home, settings: Settings, context: ssl.SSLContext) -> None:
+    while True:
+        await asyncio.sleep(LEAF_CHECK_S)
+        if await asyncio.to_thread(tls.make_leaf, home.tls, certificate_names(settings)):
+            context.load_cert_chain(home.tls / "tls.pem", home.tls / "tls.key")
+
+
+def _end_waits(hub: Hub) -> None:
+    hub.closing = True
+    hub.waiting.call_all()

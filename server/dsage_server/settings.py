@@ -1,0 +1,25 @@
+"""The server's settings, read once at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the server listens and what it allows. Ports of 0 mean any free one."""
+
+    folder: Path
+    """Database, bundles, TLS and the unit key."""
+    name: str = "DSage"
+    listen: str = ""
+    """Address of the machine API; empty: every address, IPv4 and IPv6."""
+    port: int = 8470
+    public: str = ""
+    """The URL that clients should use; empty: https://HOSTNAME:PORT."""
+    pages: str = "localhost"
+    """Address of the public pages (plain HTTP: put a proxy with TLS before it if it is not localhost)."""
+    pages_port: int = 8471
+    sandbox_own: bool = False
+    """Accept the weaker sandbox for checks, because every app here is the operator's own."""

@@ -1,0 +1,64 @@
+"""What the validator needs of a unit to judge its fresh answers, and writing what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, bindparam, select
+
+from dsage.states import ReplicaState, UnitState
+from dsage.trust.documents import UnitDocument
+from dsage_server.store import units
+from dsage_server.store.schema import replica, unit
+from dsage_validator import life
+from dsage_validator.checks import Candidate, Centre, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One unit with answers to judge."""
+
+    unit: int
+    run: int
+    args: bytes
+    centres: list[Centre]
+    candidates: list[Candidate]
+
+
+def case(connection: Connection, number: int) -> Case | None:
+    """Return what is to be judged of a unit; None if nothing is."""
+    current = units.load(connection, [number]).get(number)
+    if current is None:
+        return None
+    fresh = [r for r in current.replicas if r.state is ReplicaState.REPORTED and r.camp is None]
+    if not fresh:
+        return None
+    head = connection.execute(select(unit.c.run_id, unit.c.document).where(unit.c.id == number)).one()
+    camps = {r.camp for r in current.replicas if r.camp is not None and not r.partial}
+    values = dict(connection.execute(_VALUES, {"ids": sorted(camps | {r.id for r in fresh})}).tuples().all())
+    stopped = current.state is UnitState.CANCELLED
+    return Case(
+        unit=number,
+        run=head.run_id,
+        args=msgspec.json.decode(head.document, type=UnitDocument).args,
+        centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
+        candidates=[
+            Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial or stopped) for r in fresh
+        ],
+    )
+
+
+def apply(connection: Connection, number: int, verdicts: Sequence[Verdict], now: float) -> list[units.Changed]:
+    """Write verdicts: the unit may become valid by them, and replicas paid."""
+    before = units.load(connection, [number])
+    after = dict(before)
+    for verdict in verdicts:
+        after[number] = life.judge(
+            after[number], verdict.replica, camp=verdict.camp, proof=verdict.proof, share=verdict.share
+        )
+    return units.save(connection, before, after, now)
+
+
+_VALUES = select(replica.c.id, replica.c.value).where(replica.c.id.in_(bindparam("ids", expanding=True)))

@@ -1,0 +1,28 @@
+"""Bring a database to the present schema, from the first table on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, pool
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def config() -> Config:
+    """Return Alembic's settings for our migrations."""
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    return settings
+
+
+def upgrade(path: Path, revision: str = "head") -> None:
+    """Upgrade the SQLite database at `path` (made if missing) to a revision."""
+    engine = create_engine(f"sqlite:///{path}", poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+    engine.dispose()

@@ -1,0 +1,144 @@
+"""The tasks that run beside the requests: leases expire, credit is folded, answers are checked, root.json reloads.
+
+Each is a coroutine for the server's task group; each waits for its event and never polls faster than its purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from dsage.bundle import unpack
+from dsage.errors import DSageError, UnitFailed
+from dsage.states import RunState
+from dsage.trust.ceremony import load_root
+from dsage.trust.documents import Manifest
+from dsage_server.hub import Hub
+from dsage_server.store import checking, credit, runs, units
+from dsage_server.store.meta import recall, remember
+from dsage_validator import life
+from dsage_validator.checks import Boxes, judge
+
+log = logging.getLogger(__name__)
+
+SWEEP_S: Final = 1.0
+ALIVE_S: Final = 10.0
+ROOT_S: Final = 2.0
+CHECKERS: Final = 2
+RETRIES: Final = 2
+
+
+async def expire_leases(hub: Hub) -> None:
+    """Expire leases past their deadline, found by the index on deadlines."""
+
+    def change(connection: Connection) -> list[units.Changed]:
+        now = hub.clock()
+        before = units.load(connection, units.expired(connection, now))
+        return units.save(connection, before, {n: life.expire(u, now) for n, u in before.items()}, now)
+
+    while True:
+        deadline = await hub.store.read(units.next_deadline)
+        if deadline is not None and deadline <= hub.clock():
+            hub.learn(await hub.store.write(change))
+        await asyncio.sleep(SWEEP_S)
+
+
+def extend_after_outage(connection: Connection, now: float) -> float:
+    """At the start: give every open lease the time since the server was last alive. Returns that time."""
+    alive = recall(connection, "alive")
+    away = max(0.0, now - float(alive)) if alive else 0.0
+    if away:
+        units.extend_leases(connection, away)
+    remember(connection, "alive", repr(now))
+    return away
+
+
+async def keep_alive(hub: Hub) -> None:
+    """Note each ALIVE_S that the server is alive."""
+    while True:
+        await asyncio.sleep(ALIVE_S)
+        await hub.store.write(lambda connection: remember(connection, "alive", repr(hub.clock())))
+
+
+async def fold_credit(hub: Hub) -> None:
+    """Fold new ledger rows into the sums, woken by whoever granted."""
+    while True:
+        while await hub.store.write(credit.fold):
+            pass
+        hub.ledger.clear()
+        await hub.ledger.wait()
+
+
+async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
+    """Judge the answers of apps that bring their own checks, as they come in."""
+    tries: dict[int, int] = {}
+    while True:
+        number = await hub.checks.get()
+        case = await hub.store.read(lambda c, n=number: checking.case(c, n))  # type: ignore[misc]
+        if case is None:
+            continue
+        info = await hub.run(case.run)
+        try:
+            app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
+            asker = await boxes.judge_for(info.app, app_dir, info.manifest.entry)
+            verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
+        except UnitFailed as error:
+            await boxes.forget(info.app)
+            tries[number] = tries.get(number, 0) + 1
+            log.warning("check of unit %s failed (%s): %s", number, tries[number], error.message)
+            if tries[number] <= RETRIES:
+                hub.checks.put_nowait(number)
+            else:
+                del tries[number]
+                await _fail_run(hub, case.run, f"its checks do not run: {error.message}")
+            continue
+        tries.pop(number, None)
+        changed = await hub.store.write(
+            lambda c, n=number, v=verdicts: checking.apply(c, n, v, hub.clock())  # type: ignore[misc]
+        )
+        hub.learn(changed)
+
+
+async def watch_root(hub: Hub, path: Path) -> None:
+    """Take over a newer root.json: new keys at once, and revoked apps end their runs."""
+    stamp = os.stat(path).st_mtime_ns
+    while True:
+        await asyncio.sleep(ROOT_S)
+        try:
+            current = os.stat(path).st_mtime_ns
+            if current != stamp:
+                stamp = current
+                await take_root(hub, path)
+        except (DSageError, OSError) as error:
+            log.warning("root.json was not taken over: %s", error)
+
+
+async def take_root(hub: Hub, path: Path) -> None:
+    """Advance the chain to the root.json at `path`. Raises TrustError if it does not follow."""
+    hub.chain = hub.chain.advance(load_root(path), hub.clock())
+    hub.sessions.drop_keys(set(hub.chain.root.revoked_keys))
+    revoked = await hub.store.read(lambda c: runs.by_apps(c, hub.chain.root.revoked_apps))
+    for number in revoked:
+        await _fail_run(hub, number, "its app version was revoked")
+    log.info("root.json version %s is in force", hub.chain.root.version)
+
+
+async def _fail_run(hub: Hub, number: int, reason: str) -> None:
+    def change(connection: Connection) -> list[units.Changed]:
+        return runs.end(connection, number, RunState.FAILED, reason, hub.clock(), None)
+
+    hub.learn(await hub.store.write(change))
+    hub.waiting.call(("run", number))
+
+
+def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:
+    folder = work_dir / "apps" / manifest.bundle
+    if not folder.exists():
+        data = hub.bundle_path(manifest.bundle).read_bytes()
+        unpack(data, folder, expected_sha256=manifest.bundle)
+    return folder
