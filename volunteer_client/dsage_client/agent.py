@@ -59,7 +59,7 @@ class Agent:
         self._draw = draw
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
-        library = Library(session, settings.cache)
+        library = Library(session, settings.cache, settings.work.resolve() / "apps")
         self._slots = Slots(settings, library, runner, self._held, self._finished, self._fail, tell)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()

@@ -7,8 +7,11 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from dsage import __version__
@@ -41,10 +44,8 @@ async def volunteer(
     """
     with membership.locked(settings.lock_file):
         member = membership.known(settings, link)
-        shutil.rmtree(settings.work, ignore_errors=True)
-        settings.work.mkdir(mode=0o700)
-        try:
-            report = await strongest(settings.work, strangers=not settings.own_work)
+        with working_space(settings.work) as work_dir:
+            report = await strongest(work_dir, strangers=not settings.own_work)
             tell(_sandbox_event(report, own_work=settings.own_work))
             member, new = await _joined(settings, member, link)
             text = f"joined {member.server.url} as {member.pseudonym}"
@@ -52,8 +53,33 @@ async def volunteer(
                 text = f"back at {member.server.url} as {member.pseudonym}"
             tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
             return await _work(settings, member, report, tell, wrap)
-        finally:
-            shutil.rmtree(settings.work, ignore_errors=True)
+
+
+@contextmanager
+def working_space(place: Path) -> Iterator[Path]:
+    """Make the sandbox's working space, empty, and remove it at the end, or what a killed client left of it.
+
+    When root runs the client, boxes run as another user, who may not be able to enter root's own folders; then
+    `place` is a link to a folder that anybody may pass through.
+    """
+    _remove_space(place)
+    if os.geteuid() == 0:
+        space = Path(tempfile.mkdtemp(prefix="dsage-client-"))
+        space.chmod(0o711)
+        place.symlink_to(space)
+    else:
+        space = place
+        space.mkdir(mode=0o700)
+    try:
+        yield space
+    finally:
+        _remove_space(place)
+
+
+def _remove_space(place: Path) -> None:
+    shutil.rmtree(place.resolve(), ignore_errors=True)
+    if place.is_symlink():
+        place.unlink()
 
 
 async def _joined(settings: Settings, member: Membership | None, link: Link | None) -> tuple[Membership, bool]:
@@ -82,8 +108,7 @@ async def _work(
     )
     runner: Runner = SandboxRunner(
         level,
-        settings.work,
-        slots=settings.slots,
+        settings.work.resolve(),
         niceness=settings.niceness,
         units_per_box=settings.units_per_box,
     )

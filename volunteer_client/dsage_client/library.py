@@ -22,7 +22,6 @@ from dsage.errors import StorageFull, TooLarge, TrustError, UnitFailed
 from dsage.files import write_whole
 from dsage.trust.documents import Authorisation, Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
-from dsage.wire import MAX_BODY_BYTES
 from dsage_client.held import Lease
 from dsage_client.session import Session
 
@@ -52,11 +51,12 @@ class Proven:
 
 
 class Library:
-    """Checks leases and keeps what they rest on under `folder`."""
+    """Checks leases; keeps what they rest on under `folder`, and unpacks sources under `apps`."""
 
-    def __init__(self, session: Session, folder: Path) -> None:
+    def __init__(self, session: Session, folder: Path, apps: Path) -> None:
         self._session = session
         self._folder = folder
+        self._apps = apps
         self._documents: dict[str, Envelope] = {}
         self._unpacked: dict[str, Path] = {}
         self._unpacking = asyncio.Lock()
@@ -115,17 +115,17 @@ class Library:
         async with self._unpacking:
             if name in self._unpacked:
                 return self._unpacked[name]
-            if manifest.bundle_bytes > MAX_BODY_BYTES:
-                raise TooLarge(f"the app's bundle has {manifest.bundle_bytes} bytes; {MAX_BODY_BYTES} are allowed")
-            file, folder = self._folder / "bundles" / name, self._folder / "apps" / name
+            if manifest.bundle_bytes > bundle.MAX_BUNDLE_BYTES:
+                most = bundle.MAX_BUNDLE_BYTES
+                raise TooLarge(f"the app's bundle has {manifest.bundle_bytes} bytes; {most} are allowed")
+            file, folder = self._folder / "bundles" / name, self._apps / name
             data = file.read_bytes() if file.exists() else b""
             if digest(data) != name:
                 data = await self._session.bundle(name, manifest.bundle_bytes)
                 _keep(file, data)
             try:
                 shutil.rmtree(folder, ignore_errors=True)
-                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                bundle.unpack(data, folder, expected_sha256=name, max_bytes=MAX_BODY_BYTES)
+                bundle.unpack(data, folder, expected_sha256=name)
             except OSError as error:
                 raise StorageFull(f"the app cannot be unpacked into {folder}: {error.strerror}") from error
             self._unpacked[name] = folder

@@ -7,7 +7,6 @@ or at once when it is broken.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,19 +17,19 @@ from dsage.sandbox import Box, Level, Outcome
 from dsage_client.library import Proven
 
 SPARE_BOXES: Final = 2
-"""Warm boxes kept beyond the slots: a run that comes back soon finds its own."""
+"""Idle boxes kept warm: a run that comes back soon finds its own."""
 
 RunKey: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A unit ready to run. `on_checkpoint` gets codec bytes, `on_progress` the child's CPU seconds so far."""
+    """A unit ready to run. `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far."""
 
     proven: Proven
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None]
-    on_progress: Callable[[float], None]
+    on_cpu: Callable[[float], None]
 
     @property
     def limits(self) -> Limits:
@@ -60,35 +59,39 @@ class Runner(Protocol):
 @dataclass(slots=True)
 class _Warm:
     box: Box
-    folder: tempfile.TemporaryDirectory[str]
+    running: int = 0
     units: int = 0
+    worn: bool = False
 
 
 class SandboxRunner:
     """Runs each unit in a fresh process of a warm box of `level`, below `work_dir`."""
 
-    def __init__(self, level: Level, work_dir: Path, *, slots: int, niceness: int, units_per_box: int) -> None:
+    def __init__(self, level: Level, work_dir: Path, *, niceness: int, units_per_box: int) -> None:
         self._level = level
         self._work_dir = work_dir
-        self._most_idle = slots + SPARE_BOXES
         self._niceness = niceness
         self._units_per_box = units_per_box
-        self._idle: list[tuple[RunKey, _Warm]] = []
+        self._warm: dict[RunKey, _Warm] = {}
+        self._opening = asyncio.Lock()
 
     async def run(self, work: Work) -> Outcome:
-        """Run one unit; a box that broke is replaced and the unit started once more, from its checkpoint."""
+        """Run one unit; if its box broke it starts once more in a new one, from its checkpoint.
+
+        Raises SandboxRefused if no box can be opened, UnitFailed if the app cannot be loaded in it.
+        """
         outcome = await self._once(work)
         return await self._once(work) if outcome.status == "broken" else outcome
 
     async def close(self) -> None:
         """Close the warm boxes."""
-        boxes, self._idle = self._idle, []
-        await asyncio.gather(*(self._discard(warm) for _, warm in boxes))
+        boxes, self._warm = self._warm, {}
+        await asyncio.gather(*(warm.box.close() for warm in boxes.values()))
 
     async def _once(self, work: Work) -> Outcome:
         key = (work.proven.unit.app, work.proven.unit.run)
-        warm = await self._take(key, work)
-        sound = False
+        warm = await self._box(key, work)
+        warm.running += 1
         try:
             outcome = await warm.box.call(
                 "compute",
@@ -96,43 +99,35 @@ class SandboxRunner:
                 work.limits,
                 restored=work.restored,
                 on_checkpoint=work.on_checkpoint,
-                on_progress=work.on_progress,
+                on_cpu=work.on_cpu,
             )
-            sound = outcome.status in ("done", "failed", "limit")
+            warm.worn = warm.worn or outcome.status in ("broken", "stopped")
+            return outcome
         finally:
+            warm.running -= 1
             warm.units += 1
-            if sound and warm.units < self._units_per_box:
-                self._idle.append((key, warm))
-            else:
-                await self._discard(warm)
-        while len(self._idle) > self._most_idle:
-            await self._discard(self._idle.pop(0)[1])
-        return outcome
+            await self._retire(key, warm)
 
-    async def _take(self, key: RunKey, work: Work) -> _Warm:
-        for position in range(len(self._idle) - 1, -1, -1):
-            if self._idle[position][0] == key:
-                return self._idle.pop(position)[1]
-        self._work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=self._work_dir, prefix="box-")
-        try:
-            box = Box.open(
-                self._level,
-                work.proven.app_dir,
-                work.proven.manifest.entry,
-                Path(folder.name),
-                nice=self._niceness,
-            )
-        except BaseException:
-            folder.cleanup()
-            raise
-        return _Warm(box, folder)
+    async def _box(self, key: RunKey, work: Work) -> _Warm:
+        async with self._opening:
+            if key not in self._warm:
+                proven = work.proven
+                box = await Box.open(
+                    self._level, proven.app_dir, proven.manifest.entry, self._work_dir, nice=self._niceness
+                )
+                self._warm[key] = _Warm(box)
+            warm = self._warm[key] = self._warm.pop(key)
+            for other in [k for k, idle in self._warm.items() if not idle.running and idle is not warm][:-SPARE_BOXES]:
+                await self._warm.pop(other).box.close()
+            return warm
 
-    async def _discard(self, warm: _Warm) -> None:
-        try:
+    async def _retire(self, key: RunKey, warm: _Warm) -> None:
+        """Take a worn box out of use, and close it when nothing runs in it any more."""
+        warm.worn = warm.worn or warm.units >= self._units_per_box
+        if warm.worn and self._warm.get(key) is warm:
+            del self._warm[key]
+        if warm.worn and not warm.running:
             await warm.box.close()
-        finally:
-            warm.folder.cleanup()
 
 
 class Altered:

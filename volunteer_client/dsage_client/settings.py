@@ -76,10 +76,10 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """Checked bundles and their unpacked sources."""
+        """Documents and bundles by their hash."""
         return self.folder / "cache"
 
     @property
     def work(self) -> Path:
-        """The sandbox's working space; empty when no client runs."""
+        """The sandbox's working space, or a link to it; gone when no client runs."""
         return self.folder / "work"

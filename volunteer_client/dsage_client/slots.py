@@ -192,7 +192,7 @@ class Slots:
     async def _run(self, job: Job, proven: Proven) -> None:
         before = job.cpu_s
 
-        def on_progress(cpu_s: float) -> None:
+        def on_cpu(cpu_s: float) -> None:
             job.cpu_s = max(job.cpu_s, before + cpu_s)
 
         def on_checkpoint(state: bytes) -> None:
@@ -215,7 +215,7 @@ class Slots:
                 proven=proven,
                 restored=None if job.checkpoint is None else job.checkpoint.state,
                 on_checkpoint=on_checkpoint,
-                on_progress=on_progress,
+                on_cpu=on_cpu,
             )
         )
         self._ended(job, before, outcome)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from dsage.wire import MAX_BATCH
+from dsage_client import policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("slots", "held", "mean_s", "full", "expected"),
+    [
+        (2, 0, None, False, 2),  # unknown length: no reserve
+        (2, 0, 600.0, False, 2),  # long units: no reserve
+        (2, 2, 600.0, False, 0),
+        (2, 2, 5.0, False, 1),  # short units: one in reserve
+        (2, 3, 5.0, False, 0),
+        (2, 2, 0.1, False, 10),  # very short ones: half a second of work
+        (2, 0, 5.0, True, 0),  # nothing new while results cannot be saved
+        (100, 0, None, False, MAX_BATCH),
+        (1, 9, None, False, 0),
+    ],
+)
+def test_how_much_work_to_ask_for(
+    slots: int, held: int, mean_s: float | None, full: bool, expected: int
+) -> None:
+    assert policy.want(slots=slots, held=held, mean_unit_s=mean_s, storage_full=full) == expected
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_backing_off_grows_to_its_ceiling_and_never_vanishes(attempt: int, draw: float) -> None:
+    delay = policy.backoff_s(attempt, draw, low_s=0.5, high_s=60.0)
+    assert 0.25 <= delay <= 60.0
+    assert policy.backoff_s(attempt + 1, draw, low_s=0.5, high_s=60.0) >= delay
+
+
+def test_backing_off_is_spread_over_half_of_its_length() -> None:
+    assert policy.backoff_s(20, 0.0, low_s=0.5, high_s=60.0) == 30.0
+    assert policy.backoff_s(20, 1.0, low_s=0.5, high_s=60.0) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "expected"), [([], 25.0), ([3600.0], 25.0), ([3600.0, 30.0], 10.0), ([3.0], 1.0)]
+)
+def test_a_call_is_held_for_less_than_a_third_of_the_shortest_deadline(
+    deadlines: list[float], expected: float
+) -> None:
+    assert policy.hold_s(25.0, deadlines) == pytest.approx(expected)
+
+
+def test_failures_in_a_row_slow_a_client_down() -> None:
+    pauses = [policy.failing_pause_s(n, low_s=0.5, high_s=60.0) for n in range(12)]
+    assert pauses[:4] == [0.0, 0.0, 0.0, 0.5]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 60.0
+
+
+def test_the_mean_follows_the_samples() -> None:
+    mean = policy.smoothed(None, 10.0)
+    assert mean == 10.0
+    for _ in range(30):
+        mean = policy.smoothed(mean, 1.0)
+    assert mean == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("asked", "took", "expected"), [(25.0, 0.1, True), (25.0, 20.0, False), (0.5, 0.4, False), (0.5, 0.1, True)]
+)
+def test_an_empty_answer_that_comes_too_early_is_noticed(asked: float, took: float, expected: bool) -> None:
+    assert policy.spinning(asked_s=asked, took_s=took) is expected
