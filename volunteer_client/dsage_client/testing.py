@@ -176,6 +176,11 @@ class MemoryServer:
         await self._notify()
         return list(range(first, first + len(args)))
 
+    async def strike(self, trouble: DSageError | None) -> None:
+        """Make every call raise this, held ones too, until told otherwise."""
+        self.trouble = trouble
+        await self._notify()
+
     async def abort(self, *replicas: int) -> None:
         """Tell the client to give these up."""
         self._abort += replicas
@@ -255,6 +260,8 @@ class MemoryServer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(message.wait_s), self._changed:
                     await self._changed.wait_for(something_to_say)
+        if self.trouble is not None:
+            raise self.trouble
         given = self._ready[: message.want] if self._newest == number else []
         del self._ready[: len(given)]
         abort = [replica for replica in self._abort if replica in held]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+
 from dsage.connection import Transport
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import Envelope

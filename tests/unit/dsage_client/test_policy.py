@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from dsage.wire import MAX_BATCH
-from dsage_client import policy
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dsage.wire import MAX_BATCH
+from dsage_client import policy
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,7 @@ from hypothesis import strategies as st
         (1, 9, None, False, 0),
     ],
 )
-def test_how_much_work_to_ask_for(
-    slots: int, held: int, mean_s: float | None, full: bool, expected: int
-) -> None:
+def test_how_much_work_to_ask_for(slots: int, held: int, mean_s: float | None, full: bool, expected: int) -> None:
     assert policy.want(slots=slots, held=held, mean_unit_s=mean_s, storage_full=full) == expected
 
 
@@ -42,9 +41,7 @@ def test_backing_off_is_spread_over_half_of_its_length() -> None:
 @pytest.mark.parametrize(
     ("deadlines", "expected"), [([], 25.0), ([3600.0], 25.0), ([3600.0, 30.0], 10.0), ([3.0], 1.0)]
 )
-def test_a_call_is_held_for_less_than_a_third_of_the_shortest_deadline(
-    deadlines: list[float], expected: float
-) -> None:
+def test_a_call_is_held_for_less_than_a_third_of_the_shortest_deadline(deadlines: list[float], expected: float) -> None:
     assert policy.hold_s(25.0, deadlines) == pytest.approx(expected)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dsage import files
+
 from dsage.codec import digest
 from dsage.errors import StorageFull
 from dsage.trust.envelope import Envelope
@@ -112,7 +112,7 @@ def test_a_full_disk_keeps_results_in_memory_in_order_until_there_is_room(
     spool = home.spool()
     spool.put(finished(1))
     with monkeypatch.context() as full:
-        full.setattr(files.os, "fsync", no_room)
+        full.setattr("dsage.files.os.fsync", no_room)
         for replica in (2, 3):
             with pytest.raises(StorageFull, match="No space left on device"):
                 spool.put(finished(replica))
@@ -126,11 +126,9 @@ def test_a_full_disk_keeps_results_in_memory_in_order_until_there_is_room(
     assert [entry.replica for entry in home.spool().batch()] == [1, 2, 3]
 
 
-def test_a_result_that_was_only_in_memory_can_be_acknowledged(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_that_was_only_in_memory_can_be_acknowledged(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = home.spool()
-    monkeypatch.setattr(files.os, "fsync", no_room)
+    monkeypatch.setattr("dsage.files.os.fsync", no_room)
     with pytest.raises(StorageFull):
         spool.put(finished(1))
     spool.forget(1)
