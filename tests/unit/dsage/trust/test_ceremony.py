@@ -130,6 +130,10 @@ def test_nothing_is_built_on_a_root_that_the_key_did_not_sign(home: Home) -> Non
     home.root_file.write_bytes(msgspec.json.encode(seal(forged, thief)))
     with pytest.raises(WrongRole):
         sign_root(home)
+    own = msgspec.structs.replace(forged, root_key=thief.public)
+    home.root_file.write_bytes(msgspec.json.encode(seal(own, thief)))
+    with pytest.raises(WrongRole):
+        ceremony.open_root(home)
     payload = keys.envelope.payload.replace(b'"version":1', b'"version":9')
     home.root_file.write_bytes(msgspec.json.encode(msgspec.structs.replace(keys.envelope, payload=payload)))
     with pytest.raises(BadSignature):

@@ -9,8 +9,8 @@ import pytest
 
 from dsage.errors import BadSignature, Expired, Revoked, RolledBack, TrustError, WrongPath, WrongRole, WrongServer
 from dsage.trust.chain import CLOCK_SKEW_S, Chain, check_dates
-from dsage.trust.documents import CodeKey
-from dsage.trust.envelope import hash_of, open_as, seal
+from dsage.trust.documents import Authorisation, CodeKey
+from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey, key_hash
 from dsage.trust.testing import DAY, NOW, World
 
@@ -146,6 +146,14 @@ def test_a_code_key_of_another_project() -> None:
         chain.authorisation(WORLD.authorisation(STRANGER), manifest, hash_of(WORLD.manifest()), NOW)
 
 
+def test_a_run_is_of_its_apps_project_even_if_one_key_may_sign_for_both() -> None:
+    both = CodeKey(key=WORLD.code_key.public, name="anna", projects=["curves", "primes"], expires=NOW + DAY)
+    chain = WORLD.chain(code_keys=[both])
+    manifest = chain.manifest(WORLD.manifest(), NOW)
+    with pytest.raises(WrongRole, match="primes"):
+        chain.authorisation(WORLD.authorisation(project="primes"), manifest, hash_of(WORLD.manifest()), NOW)
+
+
 def test_a_code_keys_certificate_runs_out() -> None:
     with pytest.raises(Expired, match="anna"):
         WORLD.chain(expires=NOW + 99 * DAY).manifest(WORLD.manifest(), NOW + 61 * DAY)
@@ -198,15 +206,14 @@ def test_a_unit_that_is_refused(unit: dict[str, Any], batch: dict[str, Any], err
 
 @pytest.mark.parametrize("name", ["cpu_s", "wall_s", "memory_bytes", "disk_bytes", "output_bytes"])
 def test_a_unit_stays_within_its_run(name: str) -> None:
-    authorisation = open_as(WORLD.authorisation(), type(_authorisation()), [WORLD.code_key.public])
-    allowed = getattr(authorisation, name)
+    allowed = getattr(_authorisation(), name)
     believe(**{name: allowed})
     for asked in (allowed + 1, 0, -1):
         with pytest.raises(WrongRole, match=name):
             believe(**{name: asked})
 
 
-def _authorisation() -> Any:
+def _authorisation() -> Authorisation:
     chain = WORLD.chain()
     manifest = chain.manifest(WORLD.manifest(), NOW)
     return chain.authorisation(WORLD.authorisation(), manifest, hash_of(WORLD.manifest()), NOW)
@@ -216,6 +223,11 @@ def _authorisation() -> Any:
 def test_a_unit_of_another_run(changes: dict[str, str]) -> None:
     with pytest.raises(WrongRole, match="does not belong"):
         believe(**changes)
+
+
+def test_a_unit_and_its_run_are_of_one_server() -> None:
+    with pytest.raises(WrongRole, match="does not belong"):
+        WORLD.chain().check_unit_against(WORLD.unit(1, server_id="server-two"), _authorisation())
 
 
 def test_revoked_apps_and_keys() -> None:
@@ -243,6 +255,13 @@ def test_a_revoked_code_key_does_not_become_a_unit_key() -> None:
     signed = WORLD.sign_units([WORLD.unit(0)], WORLD.code_key)
     with pytest.raises(Revoked):
         chain.unit(signed.documents[0], 0, signed.paths[0], signed.batch, NOW)
+
+
+def test_a_revoked_key_does_not_lend_its_projects_to_a_second_signer() -> None:
+    bob = CodeKey(key=STRANGER.public, name="bob", projects=["primes"], expires=NOW + DAY)
+    chain = WORLD.chain(code_keys=[*WORLD.root().code_keys, bob], revoked_keys=[WORLD.code_key.public])
+    with pytest.raises(WrongRole, match="bob"):
+        chain.manifest(WORLD.manifest(WORLD.code_key, STRANGER), NOW)
 
 
 def test_authorities_are_those_of_the_root() -> None:

@@ -106,6 +106,11 @@ def test_noise_raises_nothing_else(text: str) -> None:
             continue
 
 
+def test_a_very_long_text_is_not_even_read() -> None:
+    with pytest.raises(UsageError, match="too long"):
+        Link.parse(TEXT + "&x=" * 400)
+
+
 @pytest.mark.parametrize("url", ["https://lab.example.org/", "http://lab.example.org", "lab", "https://LAB"])
 def test_a_link_is_not_made_for_half_an_address(url: str) -> None:
     with pytest.raises(UsageError):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from dsage.errors import BadSignature, NotFound, UsageError
 from dsage.trust import tls
@@ -83,6 +84,16 @@ def test_a_leaf_is_no_authority(folder: Path, tmp_path_factory: pytest.TempPathF
         talk(tls.server_context(thief), pinned(folder), "bank.example.org")
 
 
+def test_only_the_authority_may_sign_and_only_leaves(folder: Path) -> None:
+    found = {}
+    for name in ("ca.pem", "tls.pem"):
+        certificate = x509.load_pem_x509_certificate((folder / name).read_bytes())
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        assert constraints.critical
+        found[name] = (constraints.value.ca, constraints.value.path_length)
+    assert found == {"ca.pem": (True, 0), "tls.pem": (False, None)}
+
+
 def test_old_tls_is_refused(folder: Path) -> None:
     client = pinned(folder)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -105,6 +116,7 @@ def test_only_the_pinned_authority_is_trusted(folder: Path) -> None:
     context = pinned(folder)
     assert len(context.get_ca_certs()) == 1
     assert context.check_hostname
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_mode is ssl.CERT_REQUIRED
 
 
