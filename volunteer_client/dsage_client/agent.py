@@ -1,7 +1,8 @@
 """The agent: keeps slots busy and the server informed, through one call.
 
 At most two calls are under way: one that the server holds until it has something to say, and beside it one that
-reports what has just finished. The server ends the held one when the other arrives. Everything that must survive
+reports what has just finished. The server ends the held one when the other arrives. After a login a call goes out
+alone, for the server takes back what that one does not list. Everything that must survive
 this process is on disk before the server hears of it.
 """
 
@@ -66,7 +67,7 @@ class Agent:
         self._greeted = False
         self._calls = 0
         self._attempt = 0
-        self._away = False
+        self._connected = False
         self._failures_in_row = 0
         self._failure: BaseException | None = None
         self._away_until = float("-inf")
@@ -141,7 +142,11 @@ class Agent:
                 now = loop.time()
                 if now < self._away_until:
                     await self._sleep(self._away_until - now, wakeable=False)
-                elif len(self._spool) or not self._greeted:
+                elif not self._greeted:
+                    await _cancelled(poll)
+                    poll = None
+                    await self._call(0.0)
+                elif len(self._spool):
                     await self._call(0.0)
                 elif poll is not None:
                     await self._either(poll)
@@ -156,9 +161,7 @@ class Agent:
                         hold_s = min(hold_s, self._idle_until - now)
                     poll = asyncio.create_task(self._call(hold_s), name="poll")
         finally:
-            if poll is not None:
-                poll.cancel()
-                await asyncio.gather(poll, return_exceptions=True)
+            await _cancelled(poll)
 
     async def _sleep(self, delay_s: float, *, wakeable: bool) -> None:
         """Wait; a wakeable sleep ends early when something has finished."""
@@ -205,7 +208,12 @@ class Agent:
             self._shrink(results, error)
         except Busy as error:
             self._stay_away(error, error.retry_s)
-        except (ServerAway, LoggedOut, TrustError) as error:
+        except LoggedOut as error:
+            if self._greeted:
+                self._greeted = False
+            else:
+                self._stay_away(error)
+        except (ServerAway, TrustError) as error:
             self._stay_away(error)
         except NotAllowed as error:
             self._farewell = MustStop(
@@ -239,8 +247,8 @@ class Agent:
     async def _take(
         self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
     ) -> None:
-        if not self._greeted or self._away:
-            self._said, self._away = "", False
+        if not self._connected:
+            self._said, self._connected = "", True
             self._tell(Event(kind="connected", text="connected to the server"))
         self._greeted, self._most_reports = True, 0
         self._acknowledge(reply)
@@ -372,7 +380,7 @@ class Agent:
 
     def _stay_away(self, error: DSageError, delay_s: float | None = None) -> None:
         delay_s = self._backoff() if delay_s is None else delay_s
-        self._away = True
+        self._connected = False
         self._away_until = asyncio.get_running_loop().time() + delay_s
         self._say_waiting(error.message, delay_s, kind="away", code=error.code)
 
@@ -392,6 +400,12 @@ class Agent:
 
     def _tell_damage(self, sentence: str) -> None:
         self._tell(Event(kind="damaged", text=sentence))
+
+
+async def _cancelled(poll: asyncio.Task[None] | None) -> None:
+    if poll is not None:
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
 
 
 _ACKS: Final = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Give this computer's time to a server.")
 @click.argument("link", required=False)
 @click.option(
     "--when",
@@ -48,9 +48,10 @@ def join(
     own_work: bool,
     as_json: bool,
 ) -> None:
-    """Compute for the project server behind LINK, an invite from its operator.
+    """Give this computer's time to a server.
 
-    The first time, LINK (in quotes: it holds # and &) makes you a volunteer there; after that
+    LINK is an invite from its operator. The first time it makes you a volunteer there (put it in quotes: it holds
+    # and &); after that
     `dsage join --when always` is enough. Ctrl-C stops in good order: begun units go on at the next start.
     """
     from dsage.home import Home

@@ -45,7 +45,7 @@ class Session:
         self._host = host
         self._transport: Transport | None = None
         self._token: str | None = None
-        self._introduced = False
+        self._introduced: str | None = None
         self._login = asyncio.Lock()
 
     @property
@@ -58,16 +58,25 @@ class Session:
     ) -> ExchangeReply:
         """Make the one call of a client: `results` become its reports and its signed proof.
 
-        Raises ServerAway, Busy, TooOld, NotAllowed, TrustError, RequestError.
+        The first call of each login introduces the host, and the server then takes back every lease that it does
+        not list. Raises LoggedOut (the next call logs in again), ServerAway, Busy, TooOld, NotAllowed, TrustError,
+        RequestError.
         """
         message.reports = [finished.report() for finished in results]
         message.proof = self._proof(results) if results else None
-        introducing = not self._introduced
-        message.host = self._host if introducing else None
         limit = message.wait_s + GRACE_S if timeout_s is None else timeout_s
         async with asyncio.timeout(timeout_s):
-            reply = await self._as_host(message, limit)
-        self._introduced = self._introduced or introducing
+            transport = await self._open()
+            token = await self._logged_in(transport)
+            message.host = None if token == self._introduced else self._host
+            try:
+                reply = await transport.call(
+                    "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=limit
+                )
+            except LoggedOut:
+                self._token = None if self._token == token else self._token
+                raise
+        self._introduced = token
         return reply
 
     async def document(self, sha256: str) -> Envelope:
@@ -116,24 +125,8 @@ class Session:
     async def _call(self, method: str, path: str, body: None, reply: type[T], *, timeout_s: float = 30.0) -> T:
         return await (await self._open()).call(method, path, body, reply, timeout_s=timeout_s)
 
-    async def _as_host(self, message: Exchange, timeout_s: float) -> ExchangeReply:
-        transport = await self._open()
-        token = await self._logged_in(transport, None)
-        try:
-            return await transport.call(
-                "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=timeout_s
-            )
-        except LoggedOut:
-            token = await self._logged_in(transport, token)
-            message.host = self._host
-            return await transport.call(
-                "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=timeout_s
-            )
-
-    async def _logged_in(self, transport: Transport, refused: str | None) -> str:
-        """Return a token other than the one just refused; two calls that were refused log in once."""
+    async def _logged_in(self, transport: Transport) -> str:
         async with self._login:
-            if self._token is None or self._token == refused:
-                self._token = None
+            if self._token is None:
                 self._token = (await login(transport, self._key, ROLE, self.server_id)).token
             return self._token
