@@ -48,6 +48,11 @@ def new(role: str, name: str, as_json: bool) -> None:
     home = Home()
     if name and role != "code":
         raise UsageError(f"a {role} key has no name", hint="--name is for code keys.")
+    if role == "root" and home.root_file.exists():
+        raise Conflict(
+            f"{home.root_file} already names a root key; another one would be a new server to every volunteer",
+            hint="Set DSAGE_HOME to a new folder for a new server.",
+        )
     path = {"root": home.root_key, "unit": home.unit_key}.get(role) or home.code_key(name or ceremony.LAB)
     key = PrivateKey.generate()
     key.save(path)

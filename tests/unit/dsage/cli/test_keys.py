@@ -87,6 +87,12 @@ def test_new_refuses_odd_names(home: Home, arguments: list[str]) -> None:
     run("new", *arguments, expect=UsageError)
 
 
+def test_a_server_has_one_root_key(lab: Home, tmp_path: Path) -> None:
+    run("export-root", tmp_path / "away.key")
+    run("new", "root", expect=Conflict)
+    assert not lab.root_key.exists()
+
+
 @pytest.mark.parametrize("form", ["text", "public file", "key file"])
 def test_certify_takes_a_key_in_every_form(lab: Home, tmp_path: Path, form: str) -> None:
     made = data("new", "code", "--name", "anna")
