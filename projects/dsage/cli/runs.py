@@ -188,7 +188,7 @@ def _start_only(begin: Begin, server: Link | None, key: str | None, as_json: boo
 
 
 async def _page(api: Researcher, run: int) -> str:
-    return f"{(await api.hello()).pages_url.rstrip('/')}/runs/{run}"
+    return f"{(await api.hello()).pages_url.rstrip('/')}/run/{run}"
 
 
 def _content(view: RunView, as_json: bool) -> bytes:

@@ -19,12 +19,11 @@ from dsage_server.signing import SignedUnits
 from dsage_server.store import units
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import batch, document, replica, run, unit
+from dsage_server.store.schema import among, batch, document, replica, run, unit
 from dsage_validator import life
 
 MAX_ANSWERS: Final = 200
 """Answers per call; a driver folds them in one step."""
-OPEN: Final = sorted(state.value for state in OPEN_UNITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +190,7 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
     """Cancel the open units of some groups of a run, or (None) of all of it."""
     if groups is not None and not groups:
         return []
-    query = select(unit.c.id).where(unit.c.run_id == number, unit.c.state.in_(OPEN))
+    query = select(unit.c.id).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
     if groups is not None:
         query = query.where(unit.c.grp.in_(list(groups)))
     before = units.load(connection, connection.execute(query).scalars().all())
@@ -213,7 +212,7 @@ def answers(connection: Connection, number: int) -> wire.Answers:
 
 def open_units(connection: Connection, number: int) -> int:
     """Return how many units of a run have not ended."""
-    query = select(func.count()).select_from(unit).where(unit.c.run_id == number, unit.c.state.in_(OPEN))
+    query = select(func.count()).select_from(unit).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
     return connection.execute(query).scalar_one()
 
 
@@ -301,7 +300,7 @@ _MARK_FOLDED = (
     .where(
         unit.c.id == bindparam("b_id"),
         unit.c.run_id == bindparam("b_run"),
-        unit.c.state.in_(["valid", "failed"]),
+        among(unit.c.state, ["valid", "failed"]),
         unit.c.folded_step.is_(None),
     )
     .values(folded_step=bindparam("b_step"))
@@ -310,7 +309,7 @@ _MARK_FOLDED = (
 _UNFOLDED = (
     select(unit.c.id, unit.c.key, unit.c.grp, unit.c.document, unit.c.state, unit.c.reason, replica.c.value)
     .outerjoin(replica, replica.c.id == unit.c.canonical_id)
-    .where(unit.c.run_id == bindparam("run"), unit.c.state.in_(["valid", "failed"]), unit.c.folded_step.is_(None))
+    .where(unit.c.run_id == bindparam("run"), among(unit.c.state, ["valid", "failed"]), unit.c.folded_step.is_(None))
     .order_by(unit.c.finished, unit.c.id)
     .limit(MAX_ANSWERS)
 )

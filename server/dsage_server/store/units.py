@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dsage.states import FINAL_UNITS, ReplicaState, UnitState, sources
 from dsage_server.store.events import note
-from dsage_server.store.schema import batch, credit_entry, replica, run, unit, volunteer
+from dsage_server.store.schema import among, batch, credit_entry, replica, run, unit, volunteer
 from dsage_validator import life
 
 LOAD_CHUNK: Final = 500
@@ -246,13 +246,11 @@ _RENEW = (
     )
 )  # fmt: skip
 
-_FINAL = [state.value for state in FINAL_UNITS]
-
 _UPDATE_UNIT = (
     update(unit)
     .where(
         unit.c.id == bindparam("b_id"),
-        (unit.c.state.not_in(_FINAL)) | (unit.c.state == bindparam("b_state")),
+        (~among(unit.c.state, FINAL_UNITS)) | (unit.c.state == bindparam("b_state")),
     )
     .values(
         state=bindparam("b_state"), unsent=bindparam("b_unsent"), canonical_id=bindparam("b_canonical"),
@@ -265,7 +263,7 @@ _UPDATE_UNIT = (
 def _move_replica(state: ReplicaState) -> Any:
     return (
         update(replica)
-        .where(replica.c.id == bindparam("b_id"), replica.c.state.in_(sources(state)))
+        .where(replica.c.id == bindparam("b_id"), among(replica.c.state, sources(state)))
         .values(
             state=state.value, camp=bindparam("b_camp"), proven=bindparam("b_proven"),
             partial=bindparam("b_partial"), share=bindparam("b_share"), deadline=bindparam("b_deadline"),
