@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final, TypedDict
 
-from dsage import DistributedFunction, Unit
+from dsage import DistributedFunction, Limits, Unit
 from dsage.errors import DSageError, UsageError
 from dsage_projects.factor import groundwork, ladder, work
 from dsage_projects.factor.algebra import refine
@@ -48,6 +48,7 @@ class Factor(DistributedFunction):
 
     title: ClassVar[str] = "Prime factors of an integer"
     needs: ClassVar[tuple[str, ...]] = ("gmpy2", "flint")
+    limits: ClassVar[Limits] = Limits(cpu_s=30 * 86400.0, wall_s=90 * 86400.0)
 
     compute = staticmethod(work.compute)
     verify = staticmethod(work.verify)
