@@ -202,6 +202,7 @@ async def test_a_reply_without_end_is_cut_off(server: LittleServer, monkeypatch:
         with contextlib.suppress(ConnectionError):
             while request.transport is not None:
                 await response.write(bytes(1 << 16))
+                await asyncio.sleep(0)
         return response
 
     monkeypatch.setattr(connection, "MAX_BODY_BYTES", 1 << 20)
