@@ -1,0 +1,37 @@
+# Every target does its own set-up first (packaging/dev-setup): .venv, and what apt has to bring.
+
+ARGS ?=
+SETUP := @packaging/dev-setup
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench fault clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+
+demo:  ## Factor 11^150+1 with a server and two volunteers on this computer; options in ARGS="--cheater ..."
+	$(SETUP) demo
+	@$(BIN)/dsage demo $(ARGS)
+
+test: lint  ## Check everything: style, types, tests (a few minutes); options for pytest in ARGS="-k ..."
+	$(SETUP) test
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+lint:  ## Check style and types only
+	$(SETUP) demo
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy --strict
+
+bench:  ## Print the figures that DSage promises, measured here
+	$(SETUP) demo
+	@$(BIN)/python benchmarks/first_light.py $(ARGS)
+
+fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
+	$(SETUP) demo
+	@$(BIN)/pytest -m slow tests/fault $(ARGS)
+
+clean:  ## Remove .venv and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
