@@ -37,8 +37,9 @@ from dsage_server.store.engine import Store
 
 log = logging.getLogger(__name__)
 
-ID_BLOCK: Final = 4096
-TOUCH_S: Final = 30.0
+ID_BLOCK: Final = 256
+TOUCH_S: Final = 20.0
+"""How often a host's or driver's presence is written down, while it calls."""
 LIVE_S: Final = 60.0
 
 
@@ -72,6 +73,7 @@ class Hub:
     _runs: dict[int, runs.RunInfo] = field(default_factory=dict)
     _authorisations: dict[str, Authorisation] = field(default_factory=dict)
     _hosts: dict[int, LiveHost] = field(default_factory=dict)
+    _drivers: dict[int, float] = field(default_factory=dict)
     _ids: range = range(0)
 
     @property
@@ -239,7 +241,11 @@ class Hub:
 
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
         """Return what a driver can fold; hold the call until there is something or volunteers are hungry."""
-        ends = self.clock() + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
+        now = self.clock()
+        ends = now + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
+        if now - self._drivers.get(number, 0.0) > TOUCH_S:
+            self._drivers[number] = now
+            await self.store.write(lambda c: runs.see_driver(c, number, session.key, fence, now))
 
         def query(connection: Connection) -> wire.Answers:
             runs.check_driver(connection, number, session.key, fence)

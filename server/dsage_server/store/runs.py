@@ -120,8 +120,9 @@ def by_apps(connection: Connection, apps: Sequence[str]) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def see_driver(connection: Connection, number: int, now: float) -> None:
-    """Note that a run's driver is there."""
+def see_driver(connection: Connection, number: int, researcher: bytes, fence: int, now: float) -> None:
+    """Note that a run's driver is there. Raises Conflict for an older fence."""
+    check_driver(connection, number, researcher, fence)
     connection.execute(update(run).where(run.c.id == number).values(driver_seen=now))
 
 
