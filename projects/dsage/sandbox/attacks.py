@@ -14,14 +14,14 @@ import platform
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from dsage.sandbox import seccomp
 
 Targets = dict[str, Any]
-"""`secret` and `home` (paths), `tcp` (port on 127.0.0.1), `unix` (path), `abstract` (name), `pid`, `names` (of
+"""`secret` (a path), `tcp` (port on 127.0.0.1), `unix` (path), `abstract` (name), `pid`, `names` (of
 environment variables that a box may have)."""
 
 REFUSED: Final = (errno.EPERM, errno.EACCES, errno.ENOSYS)
@@ -35,8 +35,7 @@ class Attacks:
     @staticmethod
     def compute(targets: Targets) -> list[str]:
         """Try everything; return the names of what got through, sorted."""
-        through = [name for name, attempt in ATTEMPTS.items() if _tried(attempt, targets)]
-        return sorted(through + [f"call {name}" for name in reached()])
+        return sorted(attempted(targets) + [f"call {name}" for name in reached(seccomp.DENIED)])
 
     @staticmethod
     def works(text: str) -> str:
@@ -57,13 +56,18 @@ class Attacks:
             signal.pause()
 
 
-def reached() -> list[str]:
-    """Return the forbidden system calls that the kernel did more about than refuse, called with senseless arguments."""
+def attempted(targets: Targets) -> list[str]:
+    """Return the names of the attempts that got through."""
+    return [name for name, attempt in ATTEMPTS.items() if _tried(attempt, targets)]
+
+
+def reached(names: Iterable[str]) -> list[str]:
+    """Return those of these system calls that the kernel does more about than refuse, given senseless arguments."""
     column = seccomp.ARCHITECTURES[platform.machine()].column
     libc = ctypes.CDLL(None, use_errno=True)
     got = []
-    for name, numbers in seccomp.DENIED.items():
-        number = numbers[column]
+    for name in names:
+        number = seccomp.DENIED[name][column]
         # vhangup takes no argument that could make it harmless.
         if number is None or name == "vhangup":
             continue
@@ -175,7 +179,6 @@ def _refused_by_filter(call: Callable[[], object]) -> bool:
 ATTEMPTS: Final[dict[str, Callable[[Targets], object]]] = {
     "read a file of the host": lambda t: _opened(t["secret"]),
     "change a file of the host": lambda t: _opened(t["secret"], os.O_WRONLY),
-    "list the home folder": lambda t: os.listdir(t["home"]),
     "list a folder of the host": lambda t: os.path.basename(t["secret"]) in os.listdir(os.path.dirname(t["secret"])),
     "read the password file": lambda t: _opened("/etc/passwd"),
     "read the machine's settings": lambda t: _any(_opened, "/etc/shadow", "/etc/hostname", "/etc/fstab"),

@@ -107,10 +107,14 @@ class Box:
         shutil.rmtree(self._plan.folder, ignore_errors=True)
 
     async def _free_lane(self, disk_bytes: int) -> Lane:
-        for lane in self._lanes:
-            if not lane.busy and lane.usable and lane.disk_bytes == disk_bytes:
+        free = [lane for lane in self._lanes if not lane.busy]
+        for lane in free:
+            if lane.disk_bytes == disk_bytes:
                 lane.busy = True
                 return lane
+        for lane in free:
+            self._lanes.remove(lane)
+            await lane.end()
         lane = await Lane.start(self._plan, disk_bytes)
         lane.busy = True
         self._lanes.append(lane)

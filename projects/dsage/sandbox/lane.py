@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 from dsage import codec
@@ -30,7 +31,7 @@ POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
 BEAT_S: Final = 1.0
 """How often a call that only computes counts as progressing, if its processor time has advanced."""
-GRACE_S: Final = 2.0
+GRACE_S: Final = 1.0
 """How long a call may take to end after it has answered."""
 FRAMES_AT_ONCE: Final = 100
 FRAMES_PER_S: Final = 20.0
@@ -81,6 +82,7 @@ class Lane:
         self._paused_s = 0.0
         self._share = 0.0
         self._told_at = 0.0
+        self._ending: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, plan: Plan, disk_bytes: int) -> Lane:
@@ -117,7 +119,7 @@ class Lane:
             verdict = await self._guard(talk, request.limits, before, request)
             report = None
             if verdict is None:
-                report = await self._report()
+                report = None if talk.exception() else await self._report()
                 verdict = _judged(talk, report)
             cpu_s = processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s
             if report is None or not self._as_clean_as_before():
@@ -148,31 +150,38 @@ class Lane:
             processes.resume(self.pid)
 
     async def end(self) -> None:
-        """Kill everything in the lane, wait until it is gone, remove its slot. May be called again."""
-        self.usable = False
-        process = self._started.process
-        if process.returncode is not None:
-            return
-        processes.kill(self.pid)
-        await _readable(self._pidfd)
-        if process.returncode is None:
-            process.wait()
-            os.close(self._pidfd)
-            os.close(self._started.printed)
-            self._control.close()
-            if self._started.life is not None:
-                os.close(self._started.life)
-            if self._started.slot is not None:
-                shutil.rmtree(self._started.slot, ignore_errors=True)
+        """Kill everything in the lane, at once; return when it is gone and its slot removed. May be called again."""
+        if self._ending is None:
+            self.usable = False
+            # The outermost process goes last and by itself: it waits for all the others, so its end is theirs.
+            if not processes.kill(self.pid, keep=[self.pid]):
+                self._started.process.kill()
+            self._ending = asyncio.create_task(self._gone())
+        await asyncio.shield(self._ending)
+
+    async def _gone(self) -> None:
+        started = self._started
+        try:
+            await asyncio.wait_for(_readable(self._pidfd), GRACE_S)
+        except TimeoutError:
+            started.process.kill()
+            await _readable(self._pidfd)
+        started.process.wait()
+        started.control.close()
+        for fd in (self._pidfd, started.printed, started.life):
+            if fd is not None:
+                os.close(fd)
+        if started.slot is not None:
+            await asyncio.to_thread(shutil.rmtree, started.slot, ignore_errors=True)
 
     # -- what is heard from inside ---------------------------------------------------------------------------
 
     async def _heard(self) -> dict[str, Any]:
-        """Return the warm parent's next message, empty if it has gone or talks nonsense."""
+        """Return the warm parent's next message, empty if it has gone, talks nonsense or is being ended."""
         try:
             message = await asyncio.get_running_loop().sock_recv(self._control, MAX_CONTROL)
             value = codec.decode(message) if message else {}
-        except (ConnectionError, CodecError):
+        except (OSError, CodecError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -180,9 +189,11 @@ class Lane:
         if "failed" in answer:
             raise UnitFailed(f"the app could not be loaded:\n{str(answer.get('detail'))[-frames.MAX_DETAIL :]}")
         self._base = processes.tree(self.pid)
-        if answer.get("ready") is not True or len(self._base) < 2:
+        if answer.get("ready") is not True or len(self._base) < self.plan.layers:
             printed = os.pread(self._started.printed, frames.MAX_DETAIL, 0).decode("utf-8", "replace").strip()
             raise explain.refusal(self.plan.level, printed)
+        if processes.usage(self._base).threads > self.plan.layers:
+            raise UnitFailed("the app leaves threads or processes running when it is imported")
         self._clean_disk = self._disk() or (-1, -1)
         self.usable = True
 
@@ -216,8 +227,9 @@ class Lane:
             if kind is Kind.FAILURE:
                 return _failed(*frames.failure(body))
             if kind is Kind.CHECKPOINT:
+                state = _canonical(body)
                 if request.on_checkpoint is not None:
-                    request.on_checkpoint(_canonical(body))
+                    request.on_checkpoint(state)
             elif (share := frames.fraction(body)) is not None:
                 self._share = share
                 self._tell(request.on_progress)
@@ -289,11 +301,8 @@ class Lane:
             if slot is None:
                 seen = os.statvfs(f"/proc/{self._base[-1]}/root{bubblewrap.SLOT}")
                 return (seen.f_blocks - seen.f_bfree) * seen.f_frsize, seen.f_files - seen.f_ffree
-            held = [
-                os.lstat(os.path.join(folder, name)).st_blocks * 512
-                for folder, folders, files in os.walk(slot)
-                for name in (*folders, *files)
-            ]
+            paths = (os.path.join(top, name) for top, *names in os.walk(slot) for name in chain(*names))
+            held = [os.lstat(path).st_blocks * 512 for path in islice(paths, MAX_FILES + 1)]
             return sum(held), len(held)
         except OSError:
             return None

@@ -44,6 +44,11 @@ class Plan:
     sources: Mapping[str, str]
     filter: bytes
 
+    @property
+    def layers(self) -> int:
+        """How many processes an idle lane has: bwrap, its init and the warm parent; or guardian and warm parent."""
+        return 3 if self.level is Level.BUBBLEWRAP else 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
@@ -75,49 +80,61 @@ def box_folder(base: Path) -> Path:
 
 
 def launch(plan: Plan, disk_bytes: int) -> Started:
-    """Start a box. Raises SandboxRefused if its program is missing."""
-    control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    control.setblocking(False)
-    settings: dict[str, Any] = {"entry": plan.entry, "nice": plan.nice, "landlock": None}
-    with ExitStack() as held:
-        held.callback(inner.close)
+    """Start a box. Raises SandboxRefused if its program is missing or cannot be run."""
+    with ExitStack() as on_failure, ExitStack() as handed_over:
+        control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        on_failure.callback(control.close)
+        handed_over.callback(inner.close)
+        control.setblocking(False)
         printed = os.memfd_create("printed")
-        boot = ["-P", "-S", "-B", "-s", "-c", _BOOT, ":".join(plan.runtime.import_path), str(inner.fileno())]
+        on_failure.callback(os.close, printed)
+        settings: dict[str, Any] = {
+            "entry": plan.entry,
+            "nice": plan.nice,
+            "processes": _most_processes(plan.level),
+            "landlock": None,
+        }
+        boot = [plan.runtime.python, "-P", "-S", "-B", "-s", "-c", _BOOT]
+        boot += [":".join(plan.runtime.import_path), str(inner.fileno())]
+        slot, life = None, None
         if plan.level is Level.BUBBLEWRAP:
-            handed = [inner.fileno(), _memory_file(held, plan.filter)]
+            filter_fd = _memory_file(handed_over, plan.filter)
             options = bubblewrap.arguments(
-                plan.runtime, plan.app_dir, disk_bytes=disk_bytes, filter_fd=handed[1], sources=plan.sources
+                plan.runtime, plan.app_dir, disk_bytes=disk_bytes, filter_fd=filter_fd, sources=plan.sources
             )
-            handed.append(_memory_file(held, "\0".join(options).encode()))
-            command = [_program(), "--args", str(handed[2]), "--", plan.runtime.python, *boot]
-            environment: dict[str, str] = {}
-            slot, life = None, None
-            settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT, "processes": _most_processes(plan.level)}
+            options_fd = _memory_file(handed_over, "\0".join(options).encode())
+            boot = [_program(), "--args", str(options_fd), "--", *boot]
+            process = _start(boot, [inner.fileno(), filter_fd, options_fd], {}, printed)
+            settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT}
         else:
             slot = _slot(plan.folder)
+            on_failure.callback(shutil.rmtree, slot, ignore_errors=True)
             end, life = os.pipe()
-            held.callback(os.close, end)
-            handed = [inner.fileno(), end]
-            command = [plan.runtime.python, *boot]
-            environment = bubblewrap.ENVIRONMENT | {"HOME": str(slot), "TMPDIR": str(slot)}
+            handed_over.callback(os.close, end)
+            on_failure.callback(os.close, life)
+            places = {"HOME": str(slot), "TMPDIR": str(slot)}
+            process = _start(boot, [inner.fileno(), end], bubblewrap.ENVIRONMENT | places, printed)
             settings |= _landlock_settings(plan, slot, end)
-        process = _start(command, handed, environment, printed)
+        on_failure.pop_all()
     return Started(process=process, control=control, printed=printed, slot=slot, life=life, settings=settings)
 
 
 def _start(command: list[str], handed: list[int], env: dict[str, str], printed: int) -> subprocess.Popen[bytes]:
     user = dropped_user()
     dropped: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    return subprocess.Popen(
-        command,
-        env=env,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=printed,
-        pass_fds=handed,
-        **dropped,
-    )
+    try:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=printed,
+            pass_fds=handed,
+            **dropped,
+        )
+    except OSError as error:
+        raise SandboxRefused(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
 def _program() -> str:
@@ -140,7 +157,6 @@ def _landlock_settings(plan: Plan, slot: Path, life: int) -> dict[str, Any]:
     return {
         "app": app,
         "slot": str(slot),
-        "processes": _most_processes(plan.level),
         "landlock": {
             "read": [*SYSTEM, *SYSTEM_FILES, *plan.runtime.folders, app],
             "write": [str(slot)],

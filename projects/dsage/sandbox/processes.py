@@ -72,10 +72,12 @@ def resume(root: int) -> None:
         _signal(pid, signal.SIGCONT)
 
 
-def kill(root: int, *, keep: Iterable[int] = ()) -> None:
-    """End `root` and all below it, at once and with no way to escape by forking meanwhile."""
-    for pid in stop(root, keep=keep):
+def kill(root: int, *, keep: Iterable[int] = ()) -> int:
+    """End `root` and all below it, except `keep`, with no way to escape by forking meanwhile; return how many."""
+    stopped = stop(root, keep=keep)
+    for pid in stopped:
         _signal(pid, signal.SIGKILL)
+    return len(stopped)
 
 
 def count(uid: int) -> int:

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import Final
 from dsage.errors import SandboxRefused
 
 PUBLIC: Final = Path("/var/cache/dsage")
+
+UNUSED_S: Final = 30 * 86400
+"""Copies that no program has asked for in this time are removed."""
 
 Mode = Callable[[str], int]
 
@@ -50,13 +54,16 @@ def laid_out(folder: str, public: Path = PUBLIC) -> str:
         return folder
     target = public / "runtime" / _fingerprint(folder) / os.path.basename(folder)
     if target.exists():
+        os.utime(target.parent)
         return str(target)
     try:
         _open_to_all(public / "runtime")
+        _prune(public / "runtime")
         making = Path(tempfile.mkdtemp(prefix="new-", dir=public / "runtime"))
         try:
             copy(folder, str(making / target.name))
             making.chmod(0o755)
+            os.utime(making)
             making.rename(target.parent)
         except OSError:
             # Another process may have made the same copy meanwhile.
@@ -96,6 +103,12 @@ def _place(source: str, target: str) -> None:
             return
     shutil.copy2(source, target)
     os.chmod(target, 0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def _prune(copies: Path) -> None:
+    for old in copies.iterdir():
+        if old.lstat().st_mtime < time.time() - UNUSED_S:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _fingerprint(folder: str) -> str:

@@ -28,7 +28,9 @@ class Runtime:
             for folder, source in sources.items():
                 if path == folder or path.startswith(folder + "/"):
                     return source + path[len(folder) :]
-            return path
+            # Of the folder that a checkout's `dsage` lies in, only the package is among the sources.
+            package = sources.get(os.path.join(path, "dsage"))
+            return os.path.dirname(package) if package else path
 
         return Runtime(
             python=place(self.python),

@@ -108,7 +108,6 @@ def bait(work_dir: Path) -> Iterator[dict[str, Any]]:
         abstract = f"dsage-{secrets.token_hex(8)}"
         yield {
             "secret": str(secret),
-            "home": str(Path.home()),
             "tcp": _listen(held, socket.AF_INET, ("127.0.0.1", 0)).getsockname()[1],
             "unix": _listen_below(held, folder),
             "abstract": abstract if _listen(held, socket.AF_UNIX, "\0" + abstract) else "",

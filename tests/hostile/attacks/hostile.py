@@ -1,0 +1,274 @@
+"""An app that does everything it should not. Each method is one attack; none harms a host that holds."""
+
+import ctypes
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import threading
+import time
+
+from dsage import DistributedFunction, checkpoint, progress
+
+RESULT, PROGRESS = 4, 2
+
+
+def channel() -> socket.socket:
+    """Find the socket to the host among this process's descriptors."""
+    for fd in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                return socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+    raise LookupError("no channel")
+
+
+class Hostile(DistributedFunction):
+    @staticmethod
+    def compute(value):
+        return value
+
+    # -- taking too much -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def memory(_):
+        held = []
+        while True:
+            held.append(bytearray(1 << 20))
+
+    @staticmethod
+    def memory_of_many(each):
+        """Stay below the limit of one process, in many."""
+        for _ in range(20):
+            if os.fork() == 0:
+                held = bytearray(os.urandom(1 << 16) * (each >> 16))
+                while held:
+                    time.sleep(1)
+        while True:
+            time.sleep(1)
+
+    @staticmethod
+    def forks(_):
+        made = 0
+        try:
+            while made < 5000:
+                if os.fork() == 0:
+                    signal.pause()
+                made += 1
+        except OSError:
+            return made
+        return made
+
+    @staticmethod
+    def files_open(_):
+        held = []
+        try:
+            while len(held) < 100_000:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            return len(held)
+        return len(held)
+
+    @staticmethod
+    def disk(_):
+        for number in range(10_000):
+            with open(f"big{number}", "wb") as big:
+                big.write(bytes(1 << 20))
+
+    @staticmethod
+    def many_files(_):
+        number = 0
+        while True:
+            os.close(os.open(f"small{number}", os.O_CREAT | os.O_WRONLY))
+            number += 1
+
+    @staticmethod
+    def sparse_file(size):
+        os.truncate(os.open("sparse", os.O_CREAT | os.O_RDWR), size)
+
+    @staticmethod
+    def log(_):
+        while True:
+            os.write(1, bytes(1 << 20))
+
+    @staticmethod
+    def spin(_):
+        while True:
+            pass
+
+    @staticmethod
+    def spin_in_children(_):
+        for _ in range(3):
+            if os.fork() == 0:
+                os.setsid()
+                while True:
+                    pass
+        signal.pause()
+
+    @staticmethod
+    def hang(_):
+        for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+
+    @staticmethod
+    def stop_itself(_):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    # -- leaving things behind -------------------------------------------------------------------------------
+
+    @staticmethod
+    def leave_behind(marker):
+        """Start a marked program in a session of its own whose parent is gone, and answer as if nothing were."""
+        if os.fork() == 0:
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            if os.fork() == 0:
+                os.execv("/usr/bin/sleep", ["sleep", marker])
+            os._exit(0)
+        os.wait()
+        return "innocent"
+
+    @staticmethod
+    def leave_and_hang(marker):
+        Hostile.leave_behind(marker)
+        subprocess.Popen(["/usr/bin/sleep", marker])
+        checkpoint(b"ready")
+        while True:
+            time.sleep(60)
+
+    @staticmethod
+    def leave_files(_):
+        os.makedirs("deep/" * 50)
+        os.symlink("/etc/passwd", "link")
+        os.mkfifo("pipe")
+        open(b"\xff\xfe not utf-8", "w").close()
+        os.chmod("deep", 0)
+
+    @staticmethod
+    def what_is_here(_):
+        return sorted(os.listdir("."))
+
+    # -- turning on what watches -----------------------------------------------------------------------------
+
+    @staticmethod
+    def kill_parent(number):
+        os.kill(os.getppid(), number)
+        return "survived"
+
+    @staticmethod
+    def kill_all(_):
+        for pid in range(2, 300):
+            if pid != os.getpid():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue
+        time.sleep(60)
+
+    @staticmethod
+    def stop_init(_):
+        for number in (signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM):
+            os.kill(1, number)
+        return "tried"
+
+    @staticmethod
+    def trace_init(_):
+        attach, libc = 16, ctypes.CDLL(None, use_errno=True)
+        return libc.ptrace(attach, 1, 0, 0)
+
+    # -- lying on the channel --------------------------------------------------------------------------------
+
+    @staticmethod
+    def forge(frame):
+        channel().sendall(frame)
+        time.sleep(60)
+
+    @staticmethod
+    def forge_endless(_):
+        talk = channel()
+        talk.sendall(struct.pack("!BI", RESULT, 1 << 15))
+        while True:
+            talk.sendall(b"x")
+            time.sleep(0.01)
+
+    @staticmethod
+    def flood(_):
+        talk = channel()
+        while True:
+            talk.sendall(struct.pack("!BId", PROGRESS, 8, 0.5) * 100)
+
+    @staticmethod
+    def close_channel(_):
+        channel()
+        os.closerange(0, 64)
+        while True:
+            pass
+
+    @staticmethod
+    def answer_and_stay(frame):
+        channel().sendall(frame)
+        while True:
+            pass
+
+    @staticmethod
+    def descriptors(_):
+        kinds = []
+        for fd in range(0, 256):
+            try:
+                mode = os.fstat(fd).st_mode
+            except OSError:
+                continue
+            kinds.append("socket" if stat.S_ISSOCK(mode) else "file" if stat.S_ISREG(mode) else "other")
+        return kinds
+
+    # -- ending badly ----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def exit_quietly(_):
+        os._exit(0)
+
+    @staticmethod
+    def exit_loudly(_):
+        raise SystemExit("done")
+
+    @staticmethod
+    def crash(_):
+        os.write(2, b"last words\n")
+        ctypes.string_at(1)
+
+    @staticmethod
+    def not_data(_):
+        return object()
+
+    @staticmethod
+    def nested(_):
+        value = []
+        for _ in range(100):
+            value = [value]
+        return value
+
+    @staticmethod
+    def too_long(size):
+        return b"x" * size
+
+    @staticmethod
+    def unreadable_error(_):
+        raise ValueError("\udcff" + "x" * 100_000)
+
+    @staticmethod
+    def odd_progress(_):
+        for share in (float("nan"), float("inf"), -1.0, 2.0):
+            channel().sendall(struct.pack("!BId", PROGRESS, 8, share))
+        progress(0.25)
+        return None
+
+    @staticmethod
+    def leave_thread(_):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        return "answer"

@@ -1,0 +1,4 @@
+"""An app whose import never ends."""
+
+while True:
+    pass
