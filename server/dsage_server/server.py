@@ -122,6 +122,7 @@ async def _keep_time(
         timekeeping.expire_leases(hub),
         timekeeping.keep_alive(hub),
         timekeeping.fold_credit(hub),
+        timekeeping.renew_signatures(hub),
         timekeeping.watch_root(hub, home.root_file),
         _renew_leaf(home, settings, context),
     ]

@@ -53,24 +53,33 @@ def sign_units(
     """Return the units numbered from `first`, signed. Raises UsageError if a limit exceeds the authorisation."""
     expires = min(now + UNIT_VALID_S, authorisation.expires)
     documents = [_document(authorisation, run_hash, first + offset, entry, expires) for offset, entry in enumerate(new)]
+    return sign_documents(key, documents, now)
+
+
+def sign_documents(key: PrivateKey, documents: Sequence[UnitDocument], now: float) -> SignedUnits:
+    """Return units of one server and one expiry, signed in batches."""
+    server_id, expires = documents[0].server_id, documents[0].expires
     batches: list[bytes] = []
     leaves: list[Leaf] = []
     for start in range(0, len(documents), BATCH):
-        part = documents[start : start + BATCH]
+        part = [msgspec.json.encode(document) for document in documents[start : start + BATCH]]
         root, paths = merkle.tree(part)
-        sealed = seal(
-            UnitBatch(server_id=authorisation.server_id, root=root, count=len(part), issued=now, expires=expires),
-            key,
-        )
+        sealed = seal(UnitBatch(server_id=server_id, root=root, count=len(part), issued=now, expires=expires), key)
         batches.append(msgspec.msgpack.encode(sealed))
         leaves += [
-            Leaf(first + start + index, leaf, len(batches) - 1, index, msgspec.msgpack.encode(path))
+            Leaf(documents[start + index].unit, leaf, len(batches) - 1, index, msgspec.msgpack.encode(path))
             for index, (leaf, path) in enumerate(zip(part, paths, strict=True))
         ]
     return SignedUnits(batches, leaves, expires)
 
 
-def _document(authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float) -> bytes:
+def renewed(documents: Sequence[UnitDocument], authorisation: Authorisation, now: float) -> list[UnitDocument]:
+    """Return the same units with a new expiry."""
+    expires = min(now + UNIT_VALID_S, authorisation.expires)
+    return [msgspec.structs.replace(document, expires=expires) for document in documents]
+
+
+def _document(authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float) -> UnitDocument:
     for name in LIMITS:
         if getattr(entry, name) > getattr(authorisation, name):
             raise UsageError(
@@ -78,9 +87,7 @@ def _document(authorisation: Authorisation, run_hash: str, number: int, entry: w
                 f"{getattr(authorisation, name)}",
                 hint="Submit the run with higher limits, or make the unit smaller.",
             )
-    return msgspec.json.encode(
-        UnitDocument(
-            server_id=authorisation.server_id, unit=number, run=run_hash, app=authorisation.app, args=entry.args,
-            credit_milli=entry.credit_milli, expires=expires, **{name: getattr(entry, name) for name in LIMITS},
-        )
+    return UnitDocument(
+        server_id=authorisation.server_id, unit=number, run=run_hash, app=authorisation.app, args=entry.args,
+        credit_milli=entry.credit_milli, expires=expires, **{name: getattr(entry, name) for name in LIMITS},
     )  # fmt: skip

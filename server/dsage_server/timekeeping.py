@@ -19,7 +19,8 @@ from dsage.states import RunState
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
 from dsage_server.hub import Hub
-from dsage_server.store import checking, credit, runs, units
+from dsage_server.signing import renewed, sign_documents
+from dsage_server.store import checking, credit, renewal, runs, units
 from dsage_server.store.meta import recall, remember
 from dsage_validator import life
 from dsage_validator.checks import Boxes, judge
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 SWEEP_S: Final = 1.0
 ALIVE_S: Final = 10.0
 ROOT_S: Final = 2.0
+RENEW_S: Final = 3600.0
+RENEW_BEFORE_S: Final = 7 * 86400.0
 CHECKERS: Final = 2
 RETRIES: Final = 2
 
@@ -102,6 +105,20 @@ async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
             lambda c, n=number, v=verdicts: checking.apply(c, n, v, hub.clock())  # type: ignore[misc]
         )
         hub.learn(changed)
+
+
+async def renew_signatures(hub: Hub) -> None:
+    """Sign ready units again before their signature expires, and after the unit key was replaced."""
+    while True:
+        now = hub.clock()
+        found = await hub.store.read(lambda c, t=now: renewal.stale(c, hub.unit_key.public, t + RENEW_BEFORE_S))  # type: ignore[misc]
+        for number, documents in found.items():
+            authorisation = await hub.store.read(lambda c, n=number: renewal.authorisation_of(c, n))  # type: ignore[misc]
+            if authorisation.expires < now + RENEW_BEFORE_S:
+                continue
+            signed = sign_documents(hub.unit_key, renewed(documents, authorisation, now), now)
+            await hub.store.write(lambda c, s=signed: renewal.replace(c, s))  # type: ignore[misc]
+        await asyncio.sleep(RENEW_S)
 
 
 async def watch_root(hub: Hub, path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Units that wait longer than their signature holds, or whose key was replaced: signed again before they go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, bindparam, select, update
+
+from dsage.trust.documents import Authorisation, UnitDocument
+from dsage.trust.envelope import Envelope, signers
+from dsage_server.signing import SignedUnits
+from dsage_server.store import runs, units
+from dsage_server.store.schema import batch, run, unit
+
+
+def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[UnitDocument]]:
+    """Return, by run, the ready units whose batch expires before a time or was signed by another key than `key`."""
+    in_use = select(unit.c.batch_id).where(unit.c.state == "ready").distinct()
+    rows = connection.execute(select(batch).where(batch.c.id.in_(in_use)))
+    old = [
+        row.id
+        for row in rows
+        if row.expires < before or key not in signers(msgspec.msgpack.decode(row.envelope, type=Envelope))
+    ]
+    found: dict[int, list[UnitDocument]] = {}
+    for part in units.chunks(old):
+        query = select(unit.c.run_id, unit.c.document).where(unit.c.state == "ready", unit.c.batch_id.in_(part))
+        for row in connection.execute(query):
+            found.setdefault(row.run_id, []).append(msgspec.json.decode(row.document, type=UnitDocument))
+    return found
+
+
+def authorisation_of(connection: Connection, number: int) -> Authorisation:
+    """Return what a run's researcher allowed."""
+    name = connection.execute(select(run.c.authorisation).where(run.c.id == number)).scalar_one()
+    return msgspec.json.decode(runs.find_document(connection, name).payload, type=Authorisation)
+
+
+def replace(connection: Connection, signed: SignedUnits) -> None:
+    """Put the new signatures in place, for units that still wait."""
+    batches = [
+        connection.execute(
+            batch.insert().values(envelope=envelope, expires=signed.expires).returning(batch.c.id)
+        ).scalar_one()
+        for envelope in signed.batches
+    ]
+    rows: Sequence[dict[str, object]] = [
+        {
+            "b_id": leaf.unit, "b_document": leaf.document, "b_batch": batches[leaf.batch],
+            "b_index": leaf.index, "b_path": leaf.path,
+        }
+        for leaf in signed.leaves
+    ]  # fmt: skip
+    connection.execute(_REPLACE, rows)
+
+
+_REPLACE = (
+    update(unit)
+    .where(unit.c.id == bindparam("b_id"), unit.c.state == "ready")
+    .values(
+        document=bindparam("b_document"), batch_id=bindparam("b_batch"), leaf_index=bindparam("b_index"),
+        path=bindparam("b_path"),
+    )
+)  # fmt: skip
