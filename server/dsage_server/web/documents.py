@@ -1,0 +1,357 @@
+"""What each page says: one document of plain data a page, made in one read. Template and JSON twin share it.
+
+Credit is in credits (minutes of the reference core), times are Unix seconds, shares are 0..1. Nothing here may
+hold what is not public: names only of volunteers who opted in, no addresses, no output of their machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import msgspec
+from sqlalchemy import Connection, exists, func, select
+
+from dsage import wire
+from dsage.codec import Value
+from dsage.errors import NotFound
+from dsage.states import RunState, UnitState
+from dsage.trust.documents import UnitDocument
+from dsage_server.store import views
+from dsage_server.store.schema import credit_entry, credit_sum, event, host, replica, run, unit, volunteer
+from dsage_server.web import plain
+from dsage_server.web.plain import Opened
+from dsage_server.web.shapes import shape_of
+
+PAGE_ROWS: Final = 100
+FRONT_ROWS: Final = 20
+FRONT_EVENTS: Final = 12
+RUN_EVENTS: Final = 30
+MAX_REASON: Final = 60
+NOBODY: Final = "a volunteer"
+"""How those who have not opted in are called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a visitor asked for: `number` is an id, or the page of a list."""
+
+    number: int = 1
+    now: float
+    server_id: str
+    name: str
+
+
+class Document(msgspec.Struct, kw_only=True):
+    """Base of every page's document."""
+
+    schema: ClassVar[str]
+
+
+class Leader(msgspec.Struct, kw_only=True):
+    """A row of the leaderboard; `recent` is in credits a day."""
+
+    rank: int
+    pseudonym: str
+    credit: float
+    recent: float
+    valid: int
+    last_seen: float | None
+
+
+class Others(msgspec.Struct, kw_only=True):
+    """Everybody who has not opted in, summed."""
+
+    people: int
+    credit: float
+    recent: float
+    valid: int
+
+
+class RunLine(msgspec.Struct, kw_only=True):
+    """A run in one line; `units` and `replicas` are counts by state."""
+
+    run: int
+    project: str
+    title: str
+    about: str
+    state: str
+    reason: str
+    created: float
+    finished: float | None
+    phase: str
+    summary: str
+    fraction: float | None
+    eta_s: float | None
+    credit: float
+    volunteers: int
+    units: dict[str, int]
+    replicas: dict[str, int]
+
+
+class FrontPage(Document, kw_only=True):
+    """What the server is doing now."""
+
+    schema: ClassVar[str] = "dsage.front/1"
+    name: str
+    hosts_live: int
+    volunteers: int
+    active: int
+    valid: int
+    credit: float
+    running: list[RunLine]
+    ended: list[RunLine]
+    leaders: list[Leader]
+    others: Others | None
+    people: int
+    events: list[wire.Event]
+
+
+class BoardPage(Document, kw_only=True):
+    """One page of the leaderboard: `people` are those shown by name, on all pages."""
+
+    schema: ClassVar[str] = "dsage.leaderboard/1"
+    page: int
+    pages: int
+    people: int
+    leaders: list[Leader]
+    others: Others | None
+
+
+class Share(msgspec.Struct, kw_only=True):
+    """A volunteer's credit for one run."""
+
+    pseudonym: str
+    credit: float
+
+
+class RunPage(Document, kw_only=True):
+    """One run: `progress` is what its author reports beyond the fields of `run`."""
+
+    schema: ClassVar[str] = "dsage.run/1"
+    run: RunLine
+    app: str
+    step: int
+    params: Opened
+    progress: Opened
+    result: Opened
+    finders: list[wire.Finder]
+    shares: list[Share]
+    events: list[wire.Event]
+
+
+class Copy(msgspec.Struct, kw_only=True):
+    """One replica as anybody may see it; `reason` is the code of its failure."""
+
+    replica: int
+    pseudonym: str
+    state: str
+    leased: float
+    reported: float | None
+    cpu_s: float
+    credit: float
+    accepted: bool
+    reason: str
+
+
+class UnitPage(Document, kw_only=True):
+    """One unit of work; `answer` is the accepted one and is there only once the unit is valid."""
+
+    schema: ClassVar[str] = "dsage.unit/1"
+    unit: int
+    run: int
+    title: str
+    key: str
+    group: str
+    state: str
+    reason: str
+    quorum: int
+    unsent: int
+    credit: float
+    deadline_s: float
+    created: float
+    finished: float | None
+    args: Opened
+    answer: Opened
+    replicas: list[Copy]
+    events: list[wire.Event]
+
+
+class StatusPage(Document, kw_only=True):
+    """The server at a glance."""
+
+    schema: ClassVar[str] = "dsage.status/1"
+    server_id: str
+    name: str
+    version: str
+    time: float
+    volunteers: int
+    hosts_live: int
+    units: dict[str, int]
+    replicas: dict[str, int]
+    runs: list[RunLine]
+
+
+Load = Callable[[Connection, Asked], Document]
+
+
+def front(connection: Connection, asked: Asked) -> FrontPage:
+    """Return the front page."""
+    glance = views.status(connection, asked.server_id, asked.name, asked.now)
+    lines = [run_line(view) for view in glance.runs]
+    leaders, others = _board(connection, asked.now, FRONT_ROWS, 0)
+    total = connection.execute(select(func.coalesce(func.sum(credit_sum.c.amount_milli), 0))).scalar_one()
+    return FrontPage(
+        name=asked.name, hosts_live=glance.hosts_live, volunteers=glance.volunteers,
+        active=glance.units.get(UnitState.ACTIVE, 0) + glance.units.get(UnitState.COMPARING, 0),
+        valid=glance.units.get(UnitState.VALID, 0), credit=total / 1000,
+        running=[line for line in lines if line.state == RunState.RUNNING],
+        ended=[line for line in lines if line.state != RunState.RUNNING][:5],
+        leaders=leaders, others=others, people=_public_people(connection), events=_events(connection, FRONT_EVENTS),
+    )  # fmt: skip
+
+
+def leaderboard(connection: Connection, asked: Asked) -> BoardPage:
+    """Return one page of the leaderboard; raises NotFound for a page that there is not."""
+    people = _public_people(connection)
+    pages = max(1, -(-people // PAGE_ROWS))
+    if not 1 <= asked.number <= pages:
+        raise NotFound(f"the leaderboard has no page {asked.number}", hint=f"It has {pages}.")
+    leaders, others = _board(connection, asked.now, PAGE_ROWS, (asked.number - 1) * PAGE_ROWS)
+    return BoardPage(page=asked.number, pages=pages, people=people, leaders=leaders, others=others)
+
+
+def run_page(connection: Connection, asked: Asked) -> RunPage:
+    """Return one run; raises NotFound."""
+    view = views.run_view(connection, asked.number, asked.now)
+    progress = plain.opened(view.progress, f"`dsage watch {view.run}`")
+    own = {name: item for name, item in plain.mapping(progress.value).items() if name not in SPECIAL}
+    result = plain.opened(view.result, f"`dsage results {view.run}`")
+    numbers = shape_of(result.value).units(result.value)
+    credit = views.credit_of_run(connection, view.run)
+    return RunPage(
+        run=run_line(view), app=view.app, step=view.step, params=plain.opened(view.params, f"`dsage watch {view.run}`"),
+        progress=Opened(own or None, progress.note), result=result,
+        finders=views.finders(connection, view.run, numbers) if numbers else [],
+        shares=[
+            Share(pseudonym=name, credit=amount / 1000)
+            for name, amount in sorted(credit.items(), key=_listed_first)[:PAGE_ROWS]
+        ],
+        events=_events(connection, RUN_EVENTS, event.c.run_id == view.run),
+    )  # fmt: skip
+
+
+def unit_page(connection: Connection, asked: Asked) -> UnitPage:
+    """Return one unit with its replicas; raises NotFound."""
+    row = connection.execute(
+        select(unit, run.c.title, replica.c.value)
+        .join(run, run.c.id == unit.c.run_id)
+        .outerjoin(replica, replica.c.id == unit.c.canonical_id)
+        .where(unit.c.id == asked.number)
+    ).first()
+    if row is None:
+        raise NotFound(f"there is no unit {asked.number}")
+    args = msgspec.json.decode(row.document, type=UnitDocument).args
+    command = f"`dsage results {row.run_id}`"
+    answer = plain.opened(row.value, command) if row.state == UnitState.VALID else Opened()
+    return UnitPage(
+        unit=row.id, run=row.run_id, title=row.title, key=row.key, group=row.grp, state=row.state, reason=row.reason,
+        quorum=row.quorum, unsent=row.unsent, credit=row.credit_milli / 1000, deadline_s=row.deadline_s,
+        created=row.created, finished=row.finished, args=plain.opened(args, command), answer=answer,
+        replicas=_copies(connection, row), events=_events(connection, RUN_EVENTS, event.c.unit_id == row.id),
+    )  # fmt: skip
+
+
+def status(connection: Connection, asked: Asked) -> StatusPage:
+    """Return the server at a glance."""
+    glance = views.status(connection, asked.server_id, asked.name, asked.now)
+    return StatusPage(
+        server_id=glance.server_id, name=glance.name, version=glance.version, time=glance.time,
+        volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=glance.units, replicas=glance.replicas,
+        runs=[run_line(view) for view in glance.runs],
+    )  # fmt: skip
+
+
+def run_line(view: wire.RunView) -> RunLine:
+    """Return a run in one line, with what its author's progress says in the words every view knows."""
+    told = plain.mapping(plain.opened(view.progress, "").value)
+    running = view.state == RunState.RUNNING
+    eta = plain.finite(told.get("eta_s"))
+    return RunLine(
+        run=view.run, project=view.project, title=view.title or view.project,
+        about=plain.about(plain.opened(view.params, "").value), state=view.state, reason=view.reason,
+        created=view.created, finished=view.finished, phase=_text(told.get("phase")) if running else "",
+        summary=_text(told.get("summary")),
+        fraction=1.0 if view.state == RunState.DONE else plain.fraction(told.get("fraction")),
+        eta_s=eta if running and eta is not None and eta >= 0 else None,
+        credit=view.credit_milli / 1000, volunteers=view.volunteers, units=view.units, replicas=view.replicas,
+    )  # fmt: skip
+
+
+SPECIAL: Final = frozenset({"phase", "fraction", "eta_s", "summary"})
+"""Keys of a run's progress that have their own place on a page."""
+
+
+def _listed_first(item: tuple[str, int]) -> tuple[bool, int, str]:
+    """Sort key for credit by name: most first, those who are not listed at the end."""
+    name, amount = item
+    return name == NOBODY, -amount, name
+
+
+def _text(value: Value) -> str:
+    return value[:300] if isinstance(value, str) else ""
+
+
+def _board(connection: Connection, now: float, limit: int, offset: int) -> tuple[list[Leader], Others | None]:
+    leaders: list[Leader] = []
+    others = None
+    for line in views.leaderboard(connection, now, limit, offset):
+        credit = line.credit_milli / 1000
+        if line.pseudonym is None:
+            others = Others(people=line.people, credit=credit, recent=line.recent, valid=line.valid)
+            continue
+        leaders.append(
+            Leader(
+                rank=offset + len(leaders) + 1, pseudonym=line.pseudonym, credit=credit, recent=line.recent,
+                valid=line.valid, last_seen=line.last_seen,
+            )
+        )  # fmt: skip
+    return leaders, others
+
+
+def _public_people(connection: Connection) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(volunteer)
+        .where(volunteer.c.public.is_(True), exists().where(host.c.volunteer_id == volunteer.c.id))
+    ).scalar_one()
+
+
+def _events(connection: Connection, limit: int, *where: Any) -> list[wire.Event]:
+    """Return the newest events, newest first."""
+    return [
+        wire.Event(id=row.id, at=row.at, kind=row.kind, text=row.text, run=row.run_id, unit=row.unit_id)
+        for row in connection.execute(select(event).where(*where).order_by(event.c.id.desc()).limit(limit))
+    ]
+
+
+def _copies(connection: Connection, row: Any) -> list[Copy]:
+    rows = connection.execute(
+        select(
+            replica.c.id, replica.c.state, replica.c.leased, replica.c.reported, replica.c.cpu_s, replica.c.reason,
+            volunteer.c.pseudonym, volunteer.c.public, credit_entry.c.amount_milli,
+        )
+        .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
+        .outerjoin(credit_entry, credit_entry.c.replica_id == replica.c.id)
+        .where(replica.c.unit_id == row.id)
+        .order_by(replica.c.id)
+    )  # fmt: skip
+    return [
+        Copy(
+            replica=one.id, pseudonym=one.pseudonym if one.public else NOBODY, state=one.state, leased=one.leased,
+            reported=one.reported, cpu_s=one.cpu_s, credit=(one.amount_milli or 0) / 1000,
+            accepted=one.id == row.canonical_id, reason=one.reason.partition(":")[0][:MAX_REASON],
+        )
+        for one in rows
+    ]  # fmt: skip

@@ -1,0 +1,169 @@
+"""Live pages: values that all visitors share, and one stream of server-sent events a page.
+
+However many people watch a page, it is read and rendered at most once a second, and less often when that is
+slow. A stream sends the fragments that differ from what it sent before; a visitor who reads slowly skips states
+instead of queueing them, and one who reconnects gets everything as it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from dsage.errors import Busy, DSageError
+
+T = TypeVar("T")
+
+PERIOD_S: Final = 1.0
+MOST_PERIOD_S: Final = 60.0
+LEISURE: Final = 10.0
+"""A value that took t seconds to make is kept for at least ten times that, so pages use a tenth of a core at most."""
+KEEPALIVE_S: Final = 15.0
+"""Proxies close connections that say nothing for 30 to 60 s."""
+STALLED_S: Final = 20.0
+"""A visitor who takes longer to read one message is cut off; the browser comes back by itself."""
+PER_ADDRESS: Final = 16
+IN_ALL: Final = 1000
+KEPT: Final = 512
+"""Shared values in memory."""
+
+_log = logging.getLogger(__name__)
+
+
+class Shared(Generic[T]):
+    """Values by key, each made at most once a period, by one maker at a time."""
+
+    def __init__(self, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._period_s = period_s
+        self._clock = clock
+        self._made: dict[str, _Making[T]] = {}
+
+    async def get(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+        """Return the value, made now if the last one is too old; raises what `make` raised."""
+        entry = self._made.get(key)
+        if entry is None or entry.stale(self._clock()):
+            self._made.pop(key, None)
+            while len(self._made) >= KEPT:
+                del self._made[next(iter(self._made))]
+            entry = self._made[key] = _Making(make, self._period_s, self._clock)
+        return await asyncio.shield(entry.task)
+
+
+class _Making(Generic[T]):
+    """A value that is being made or was made, and until when it is good."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]], period_s: float, clock: Callable[[], float]) -> None:
+        self._until = float("inf")
+        self.task = asyncio.ensure_future(self._run(make, period_s, clock))
+        self.task.add_done_callback(_look_at_failure)
+
+    async def _run(self, make: Callable[[], Awaitable[T]], period_s: float, clock: Callable[[], float]) -> T:
+        started = clock()
+        try:
+            return await make()
+        finally:
+            took = clock() - started
+            self._until = started + min(max(period_s, LEISURE * took), max(period_s, MOST_PERIOD_S))
+
+    def stale(self, now: float) -> bool:
+        return now >= self._until
+
+
+def _look_at_failure(task: asyncio.Future[T]) -> None:
+    """A maker whose callers have all gone may fail unheard: the next caller makes the value anew."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Streams:
+    """The open streams of all pages, counted by visitor's address."""
+
+    def __init__(
+        self, *, period_s: float = PERIOD_S, per_address: int = PER_ADDRESS, in_all: int = IN_ALL,
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:  # fmt: skip
+        self._period_s = period_s
+        self._per_address = per_address
+        self._in_all = in_all
+        self._keepalive_s = keepalive_s
+        self._closing = asyncio.Event()
+        self.open: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """End every stream within a moment; for good."""
+        self._closing.set()
+
+    async def serve(
+        self, request: web.Request, fragments: Callable[[], Awaitable[dict[str, str]]]
+    ) -> web.StreamResponse:
+        """Answer with a stream of changed fragments until the visitor leaves or the server ends; raises Busy."""
+        with self._place(visitor(request)):
+            await fragments()
+            response = web.StreamResponse(
+                headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            )
+            try:
+                await response.prepare(request)
+                if request.method != "HEAD":
+                    await self._tell(request, response, fragments)
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
+            except ConnectionResetError:
+                pass
+            except (DSageError, SQLAlchemyError):
+                _log.exception("a live page could not be refreshed; its visitors will reconnect")
+            return response
+
+    @contextlib.contextmanager
+    def _place(self, address: str) -> Iterator[None]:
+        if self.open[address] >= self._per_address or self.open.total() >= self._in_all:
+            raise Busy("too many live pages are open already", hint="Close some of them, or reload to see news.")
+        self.open[address] += 1
+        try:
+            yield
+        finally:
+            self.open[address] -= 1
+            if not self.open[address]:
+                del self.open[address]
+
+    async def _tell(
+        self, request: web.Request, response: web.StreamResponse, fragments: Callable[[], Awaitable[dict[str, str]]]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        seen: dict[str, str] = {}
+        spoke = loop.time()
+        await response.write(b"retry: 3000\n\n")
+        while not self._closing.is_set() and request.transport is not None:
+            current = await fragments()
+            news = {name: html for name, html in current.items() if seen.get(name) != html}
+            if news or loop.time() - spoke >= self._keepalive_s:
+                message = b"data: " + msgspec.json.encode(news) + b"\n\n" if news else b": still here\n\n"
+                async with asyncio.timeout(STALLED_S):
+                    await response.write(message)
+                seen, spoke = current, loop.time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._period_s):
+                    await self._closing.wait()
+
+
+def visitor(request: web.Request) -> str:
+    """Return the visitor's address; behind a proxy on this machine, the one that the proxy names."""
+    peer = request.remote or ""
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    try:
+        if forwarded and (not peer or ipaddress.ip_address(peer).is_loopback):
+            return str(ipaddress.ip_address(forwarded))
+    except ValueError:
+        return peer
+    return peer
