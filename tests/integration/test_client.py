@@ -9,7 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,37 @@ async def test_a_killed_client_leaves_no_process_and_goes_on_from_its_checkpoint
         await client.until(lambda: client.count("accepted") == 1)
         assert [e["data"]["replica"] for e in client.events if e["kind"] == "working"] == [1]
         await client.end(signal.SIGTERM)
+
+
+async def test_a_killed_sandbox_child_is_said_and_the_client_goes_on(server: Running, tmp_path: Path) -> None:
+    run = await submitted(tmp_path, "Slow", n=1)
+    async with joined(tmp_path / "a", await server.invite(), "--slots", "1") as client:
+        await client.until(lambda: client.count("working") == 1)
+        while not list((client.folder / "held").glob("*.checkpoint")):
+            await asyncio.sleep(0)
+        for child in psutil.Process(client.process.pid).children(recursive=True):
+            child.kill()
+        await client.until(lambda: client.count("failed") == 1)
+        told = next(event for event in client.events if event["kind"] == "failed")
+        assert told["data"]["reason"] == "crash"
+        assert "failed here (crash)" in told["text"]
+        await client.until(lambda: client.count("told") == 1)
+        assert await client.end(signal.SIGTERM) == 0
+    run.cancel()
+
+
+async def test_a_client_outlives_a_restart_of_its_server(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        async with running_server(tmp_path) as first:
+            port = int(first.url.rpartition(":")[2])
+            client = await stack.enter_async_context(joined(tmp_path / "a", await first.invite(), "--slots", "1"))
+            assert await (await submitted(tmp_path, "Sum", n=3)) == 6
+        await client.until(lambda: client.count("away") >= 1)
+        async with running_server(tmp_path, port=port):
+            assert await (await submitted(tmp_path, "Sum", n=4)) == 10
+            await client.until(lambda: client.count("accepted") == 7)
+            assert client.count("connected") == 2
+            assert await client.end(signal.SIGTERM) == 0
 
 
 async def test_two_clients_need_a_folder_each(server: Running, tmp_path: Path) -> None:

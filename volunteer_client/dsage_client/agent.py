@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -28,9 +29,10 @@ from dsage.errors import (
 )
 from dsage.wire import Exchange, ExchangeReply, Holding
 from dsage_client import policy
-from dsage_client.events import Event, Tell, at_clock
+from dsage_client.events import Event, Tell
 from dsage_client.held import Held, Lease
 from dsage_client.library import Library
+from dsage_client.patience import Patience
 from dsage_client.runner import Runner
 from dsage_client.session import Session
 from dsage_client.settings import SHUTDOWN_CALL_S, Settings
@@ -57,7 +59,7 @@ class Agent:
         self._session = session
         self._runner = runner
         self._tell = tell
-        self._draw = draw
+        self._patience = Patience(settings, tell, time.monotonic, draw)
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
         library = Library(session, settings.cache, settings.work.resolve() / "apps")
@@ -66,15 +68,9 @@ class Agent:
         self._stop = asyncio.Event()
         self._greeted = False
         self._calls = 0
-        self._attempt = 0
-        self._connected = False
-        self._failures_in_row = 0
         self._failure: BaseException | None = None
-        self._away_until = float("-inf")
-        self._idle_until = float("-inf")
         self._most_reports = 0
         self._farewell: MustStop | None = None
-        self._said = ""
 
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler of the loop."""
@@ -129,7 +125,6 @@ class Agent:
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def _talk(self) -> None:
-        loop = asyncio.get_running_loop()
         poll: asyncio.Task[None] | None = None
         try:
             while True:
@@ -139,9 +134,12 @@ class Agent:
                 if self._farewell is not None:
                     await self._say_farewell(self._farewell)
                 self._settle()
-                now = loop.time()
-                if now < self._away_until:
-                    await self._sleep(self._away_until - now, wakeable=False)
+                self._slots.give_back(
+                    policy.surplus(slots=self._settings.slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
+                )
+                away_s, idle_s = self._patience.away_s, self._patience.idle_s
+                if away_s:
+                    await self._sleep(away_s, wakeable=False)
                 elif not self._greeted:
                     await _cancelled(poll)
                     poll = None
@@ -153,12 +151,11 @@ class Agent:
                     if poll.done():
                         poll.result()
                         poll = None
-                elif now < self._idle_until and not len(self._slots):
-                    await self._sleep(self._idle_until - now, wakeable=True)
+                elif idle_s and not len(self._slots):
+                    await self._sleep(idle_s, wakeable=True)
                 else:
-                    hold_s = policy.hold_s(self._settings.wait_s, self._slots.deadlines_s)
-                    if now < self._idle_until:
-                        hold_s = min(hold_s, self._idle_until - now)
+                    longest_s = min(self._settings.wait_s, idle_s or self._settings.wait_s)
+                    hold_s = policy.hold_s(longest_s, self._slots.deadlines_s)
                     poll = asyncio.create_task(self._call(hold_s), name="poll")
         finally:
             await _cancelled(poll)
@@ -195,11 +192,10 @@ class Agent:
 
     async def _call(self, hold_s: float) -> None:
         """Make one exchange and act on the reply, or note how long to stay away."""
-        loop = asyncio.get_running_loop()
         self._calls += 1
-        number, started = self._calls, loop.time()
+        number, started = self._calls, time.monotonic()
         results = self._spool.batch(self._most_reports) if hold_s == 0.0 else []
-        message = Exchange(holding=self._holding(results), want=self._want(started), wait_s=hold_s)
+        message = Exchange(holding=self._holding(results), want=self._want(), wait_s=hold_s)
         try:
             reply = await self._session.exchange(message, results)
         except TooOld as error:
@@ -207,32 +203,32 @@ class Agent:
         except TooLarge as error:
             self._shrink(results, error)
         except Busy as error:
-            self._stay_away(error, error.retry_s)
+            self._refused(error, error.retry_s)
         except LoggedOut as error:
             if self._greeted:
                 self._greeted = False
             else:
-                self._stay_away(error)
+                self._refused(error)
         except (ServerAway, TrustError) as error:
-            self._stay_away(error)
+            self._refused(error)
         except NotAllowed as error:
             self._farewell = MustStop(
                 f"the server does not know this client any more: {error.message}",
                 hint="Ask its operator; with a fresh invite link, join again with --home and a new folder.",
             )
         except RequestError as error:
-            self._stay_away(error)
+            self._refused(error)
         else:
             superseded = self._calls > number
-            await self._take(reply, message, results, loop.time() - started, superseded=superseded)
+            await self._take(reply, message, results, time.monotonic() - started, superseded=superseded)
 
-    def _want(self, now: float) -> int:
-        if now < self._idle_until or self._farewell is not None:
+    def _want(self) -> int:
+        if self._patience.idle_s or self._farewell is not None:
             return 0
         return policy.want(
             slots=self._settings.slots,
             held=len(self._slots),
-            mean_unit_s=self._slots.mean_unit_s,
+            mean_unit_s=self._slots.unit_s,
             storage_full=self._spool.full,
         )
 
@@ -247,19 +243,18 @@ class Agent:
     async def _take(
         self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
     ) -> None:
-        if not self._connected:
-            self._said, self._connected = "", True
-            self._tell(Event(kind="connected", text="connected to the server"))
+        self._patience.answered()
         self._greeted, self._most_reports = True, 0
         self._acknowledge(reply)
         if reply.root_version > self._session.chain.root.version:
             await self._refresh_root()
         await self._slots.abort(reply.abort, ASKED)
-        loop = asyncio.get_running_loop()
         for given in reply.units:
             batch = reply.batches.get(given.batch)
             if batch is None:
-                self._say("protocol", f"the server sent replica {given.replica} without its proof; it is not run")
+                self._patience.say(
+                    "protocol", f"the server sent replica {given.replica} without its proof; it is not run"
+                )
                 continue
             self._slots.take(
                 Lease(
@@ -273,19 +268,27 @@ class Agent:
                 )
             )
         if any(finished.replica in self._spool for finished in sent):
-            self._stay_away(RequestError("the server took results without saying what became of them"))
+            self._refused(RequestError("the server took results without saying what became of them"))
             return
+        self._pace(reply, asked, took_s, superseded=superseded)
+
+    def _pace(self, reply: ExchangeReply, asked: Exchange, took_s: float, *, superseded: bool) -> None:
+        """Note what a reply means for when to call next."""
         empty = not (reply.units or reply.acks or reply.abort)
+        retry_s = reply.retry_s
         if empty and asked.wait_s and not superseded and policy.spinning(asked_s=asked.wait_s, took_s=took_s):
-            reply.retry_s = max(reply.retry_s, self._backoff())
+            retry_s = max(retry_s, self._patience.spun())
         else:
-            self._attempt = 0
-        if asked.wait_s and not reply.units and reply.retry_s > 0:
-            self._idle_until = loop.time() + reply.retry_s
+            self._patience.satisfied()
+        if asked.wait_s and not reply.units and retry_s > 0:
+            self._patience.idle(retry_s)
         if reply.units:
-            self._said = ""
-        elif reply.reason and len(self._slots) < self._settings.slots and asked.want:
-            self._say_waiting(reply.reason, reply.retry_s)
+            self._patience.got_work()
+        elif reply.reason and asked.want and not superseded and len(self._slots) < self._settings.slots:
+            self._patience.no_work(reply.reason, retry_s)
+
+    def _refused(self, error: DSageError, delay_s: float | None = None) -> None:
+        self._patience.refused(error, delay_s=delay_s, busy=len(self._slots) > 0)
 
     # -- what a reply brings ---------------------------------------------------------------------------------
 
@@ -308,16 +311,16 @@ class Agent:
                 self._tell(Event(kind="root", text=f"root.json version {version} is in force"))
                 await self._slots.recheck()
         except TrustError as error:
-            self._say("untrusted", f"the server's new root.json is not believed: {error.message}")
+            self._patience.say("untrusted", f"the server's new root.json is not believed: {error.message}")
         except (ServerAway, RequestError) as error:
-            self._say("waiting", f"the server's new root.json cannot be fetched yet: {error.message}")
+            self._patience.say("waiting", f"the server's new root.json cannot be fetched yet: {error.message}")
 
     def _shrink(self, results: list[Finished], error: TooLarge) -> None:
         """Send one at a time what is too much at once; what is too much by itself has failed."""
         if len(results) != 1:
             self._most_reports = 1
             if not results:
-                self._stay_away(error)
+                self._refused(error)
             return
         self._put(
             Finished(
@@ -338,18 +341,10 @@ class Agent:
     def _finished(self, finished: Finished) -> None:
         self._put(finished)
         if finished.status == "failed":
-            self._failures_in_row += 1
-            self._pause_after_failures()
+            self._patience.failed()
         elif finished.status == "done":
-            self._failures_in_row = 0
+            self._patience.worked()
         self._wake.set()
-
-    def _pause_after_failures(self) -> None:
-        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
-        pause_s = policy.failing_pause_s(self._failures_in_row, low_s=low_s, high_s=high_s)
-        if pause_s:
-            self._idle_until = max(self._idle_until, asyncio.get_running_loop().time() + pause_s)
-            self._say_waiting(f"{self._failures_in_row} units in a row failed on this computer", pause_s)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
@@ -359,44 +354,16 @@ class Agent:
         try:
             self._spool.put(finished)
         except StorageFull as error:
-            self._say("storage", error.message)
+            self._patience.say("storage", error.message)
 
     def _settle(self) -> None:
         if self._spool.full:
             try:
                 self._spool.settle()
             except StorageFull as error:
-                self._say("storage", error.message)
+                self._patience.say("storage", error.message)
             else:
                 self._tell(Event(kind="storage", text="there is room on the disk again"))
-
-    # -- waiting ---------------------------------------------------------------------------------------------
-
-    def _backoff(self) -> float:
-        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
-        delay_s = policy.backoff_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s)
-        self._attempt += 1
-        return delay_s
-
-    def _stay_away(self, error: DSageError, delay_s: float | None = None) -> None:
-        delay_s = self._backoff() if delay_s is None else delay_s
-        self._connected = False
-        self._away_until = asyncio.get_running_loop().time() + delay_s
-        self._say_waiting(error.message, delay_s, kind="away", code=error.code)
-
-    def _say_waiting(self, reason: str, delay_s: float, *, kind: str = "waiting", code: str = "") -> None:
-        if reason != self._said or delay_s >= self._settings.backoff_high_s / 2:
-            self._said = reason
-            until = f"; next try at {at_clock(self._session.clock(), delay_s)}" if delay_s else ""
-            going_on = ", computing goes on" if len(self._slots) else ""
-            data = {"reason": reason, "retry_s": delay_s, "code": code}
-            self._tell(Event(kind=kind, text=f"waiting: {reason}{going_on}{until}", data=data))
-
-    def _say(self, kind: str, sentence: str) -> None:
-        """Tell something that may recur, once."""
-        if sentence != self._said:
-            self._said = sentence
-            self._tell(Event(kind=kind, text=sentence))
 
     def _tell_damage(self, sentence: str) -> None:
         self._tell(Event(kind="damaged", text=sentence))

@@ -16,6 +16,7 @@ from typing import Final
 
 from dsage import __version__
 from dsage.connection import Connection
+from dsage.errors import SandboxRefused
 from dsage.sandbox import Level, Report, strongest
 from dsage.trust.invite import Link
 from dsage.wire import HostInfo
@@ -43,14 +44,13 @@ async def volunteer(
     InviteRefused, ServerAway and TrustError while joining, MustStop later.
     """
     with membership.locked(settings.lock_file):
-        member = membership.known(settings, link)
+        found = membership.known(settings, link)
         with working_space(settings.work) as work_dir:
             report = await strongest(work_dir, strangers=not settings.own_work)
             tell(_sandbox_event(report, own_work=settings.own_work))
-            member, new = await _joined(settings, member, link)
-            text = f"joined {member.server.url} as {member.pseudonym}"
-            if not new:
-                text = f"back at {member.server.url} as {member.pseudonym}"
+            new = isinstance(found, Link)
+            member = await _enrolled(settings, found) if isinstance(found, Link) else found
+            text = f"{'joined' if new else 'back at'} {member.server.url} as {member.pseudonym}"
             tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
             return await _work(settings, member, report, tell, wrap)
 
@@ -82,18 +82,16 @@ def _remove_space(place: Path) -> None:
         place.unlink()
 
 
-async def _joined(settings: Settings, member: Membership | None, link: Link | None) -> tuple[Membership, bool]:
-    if member is not None or link is None:
-        assert member is not None
-        return member, False
-    return await membership.enrol(settings, link, membership.client_key(settings), time.time()), True
+async def _enrolled(settings: Settings, link: Link) -> Membership:
+    return await membership.enrol(settings, link, membership.client_key(settings), time.time())
 
 
 async def _work(
     settings: Settings, member: Membership, report: Report, tell: Tell, wrap: Callable[[Runner], Runner] | None
 ) -> int:
     level = report.level
-    assert level is not None
+    if level is None:
+        raise SandboxRefused(report.sentence)
     link, pem = member.server, member.ca_pem.encode() or None
 
     async def connect() -> Connection:

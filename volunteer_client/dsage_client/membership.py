@@ -69,8 +69,8 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def known(settings: Settings, link: Link | None) -> Membership | None:
-    """Return the stored membership, at the address in `link` if the server has moved; None before enrolling.
+def known(settings: Settings, link: Link | None) -> Membership | Link:
+    """Return the stored membership, at the address in `link` if the server has moved; `link` before enrolling.
 
     Raises UsageError if `link` is of another server than the stored one, or neither is there.
     """
@@ -81,7 +81,7 @@ def known(settings: Settings, link: Link | None) -> Membership | None:
                 "this client has not joined a server yet",
                 hint="Give the invite link: `dsage join LINK --when always`.",
             )
-        return None
+        return link
     if link is None:
         return stored
     if (link.server_id, link.root) != (stored.server.server_id, stored.server.root):

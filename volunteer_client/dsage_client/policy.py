@@ -33,6 +33,16 @@ def want(*, slots: int, held: int, mean_unit_s: float | None, storage_full: bool
     return max(0, min(MAX_BATCH, slots + reserve(slots=slots, mean_unit_s=mean_unit_s) - held))
 
 
+def surplus(*, slots: int, held: int, mean_unit_s: float | None) -> int:
+    """Return how many units to hand back: those kept in reserve while units were short, now that they are long.
+
+    Three times SHORT_UNIT_S, so that a length near the border does not fetch and hand back in turn.
+    """
+    if mean_unit_s is None or mean_unit_s < 3 * SHORT_UNIT_S:
+        return 0
+    return max(0, held - slots)
+
+
 def smoothed(mean: float | None, sample: float) -> float:
     """Return the running mean of unit lengths after one more sample."""
     return sample if mean is None else mean + SMOOTHING * (sample - mean)

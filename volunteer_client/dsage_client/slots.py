@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ class Job:
     saved_at: float = float("-inf")
     cpu_s: float = 0.0
     proven: Proven | None = None
-    running: bool = False
+    started: float | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -55,7 +56,7 @@ class Slots:
         fail: Callable[[BaseException], None],
         tell: Tell,
     ) -> None:
-        self.mean_unit_s: float | None = None
+        self._mean_unit_s: float | None = None
         self._settings = settings
         self._library = library
         self._runner = runner
@@ -71,6 +72,14 @@ class Slots:
 
     def __contains__(self, replica: int) -> bool:
         return replica in self._jobs
+
+    @property
+    def unit_s(self) -> float | None:
+        """How long a unit takes here: the running mean, or longer if one that runs has already taken longer."""
+        if self._mean_unit_s is None:
+            return None
+        now = time.monotonic()
+        return max([self._mean_unit_s, *(now - j.started for j in self._jobs.values() if j.started is not None)])
 
     @property
     def deadlines_s(self) -> list[float]:
@@ -100,13 +109,23 @@ class Slots:
     async def abort(self, replicas: list[int], reason: str) -> None:
         """End these units at once and report what they have done so far."""
         jobs = [self._jobs[replica] for replica in replicas if replica in self._jobs]
-        await self._end(jobs)
-        for job in jobs:
-            if job.lease.replica not in self._jobs:
-                continue
-            self._tell(Event(kind="aborted", text=f"unit {job.unit} was called off ({reason})", data=_names(job)))
-            value = None if job.checkpoint is None else job.checkpoint.state
-            self._finish(job, "aborted", reason=reason, value=value, cpu_s=job.cpu_s)
+        try:
+            await self._end(jobs)
+        finally:
+            for job in jobs:
+                if job.lease.replica in self._jobs:
+                    text = f"unit {job.unit} was called off ({reason})"
+                    self._tell(Event(kind="aborted", text=text, data=_names(job)))
+                    value = None if job.checkpoint is None else job.checkpoint.state
+                    self._finish(job, "aborted", reason=reason, value=value, cpu_s=job.cpu_s)
+
+    def give_back(self, most: int) -> None:
+        """Hand back the newest units that were not begun, `most` at most."""
+        waiting = [job for job in self._jobs.values() if job.started is None and job.checkpoint is None]
+        for job in waiting[len(waiting) - min(most, len(waiting)) :]:
+            if job.task is not None:
+                job.task.cancel()
+            self._finish(job, "returned", reason="surplus")
 
     async def recheck(self) -> None:
         """Judge every unit by a newer root.json; those that no longer hold end at once."""
@@ -122,7 +141,7 @@ class Slots:
     async def stop(self) -> None:
         """End every child. Begun units stay on disk with their checkpoints; the others are handed back."""
         jobs = list(self._jobs.values())
-        begun = [job for job in jobs if job.running or job.checkpoint is not None]
+        begun = [job for job in jobs if job.started is not None or job.checkpoint is not None]
         await self._end(jobs)
         for job in jobs:
             if job.lease.replica not in self._jobs:
@@ -147,7 +166,7 @@ class Slots:
         try:
             job.proven = await self._prove(job)
             async with self._free:
-                job.running = True
+                job.started = time.monotonic()
                 await self._run(job, job.proven)
         except TrustError as error:
             self._tell(
@@ -223,7 +242,7 @@ class Slots:
     def _ended(self, job: Job, before: float, outcome: Outcome) -> None:
         status, text = _STATUS[outcome.status]
         if status == "done":
-            self.mean_unit_s = smoothed(self.mean_unit_s, outcome.wall_s)
+            self._mean_unit_s = smoothed(self._mean_unit_s, outcome.wall_s)
         reason = f" ({outcome.reason})" if outcome.reason else ""
         self._tell(
             Event(

@@ -340,7 +340,7 @@ async def test_an_orderly_stop_keeps_begun_units_and_returns_the_others(client: 
     client.runner.outcomes = iter([Outcome("done", b"\x01", "", "", 1.0, 1.0)])
     client.server.hold_calls = True
     async with client.running() as agent:
-        agent._slots.mean_unit_s = 1.0
+        agent._slots._mean_unit_s = 1.0
         await client.server.give(1, 2, 3)
         await client.until(lambda: len(client.runner.running) == 2 and len(agent._slots) == 3)
         client.runner.running[1].on_checkpoint(b"one")
@@ -352,6 +352,19 @@ async def test_an_orderly_stop_keeps_begun_units_and_returns_the_others(client: 
     assert client.runner.cancelled == [1, 2]
     assert client.runner.closed
     assert "stopped; 2 begun units and 0 finished results are kept for the next start" in client.text()
+
+
+async def test_units_in_reserve_go_back_when_those_before_them_take_long(client: Any) -> None:
+    client.runner.gate.clear()
+    async with client.running() as agent:
+        agent._slots._mean_unit_s = 1.0
+        await client.server.give(1, 2, 3, deadline_s=0.03)
+        await client.until(lambda: len(client.runner.running) == 2 and len(agent._slots) == 3)
+        agent._slots._mean_unit_s = 1000.0
+        await client.until(lambda: client.server.ended)
+        assert client.server.ended == {3: ("returned", "surplus", None)}
+        client.runner.gate.set()
+        await client.until(lambda: len(client.server.ended) == 3)
 
 
 async def test_stopping_does_not_wait_for_a_server_that_is_away(client: Any) -> None:

@@ -26,6 +26,16 @@ def test_how_much_work_to_ask_for(slots: int, held: int, mean_s: float | None, f
     assert policy.want(slots=slots, held=held, mean_unit_s=mean_s, storage_full=full) == expected
 
 
+@pytest.mark.parametrize(
+    ("slots", "held", "mean_s", "expected"),
+    [(2, 9, None, 0), (2, 9, 5.0, 0), (2, 9, 29.0, 0), (2, 9, 31.0, 7), (2, 1, 99.0, 0)],
+)
+def test_what_was_kept_in_reserve_is_handed_back_when_units_turn_out_long(
+    slots: int, held: int, mean_s: float | None, expected: int
+) -> None:
+    assert policy.surplus(slots=slots, held=held, mean_unit_s=mean_s) == expected
+
+
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_backing_off_grows_to_its_ceiling_and_never_vanishes(attempt: int, draw: float) -> None:
     delay = policy.backoff_s(attempt, draw, low_s=0.5, high_s=60.0)

@@ -1,0 +1,107 @@
+"""When a client waits, for how long, and what it tells its owner about that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dsage.errors import DSageError
+from dsage_client import policy
+from dsage_client.events import Event, Tell, at_clock
+from dsage_client.settings import Settings
+
+
+class Patience:
+    """Two waits: `away_s` before speaking to the server at all, `idle_s` before asking it for work again.
+
+    `now` is the clock of the waits, in seconds from any start. What recurs is told once.
+    """
+
+    def __init__(self, settings: Settings, tell: Tell, now: Callable[[], float], draw: Callable[[], float]) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._now = now
+        self._draw = draw
+        self._attempt = 0
+        self._failures = 0
+        self._connected = False
+        self._away_until = float("-inf")
+        self._idle_until = float("-inf")
+        self._said = ""
+
+    @property
+    def away_s(self) -> float:
+        """How long to stay away from the server; 0 if it may be called."""
+        return max(0.0, self._away_until - self._now())
+
+    @property
+    def idle_s(self) -> float:
+        """How long to take no new work; 0 if it may be asked for."""
+        return max(0.0, self._idle_until - self._now())
+
+    def answered(self) -> None:
+        """The server answered."""
+        if not self._connected:
+            self._connected, self._said = True, ""
+            self._tell(Event(kind="connected", text="connected to the server"))
+
+    def refused(self, error: DSageError, *, delay_s: float | None = None, busy: bool) -> None:
+        """A call failed: stay away for `delay_s`, or for longer after each failure; `busy` if work goes on here."""
+        delay_s = self._backoff() if delay_s is None else delay_s
+        self._connected = False
+        self._away_until = self._now() + delay_s
+        going_on = ", computing goes on" if busy else ""
+        self._waiting("away", error.message, delay_s, going_on, code=error.code)
+
+    def satisfied(self) -> None:
+        """A call was worth making: the next failure starts from a short wait."""
+        self._attempt = 0
+
+    def spun(self) -> float:
+        """A held call came back empty too early; return how long to wait, more each time."""
+        return self._backoff()
+
+    def idle(self, delay_s: float) -> None:
+        """Ask for no work for so long."""
+        self._idle_until = self._now() + delay_s
+
+    def worked(self) -> None:
+        """A unit was finished."""
+        self._failures = 0
+
+    def failed(self) -> None:
+        """A unit failed here; several in a row make this client take no work for a while."""
+        self._failures += 1
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+        pause_s = policy.failing_pause_s(self._failures, low_s=low_s, high_s=high_s)
+        if pause_s > self.idle_s:
+            self.idle(pause_s)
+            self._waiting("waiting", f"{self._failures} units in a row failed on this computer", pause_s)
+
+    def no_work(self, reason: str, delay_s: float) -> None:
+        """The server has nothing for us, and says why."""
+        self._waiting("waiting", reason, delay_s)
+
+    def got_work(self) -> None:
+        """There is work again; the next reason for having none is news."""
+        self._said = ""
+
+    def say(self, kind: str, sentence: str) -> None:
+        """Tell something that may recur, once."""
+        if sentence != self._said:
+            self._said = sentence
+            self._tell(Event(kind=kind, text=sentence))
+
+    def _backoff(self) -> float:
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+        delay_s = policy.backoff_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s)
+        self._attempt += 1
+        return delay_s
+
+    def _waiting(self, kind: str, reason: str, delay_s: float, going_on: str = "", *, code: str = "") -> None:
+        if reason == self._said and delay_s < self._settings.backoff_high_s / 2:
+            return
+        self._said = reason
+        until = f"; next try at {at_clock(time.time(), delay_s)}" if delay_s else ""
+        data = {"reason": reason, "retry_s": delay_s, "code": code}
+        self._tell(Event(kind=kind, text=f"waiting: {reason}{going_on}{until}", data=data))
