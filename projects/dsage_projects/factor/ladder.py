@@ -89,8 +89,7 @@ def curves_a_unit(n: int, level: Level) -> int:
     """Return how many curves make a unit of 1.5 s (a low level) to 5 min (a high one), dividing the level evenly."""
     total_s = level.curves * curve_s(n, level.b1)
     target_s = min(max(total_s / UNITS_A_LEVEL, SHORTEST_UNIT_S), LONGEST_UNIT_S)
-    units = max(round(total_s / target_s), 1)
-    return math.ceil(level.curves / units)
+    return math.ceil(level.curves / math.ceil(total_s / target_s))
 
 
 def curves_unit(n: int, b1: int, sigma: int, curves: int, *, group: str, quorum: int) -> Unit:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -32,7 +32,7 @@ def find() -> str | None:
     return shutil.which("ecm", path=":".join((*PLACES, str(Path(sys.executable).parent))))
 
 
-def run(program: str, n: int, b1: int, sigmas: Sequence[int]) -> Iterator[Curve]:
+def run(program: str, n: int, b1: int, sigmas: Sequence[int]) -> Generator[Curve]:
     """Yield the outcome of each curve in turn, and stop after the first factor. Raises ProgramFailed."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         points, saved = Path(folder, "points"), Path(folder, "saved")
