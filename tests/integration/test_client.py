@@ -9,7 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +210,8 @@ async def test_a_killed_sandbox_child_is_said_and_the_client_goes_on(server: Run
         while not list((client.folder / "held").glob("*.checkpoint")):
             await asyncio.sleep(0)
         for child in psutil.Process(client.process.pid).children(recursive=True):
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         await client.until(lambda: client.count("failed") == 1)
         told = next(event for event in client.events if event["kind"] == "failed")
         assert told["data"]["reason"] == "crash"
