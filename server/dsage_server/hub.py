@@ -47,7 +47,9 @@ LIVE_S: Final = 60.0
 class LiveHost:
     """What the server remembers of a host between its calls."""
 
+    volunteer: int
     offers: frozenset[str] = frozenset()
+    wants: bool = False
     capacity: int = 0
     seen: float = 0.0
     touched: float = 0.0
@@ -86,13 +88,14 @@ class Hub:
     async def exchange(self, session: Session, request: wire.Exchange) -> wire.ExchangeReply:
         """Take reports, renew leases, hand out work; hold the call while there is nothing to say."""
         results, refused = self._proven(session, request)
-        live = self._hosts.setdefault(session.host, LiveHost())
+        live = self._hosts.setdefault(session.host, LiveHost(session.volunteer))
         live.calls += 1
         mine = live.calls
         self.waiting.call(("host", session.host))
         if request.host is not None:
             live.offers = frozenset(request.host.offers)
         want = max(0, min(request.want, wire.MAX_BATCH))
+        live.wants = want > 0
         live.capacity = want + len(request.holding)
         ends = self.clock() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
         first = True
@@ -275,20 +278,20 @@ class Hub:
 
     def learn(self, changed: Iterable[units.Changed]) -> None:
         """After a commit: bring the queue up to date and call whoever waits for this."""
-        woken: set[int] = set()
+        stopped: set[int] = set()
+        fresh = False
         for entry in changed:
             self.ready.put(entry.unit, entry.run, self._needs(entry.run))
             self.waiting.call(("events", entry.run))
+            fresh = fresh or entry.unit.unsent > 0
             if entry.ended:
                 self.waiting.call(("run", entry.run))
-                self.ledger.set()
-                woken |= {r.volunteer for r in entry.unit.replicas if r.state == "leased"}
+                stopped |= {r.volunteer for r in entry.unit.replicas if r.state == "leased"}
             if any(r.state == "valid" for r in entry.unit.replicas):
                 self.ledger.set()
-        if woken or self.ready.unsent:
-            for name in self.waiting.names():
-                if isinstance(name, tuple) and name[0] == "host":
-                    self.waiting.call(name)
+        for host, live in self._hosts.items() if fresh or stopped else ():
+            if live.volunteer in stopped or (fresh and live.wants):
+                self.waiting.call(("host", host))
 
     def hungry(self) -> int:
         """How many more units volunteers could start on."""
