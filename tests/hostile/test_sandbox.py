@@ -171,7 +171,8 @@ async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkey
         ("forge_endless", None, replace(LIMITS, wall_s=0.3), "wall"),
     ],
 )
-async def test_a_limit_ends_the_call(box, function, value, limits, reason):
+async def test_a_limit_ends_the_call(box, function, value, limits, reason, monkeypatch):
+    monkeypatch.setattr("dsage.sandbox.lane.MAX_FILES", 1000)
     outcome = await call(box, function, value, limits)
     assert (outcome.status, outcome.reason, outcome.value) == ("limit", reason, None), outcome
     assert outcome.wall_s < 10
@@ -246,8 +247,8 @@ async def test_a_call_holds_no_channel_but_its_own(box):
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 async def test_an_attack_on_the_warm_parent_harms_only_its_own_call(box, number):
-    other = asyncio.create_task(call(box, "hang", limits=replace(LIMITS, wall_s=1.5)))
-    outcome = await call(box, "kill_parent", int(number), replace(LIMITS, wall_s=0.5))
+    other = asyncio.create_task(call(box, "hang", limits=replace(LIMITS, wall_s=1.0)))
+    outcome = await call(box, "kill_parent", int(number), replace(LIMITS, wall_s=0.3))
     assert outcome.status in ("done", "failed", "limit")
     assert (await other).reason == "wall"
     await still_works(box)
@@ -263,6 +264,15 @@ async def test_an_attack_on_the_box_s_init_does_nothing(tmp_path):
         await still_works(box)
     finally:
         await box.close()
+
+
+async def test_a_lane_killed_while_idle_is_replaced(box):
+    await still_works(box)
+    for place in (0, -1):
+        whole = processes.tree(box.pid)
+        os.kill(whole[place], signal.SIGKILL)
+        await until(lambda whole=whole: len(processes.tree(whole[0])) < len(whole))
+        await still_works(box)
 
 
 # -- loading -------------------------------------------------------------------------------------------------
@@ -384,34 +394,35 @@ async def test_nothing_outlives_a_host_that_is_killed(level, tmp_path, marker, u
 
 
 async def test_a_paused_box_uses_nothing_and_its_time_stands_still(box):
-    task = asyncio.create_task(call(box, "spin_in_children", limits=replace(LIMITS, wall_s=1.0, cpu_s=60)))
+    task = asyncio.create_task(call(box, "spin_in_children", limits=replace(LIMITS, wall_s=0.7, cpu_s=60)))
     await until(lambda: processes.usage(processes.tree(box.pid)).cpu_s > 0.1)
     box.pause()
     tree = processes.tree(box.pid)
     used = processes.usage(tree).cpu_s
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(0.8)
     assert processes.usage(tree).cpu_s - used <= 0.02
     assert not task.done()
     box.resume()
     outcome = await task
     assert (outcome.status, outcome.reason) == ("limit", "wall")
-    assert outcome.wall_s < 1.8
+    assert outcome.wall_s < 1.4
 
 
-async def test_a_call_that_only_computes_progresses_by_its_processor_time(box):
+async def test_a_call_that_only_computes_progresses_by_its_processor_time(box, monkeypatch):
+    monkeypatch.setattr("dsage.sandbox.lane.BEAT_S", 0.3)
     heard = []
-    await call(box, "spin", limits=replace(LIMITS, wall_s=1.6, cpu_s=60), on_progress=heard.append)
-    assert heard == [0.0]
+    await call(box, "spin", limits=replace(LIMITS, wall_s=0.9, cpu_s=60), on_progress=heard.append)
+    assert heard
+    assert set(heard) == {0.0}
 
 
-async def test_a_call_that_hangs_does_not_progress(box):
+async def test_a_call_that_hangs_does_not_progress(box, monkeypatch):
+    monkeypatch.setattr("dsage.sandbox.lane.BEAT_S", 0.3)
     heard = []
-    await call(box, "hang", limits=replace(LIMITS, wall_s=1.6), on_progress=heard.append)
+    await call(box, "hang", limits=replace(LIMITS, wall_s=0.9), on_progress=heard.append)
     assert heard == []
 
 
 async def test_calls_at_the_same_time_do_not_meet(box):
     outcomes = await asyncio.gather(*(call(box, "compute", number) for number in range(6)))
     assert [codec.decode(outcome.value) for outcome in outcomes] == list(range(6))
-
-

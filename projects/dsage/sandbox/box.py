@@ -81,9 +81,10 @@ class Box:
             outcome = await lane.call(request)
         finally:
             lane.busy = False
-            if not lane.usable:
+            if not lane.usable or self._closed:
                 self._lanes.remove(lane)
-        if self._closed:
+                await lane.end()
+        if self._closed and outcome.status != "done":
             return Outcome("stopped", None, "closed", "the box was closed", outcome.cpu_s, outcome.wall_s)
         return outcome
 
@@ -109,7 +110,7 @@ class Box:
     async def _free_lane(self, disk_bytes: int) -> Lane:
         free = [lane for lane in self._lanes if not lane.busy]
         for lane in free:
-            if lane.disk_bytes == disk_bytes:
+            if lane.disk_bytes == disk_bytes and lane.is_clean():
                 lane.busy = True
                 return lane
         for lane in free:
@@ -118,6 +119,8 @@ class Box:
         lane = await Lane.start(self._plan, disk_bytes)
         lane.busy = True
         self._lanes.append(lane)
+        if self._closed:
+            await lane.end()
         if self._paused:
             lane.pause()
         return lane

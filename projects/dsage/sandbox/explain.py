@@ -9,7 +9,11 @@ from typing import Final
 from dsage.errors import SandboxRefused
 from dsage.sandbox.level import Level
 
-PROFILE: Final = "abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap flags=(unconfined) { userns, }"
+ALLOW_BUBBLEWRAP: Final = (
+    r"printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile bwrap /usr/bin/bwrap flags=(unconfined) "
+    r"{\n  userns,\n}\n' | sudo tee /etc/apparmor.d/bwrap && sudo apparmor_parser -r /etc/apparmor.d/bwrap"
+)
+"""Source: Ubuntu 23.10's release notes on restricted user namespaces, and apparmor.d(5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,7 @@ def refusal(level: Level, printed: str, kernel: Kernel | None = None) -> Sandbox
     if facts.apparmor_restricts:
         return SandboxRefused(
             "this system restricts unprivileged user namespaces (Ubuntu 23.10 and later do), which bubblewrap needs",
-            hint=f"Allow it for bubblewrap only: write this AppArmor profile to /etc/apparmor.d/bwrap: {PROFILE} "
-            "and load it with: sudo apparmor_parser -r /etc/apparmor.d/bwrap",
+            hint=f"Allow it to bubblewrap alone with an AppArmor profile: {ALLOW_BUBBLEWRAP}",
         )
     if facts.namespaces_forbidden:
         return SandboxRefused(

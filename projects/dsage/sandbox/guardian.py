@@ -10,6 +10,7 @@ import ctypes
 import os
 import select
 import signal
+from contextlib import suppress
 from typing import Any, Final
 
 from dsage.sandbox import landlock, processes, seccomp
@@ -44,6 +45,9 @@ def _watch(child: int, life: int) -> None:
     poll.register(os.pidfd_open(child), select.POLLIN)
     poll.poll()
     processes.kill(os.getpid(), keep=[os.getpid()])
+    # Ignored children are reaped by themselves, and this returns (with an error) when the last of them is gone.
+    with suppress(ChildProcessError):
+        os.waitpid(-1, 0)
     os._exit(0)
 
 

@@ -122,7 +122,7 @@ class Lane:
                 report = None if talk.exception() else await self._report()
                 verdict = _judged(talk, report)
             cpu_s = processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s
-            if report is None or not self._as_clean_as_before():
+            if report is None or not self.is_clean():
                 await self.end()
             else:
                 cpu_s = report.cpu_s
@@ -136,9 +136,18 @@ class Lane:
             if not self.usable:
                 await self.end()
 
+    def is_clean(self) -> bool:
+        """Say whether the lane is as it was after loading: alive, no process or thread more, nothing in its slot."""
+        pids = processes.tree(self.pid)
+        return (
+            sorted(pids) == sorted(self._base)
+            and processes.usage(pids).threads == len(pids)
+            and self._disk() == self._clean_disk
+        )
+
     def pause(self) -> None:
         """Stop everything in the lane, at once; its wall time stands still."""
-        if self._paused_at is None:
+        if self._paused_at is None and self._ending is None:
             self._paused_at = time.monotonic()
             processes.stop(self.pid, keep=[self.pid])
 
@@ -306,14 +315,6 @@ class Lane:
             return sum(held), len(held)
         except OSError:
             return None
-
-    def _as_clean_as_before(self) -> bool:
-        pids = processes.tree(self.pid)
-        return (
-            sorted(pids) == sorted(self._base)
-            and processes.usage(pids).threads == len(pids)
-            and self._disk() == self._clean_disk
-        )
 
 
 @dataclass(frozen=True, slots=True)
