@@ -171,7 +171,7 @@ class Factor(DistributedFunction):
             parts = [(composite["n"], 1)]
             for factor in found:
                 parts = refine(parts, factor)
-            if parts == [(composite["n"], 1)] and composite["n"] not in found:
+            if parts == [(composite["n"], 1)]:
                 continue
             self.composites.remove(composite)
             self.cancel(composite["group"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import random
+import sys
+from pathlib import Path
 from typing import Any
 
 import flint
@@ -11,11 +14,12 @@ import gmpy2
 import pytest
 
 from dsage import Unit, codec
+from dsage.bundle import pack, unpack
 from dsage.driver import Driver, Ended
 from dsage.errors import UsageError
 from dsage.states import RunState, UnitState
 from dsage.testing import Died, Fault, FaultyApi, MemoryServer
-from dsage_projects.factor import FUNCTION, Factor, function, work
+from dsage_projects.factor import FUNCTION, Factor, function, ladder, work
 from dsage_projects.factor.expression import evaluate
 from dsage_projects.factor.groundwork import MAX_PROOF_DIGITS, product
 from dsage_projects.factor.misses import PHI_300_11
@@ -400,7 +404,26 @@ def test_progress_tells_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -> Non
     codec.encode(shown)
 
 
-def test_what_tools_find() -> None:
+def test_the_bundle_is_all_that_a_volunteer_needs(tmp_path: Path) -> None:
     assert FUNCTION is Factor
-    assert Factor.needs == ("gmpy2", "flint")
-    assert Factor.title
+    bundle = pack("factor")
+    assert bundle.entry == "dsage_projects.factor.function:Factor"
+    unpack(bundle.data, tmp_path / "app", expected_sha256=bundle.sha256)
+    imported: set[str] = set()
+    for source in (tmp_path / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                imported.add(str(node.module).partition(".")[0])
+    assert imported - sys.stdlib_module_names == {"dsage", "dsage_projects", *Factor.needs}
+
+
+def test_units_stay_below_the_limits_that_the_run_is_signed_for() -> None:
+    n = 10**999 + 7
+    for level in ladder.levels(n):
+        curves = ladder.curves_a_unit(n, level)
+        limits = ladder.curves_unit(n, level.b1, 1, curves, group="g", quorum=2).limits
+        assert limits.cpu_s <= Factor.limits.cpu_s
+        assert limits.wall_s <= Factor.limits.wall_s
