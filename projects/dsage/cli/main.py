@@ -31,7 +31,7 @@ COMMANDS = {
     "login": "Remember the server that you work with.",
     "serve": "Run a project server.",
     "invite": "Make a link that lets volunteers join.",
-    "keys": "Make, certify, revoke and look at keys.",
+    "keys": "Make, certify and revoke keys.",
 }
 """Every subcommand with the first sentence of its help (compared by a test), in the order of people's needs."""
 

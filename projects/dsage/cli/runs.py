@@ -133,6 +133,8 @@ def results(run: int, output: Path | None, server: Link | None, as_json: bool) -
         async with await Researcher.open(Home(), server) as api:
             return await api.run(run)
 
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {output.parent} to write to")
     view = asyncio.run(fetch())
     if view.state == RunState.RUNNING:
         raise NotFound(

@@ -42,7 +42,7 @@ def status(server: Link | None, as_json: bool) -> None:
 def glance(view: StatusView, now: float) -> str:
     """Return the status as text."""
     lines = [
-        f"{shown(view.name, 60)} (DSage {shown(view.version, 20)})",
+        f"server {shown(view.name, 60)}, version {shown(view.version, 20)}",
         f"volunteers: {view.volunteers}, computers here now: {view.hosts_live}",
         f"units: {_counts(view.units)}",
     ]

@@ -31,8 +31,7 @@ MAX_FIELDS: Final = 12
 MAX_FIELD: Final = 200
 """Characters of an extra field that are shown: a factor of some 200 digits still fits."""
 EVENTS_SHOWN: Final = 5
-DRIVER_AWAY_S: Final = 90.0
-"""A driver asks at least every 25 s; after three misses nobody drives."""
+MAX_REASON: Final = 500
 MIN_FRACTION: Final = 0.02
 """Below it, an estimate of the time left would be a guess."""
 KNOWN: Final = frozenset({"phase", "fraction", "eta_s"})
@@ -93,7 +92,7 @@ def facts(view: RunView, now: float) -> Facts:
         volunteers=view.volunteers,
         credit=view.credit_milli / 1000,
         extra=extra,
-        note=_note(view, now),
+        note=shown(view.reason, MAX_REASON),
     )
 
 
@@ -230,16 +229,3 @@ def _between(value: Any, most: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return float(value)
-
-
-def _note(view: RunView, now: float) -> str:
-    if view.reason:
-        return shown(view.reason, 500)
-    if view.state != RunState.RUNNING:
-        return ""
-    if view.driver_seen is None or now - view.driver_seen > DRIVER_AWAY_S:
-        return f"nobody drives it: `dsage attach {view.run}` goes on from its last step"
-    busy = view.units.get(UnitState.ACTIVE, 0) + view.units.get(UnitState.COMPARING, 0)
-    if view.units.get(UnitState.READY, 0) and not busy and not view.volunteers:
-        return "waiting for a volunteer: `dsage invite` makes a link to join with"
-    return ""

@@ -51,22 +51,29 @@ def as_json(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return an answer as people read it: numbers and text bare, the rest as indented JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return decimal(value)
-    return msgspec.json.format(msgspec.json.encode(as_json(value)), indent=2).decode()
+    """Return an answer as people read it: a list by its items, a dict by its entries, one a line."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {_compact(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(_compact, value))
+    return _compact(value)
 
 
 def shown(value: Any, most: int) -> str:
     """Return `value` in one line of at most `most` characters that no terminal takes for a command."""
-    text = decimal(value) if type(value) is int else value if isinstance(value, str) else _brief(value)
+    text = f"{value:.4g}" if isinstance(value, float) else _compact(value)
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _brief(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return msgspec.json.encode(as_json(value)).decode()
+def _compact(value: Any) -> str:
+    """Return a value in one line: numbers and text bare, lists and dicts in brackets."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return decimal(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_compact, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_compact(item)}' for name, item in value.items())}}}"
+    return msgspec.json.encode(value).decode()
