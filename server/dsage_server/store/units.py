@@ -1,7 +1,8 @@
 """Units and replicas between the tables and the pure life cycle: load, apply events, write what changed.
 
-Writing guards every move by the table in `dsage.states`, inserts the credit of each replica that became valid
-(once, by a unique key), and notes what people would want to hear about.
+Every change is guarded by the state that was loaded; the moves themselves are checked by the table in
+`dsage.states`. Writing inserts the credit of each replica that became valid (once, by a unique key), and notes
+what people would want to hear about.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from dsage.states import FINAL_UNITS, ReplicaState, UnitState, sources
+from dsage.states import FINAL_UNITS, ReplicaState, UnitState
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, batch, credit_entry, replica, run, unit, volunteer
 from dsage_validator import life
@@ -82,7 +83,7 @@ def save(
         for copy in after[number].replicas:
             was = known.get(copy.id)
             if was is not None and was != copy:
-                moved.setdefault(copy.state if was.state is not copy.state else None, []).append(_row(copy))
+                moved.setdefault(copy.state if was.state is not copy.state else None, []).append(_row(was, copy))
     for state, rows in moved.items():
         connection.execute(_RENEW if state is None else _move_replica(state), rows)
     connection.execute(_UPDATE_UNIT, [_unit_row(before[n], after[n], now) for n in touched])
@@ -192,10 +193,10 @@ def _runs_of(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
     return found
 
 
-def _row(copy: life.Replica) -> dict[str, Any]:
+def _row(was: life.Replica, copy: life.Replica) -> dict[str, Any]:
     return {
-        "b_id": copy.id, "b_camp": copy.camp, "b_proven": copy.proof, "b_partial": copy.partial,
-        "b_share": copy.share, "b_deadline": copy.deadline,
+        "b_id": copy.id, "b_was": was.state.value, "b_camp": copy.camp, "b_proven": copy.proof,
+        "b_partial": copy.partial, "b_share": copy.share, "b_deadline": copy.deadline,
     }  # fmt: skip
 
 
@@ -239,7 +240,7 @@ _LIFE_OF_REPLICAS = (
 
 _RENEW = (
     update(replica)
-    .where(replica.c.id == bindparam("b_id"))
+    .where(replica.c.id == bindparam("b_id"), replica.c.state == bindparam("b_was"))
     .values(
         camp=bindparam("b_camp"), proven=bindparam("b_proven"), partial=bindparam("b_partial"),
         share=bindparam("b_share"), deadline=bindparam("b_deadline"),
@@ -263,7 +264,7 @@ _UPDATE_UNIT = (
 def _move_replica(state: ReplicaState) -> Any:
     return (
         update(replica)
-        .where(replica.c.id == bindparam("b_id"), among(replica.c.state, sources(state)))
+        .where(replica.c.id == bindparam("b_id"), replica.c.state == bindparam("b_was"))
         .values(
             state=state.value, camp=bindparam("b_camp"), proven=bindparam("b_proven"),
             partial=bindparam("b_partial"), share=bindparam("b_share"), deadline=bindparam("b_deadline"),
