@@ -21,7 +21,7 @@ from dsage.errors import NotFound
 from dsage_server.store.engine import Store
 from dsage_server.web import assets, documents, plain
 from dsage_server.web.documents import Asked, Document, Load
-from dsage_server.web.live import Shared, Streams
+from dsage_server.web.live import PERIOD_S, Shared, Streams
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import Site, etag
 
@@ -101,7 +101,7 @@ class Pages:
 
     def __init__(
         self, store: Store, site: Site, files: dict[str, assets.Asset], server_id: str, name: str,
-        clock: Callable[[], float], streams: Streams,
+        clock: Callable[[], float], streams: Streams, shown: Shared[Shown],
     ) -> None:  # fmt: skip
         self._store = store
         self._site = site
@@ -110,7 +110,7 @@ class Pages:
         self._name = name
         self._clock = clock
         self._streams = streams
-        self._shown: Shared[Shown] = Shared()
+        self._shown = shown
 
     async def front(self, request: web.Request) -> web.StreamResponse:
         """The front page: `/`, `/index.json`, `/index.live`."""
@@ -165,16 +165,24 @@ class Pages:
 
 
 def make_pages(
-    store: Store, *, server_id: str, name: str, clock: Callable[[], float] = time.time, streams: Streams | None = None
+    store: Store,
+    *,
+    server_id: str,
+    name: str,
+    clock: Callable[[], float] = time.time,
+    streams: Streams | None = None,
+    period_s: float = PERIOD_S,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
+
+    A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     It reads only, holds no secret and sets no cookie, so it may stand on plain http on localhost or behind any proxy.
     """
     files = assets.load()
     site = Site(name, files)
-    open_streams = streams or Streams()
-    pages = Pages(store, site, files, server_id, name, clock, open_streams)
+    open_streams = streams or Streams(period_s=period_s)
+    pages = Pages(store, site, files, server_id, name, clock, open_streams, Shared(period_s=period_s))
     app = web.Application(middlewares=[refusing(site)])
     app.router.add_get("/", pages.front)
     app.router.add_get(r"/index{form:\.json|\.live}", pages.front)

@@ -1,0 +1,192 @@
+"""Streams: what they send and when they end; values that all visitors share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient
+
+from dsage.errors import StorageFull
+from dsage_server.web.live import Shared, Streams, visitor
+from dsage_server.web.testing import World
+
+Client = TestClient[web.Request, web.Application]
+Open = Callable[..., Awaitable[Client]]
+
+
+async def message(response: ClientResponse) -> dict[str, str]:
+    """Return the next message of a stream that carries fragments."""
+    while True:
+        line = await response.content.readline()
+        assert line, "the stream has ended"
+        if line.startswith(b"data: "):
+            found: dict[str, str] = json.loads(line[6:])
+            return found
+
+
+async def until(condition: Any) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stream_sends_everything_once_and_then_what_changed(world: World, browse: Open) -> None:
+    client = await browse()
+    async with client.get("/index.live") as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert set(await message(response)) == {"live_numbers", "live_running", "live_board", "live_events"}
+        world.join("late-lark-100")
+        changed: dict[str, str] = {}
+        while "late-lark-100" not in changed.get("live_board", ""):
+            changed |= await message(response)
+        assert "live_running" not in changed
+
+
+async def test_a_quiet_stream_says_that_it_is_there(world: World, browse: Open) -> None:
+    client = await browse(Streams(period_s=0.01, keepalive_s=0.02))
+    async with client.get("/status.live") as response:
+        await message(response)
+        assert await response.content.readuntil(b": still here\n\n")
+
+
+async def test_streams_are_capped_by_address_and_freed_when_visitors_leave(world: World, browse: Open) -> None:
+    streams = Streams(period_s=0.01, per_address=2)
+    client = await browse(streams)
+    one, two = await client.get("/index.live"), await client.get("/status.live")
+    refused = await client.get("/index.live")
+    assert refused.status == 503
+    assert refused.headers["Retry-After"] == "5"
+    assert (await refused.json(content_type="application/problem+json"))["code"] == "busy"
+    assert (await client.get("/index.live", headers={"X-Forwarded-For": "evil, 192.0.2.7"})).status == 200
+    assert streams.open == {"127.0.0.1": 2, "192.0.2.7": 1}
+    one.close()
+    two.close()
+    await until(lambda: "127.0.0.1" not in streams.open)
+
+
+async def test_streams_are_capped_in_all(world: World, browse: Open) -> None:
+    client = await browse(Streams(period_s=0.01, in_all=1))
+    assert (await client.get("/index.live", headers={"X-Forwarded-For": "192.0.2.7"})).status == 200
+    assert (await client.get("/index.live", headers={"X-Forwarded-For": "192.0.2.8"})).status == 503
+
+
+async def test_shutdown_ends_streams_at_once(world: World, browse: Open) -> None:
+    streams = Streams(period_s=60)
+    client = await browse(streams)
+    response = await client.get("/index.live")
+    await message(response)
+    streams.close()
+    async with asyncio.timeout(5):
+        assert await response.content.read() == b"\n"
+
+
+async def test_many_streams_cost_one_read(world: World, browse: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    read = world.store.read
+
+    async def counted(query: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(query)
+
+    monkeypatch.setattr(world.store, "read", counted)
+    client = await browse(Streams(period_s=60))
+    responses = await asyncio.gather(*[client.get("/index.live") for _ in range(10)])
+    for response in responses:
+        await message(response)
+    assert reads == 1
+
+
+async def test_a_database_that_fails_ends_the_stream_and_is_logged(
+    world: World, browse: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await browse()
+    response = await client.get("/index.live")
+    await message(response)
+
+    async def fail(query: object) -> None:
+        raise StorageFull("no room")
+
+    monkeypatch.setattr(world.store, "read", fail)
+    async with asyncio.timeout(10):
+        await response.content.read()
+    assert "could not be refreshed" in caplog.text
+
+
+async def test_shared_values_are_made_again_when_old_and_more_seldom_when_slow() -> None:
+    now = 0.0
+    made: list[int] = []
+
+    async def make() -> int:
+        nonlocal now
+        made.append(1)
+        now += cost
+        return len(made)
+
+    shared: Shared[int] = Shared(period_s=1.0, clock=lambda: now)
+    cost = 0.0
+    assert [await shared.get("a", make), await shared.get("a", make)] == [1, 1]
+    now = 1.0
+    cost = 0.5
+    assert await shared.get("a", make) == 2
+    now = 5.9
+    assert await shared.get("a", make) == 2
+    now = 6.0
+    assert await shared.get("a", make) == 3
+
+
+async def test_a_failure_is_shared_and_then_forgotten() -> None:
+    now = 0.0
+    shared: Shared[int] = Shared(period_s=1.0, clock=lambda: now)
+
+    async def fail() -> int:
+        raise ValueError("once")
+
+    async def work() -> int:
+        return 7
+
+    with pytest.raises(ValueError, match="once"):
+        await shared.get("a", fail)
+    with pytest.raises(ValueError, match="once"):
+        await shared.get("a", work)
+    now = 1.0
+    assert await shared.get("a", work) == 7
+
+
+async def test_shared_values_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsage_server.web.live.KEPT", 2)
+    shared: Shared[str] = Shared(period_s=1000.0)
+    made: list[str] = []
+
+    def maker(name: str) -> Any:
+        async def make() -> str:
+            made.append(name)
+            return name
+
+        return make
+
+    for name in "abca":
+        await shared.get(name, maker(name))
+    assert made == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
+        ("::1", "203.0.113.9, 192.0.2.1", "192.0.2.1"),
+        ("198.51.100.4", "192.0.2.1", "198.51.100.4"),
+        ("127.0.0.1", "not an address", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+    ],
+)
+def test_only_a_proxy_on_this_machine_is_believed(peer: str, forwarded: str, expected: str) -> None:
+    request = SimpleNamespace(remote=peer, headers={"X-Forwarded-For": forwarded})
+    assert visitor(request) == expected  # type: ignore[arg-type]
