@@ -100,7 +100,7 @@ class Hub:
         ends = self.clock() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
         first = True
         while True:
-            now = self.clock()
+            now, since = self.clock(), self.waiting.moment()
             live.seen = now
             reply = await self._turn(session, live, request, results if first else [], want, first, now)
             if first:
@@ -110,7 +110,7 @@ class Hub:
             if reply.acks or reply.units or reply.abort or left <= 0 or self.closing or mine != live.calls:
                 return reply
             self._call_hungry_drivers()
-            await self.waiting.wait(("host", session.host), left)
+            await self.waiting.wait(("host", session.host), left, since=since)
             if mine != live.calls or self.closing:
                 return reply
 
@@ -255,13 +255,14 @@ class Hub:
             return runs.answers(connection, number)
 
         while True:
+            since = self.waiting.moment()
             found = await self.store.read(query)
             found.hungry = self.hungry()
             left = ends - self.clock()
             ended = found.state_of_run != RunState.RUNNING or not found.open_units
             if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.closing:
                 return found
-            await self.waiting.wait(("run", number), left)
+            await self.waiting.wait(("run", number), left, since=since)
 
     async def cancel(self, session: Session, number: int) -> None:
         """Cancel a run and everything of it that is open."""

@@ -206,11 +206,12 @@ class Api:
         wanted, after = self._run(request), number(request.query.get("after", "0"), "event")
         ends = self.hub.clock() + min(seconds(request.query.get("wait")), wire.MAX_WAIT_S)
         while True:
+            since = self.hub.waiting.moment()
             found = await self.hub.store.read(lambda c: events.since(c, after, run=wanted))
             left = ends - self.hub.clock()
             if found or left <= 0 or self.hub.closing:
                 return reply(found)
-            await self.hub.waiting.wait(("events", wanted), left)
+            await self.hub.waiting.wait(("events", wanted), left, since=since)
 
     async def finders(self, request: web.Request) -> web.Response:
         """Whose machines brought the accepted answers of some units."""
