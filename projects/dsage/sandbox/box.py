@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import reach, runtime, seccomp
 from dsage.sandbox.lane import Lane, Request
-from dsage.sandbox.launch import Plan, box_folder, dropped_user
+from dsage.sandbox.launch import Plan, box_folder, dropped_user, remove
 from dsage.sandbox.level import Level, Outcome
 
 
@@ -39,7 +38,7 @@ class Box:
         try:
             return cls(plan, await Lane.start(plan, Limits().disk_bytes))
         except BaseException:
-            shutil.rmtree(plan.folder, ignore_errors=True)
+            remove(plan.folder)
             raise
 
     @property
@@ -105,7 +104,7 @@ class Box:
         self._closed = True
         for lane in list(self._lanes):
             await lane.end()
-        shutil.rmtree(self._plan.folder, ignore_errors=True)
+        remove(self._plan.folder)
 
     async def _free_lane(self, disk_bytes: int) -> Lane:
         free = [lane for lane in self._lanes if not lane.busy]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import shutil
 import signal
 import socket
 import time
@@ -24,7 +23,7 @@ from dsage.errors import CodecError, TooLarge, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import bubblewrap, explain, frames, processes
 from dsage.sandbox.frames import Kind
-from dsage.sandbox.launch import Plan, Started, launch
+from dsage.sandbox.launch import Plan, Started, launch, remove
 from dsage.sandbox.level import Outcome, Status
 
 POLL_S: Final = 0.25
@@ -181,7 +180,7 @@ class Lane:
             if fd is not None:
                 os.close(fd)
         if started.slot is not None:
-            await asyncio.to_thread(shutil.rmtree, started.slot, ignore_errors=True)
+            await asyncio.to_thread(remove, started.slot)
 
     # -- what is heard from inside ---------------------------------------------------------------------------
 

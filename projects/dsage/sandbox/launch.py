@@ -72,11 +72,21 @@ def box_folder(base: Path) -> Path:
     for left in base.glob("box-*-*"):
         owner = left.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            shutil.rmtree(left, ignore_errors=True)
+            remove(left)
     folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir=base))
     if dropped_user() is not None:
         folder.chmod(0o711)
     return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of a box that has ended, also folders in it that it closed to itself."""
+    for top, below, _ in os.walk(folder):
+        for name in below:
+            path = os.path.join(top, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def launch(plan: Plan, disk_bytes: int) -> Started:
@@ -108,7 +118,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT}
         else:
             slot = _slot(plan.folder)
-            on_failure.callback(shutil.rmtree, slot, ignore_errors=True)
+            on_failure.callback(remove, slot)
             end, life = os.pipe()
             handed_over.callback(os.close, end)
             on_failure.callback(os.close, life)
