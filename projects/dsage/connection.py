@@ -51,6 +51,8 @@ BUSY_S: Final = 5.0
 """How long to stay away when a busy server does not say."""
 CHUNK_BYTES: Final = 64 << 10
 SYSTEM_CA: Final = "system"
+GATEWAY: Final = frozenset({502, 504})
+"""What a proxy answers while the server behind it restarts (RFC 9110, sections 15.6.3 and 15.6.5)."""
 EXPIRED_CODES: Final = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (x509_vfy.h)."""
 
@@ -203,6 +205,8 @@ def problem(status: int, headers: Mapping[str, str], data: bytes) -> DSageError:
     kind = _class_of(told.get("code"))
     if status == Busy.status or kind is Busy:
         return Busy(sentence, hint=hint, retry_s=_seconds(headers.get("Retry-After")))
+    if kind is None and status in GATEWAY:
+        return ServerAway(f"the proxy before the server cannot reach it (it answered {status})")
     return (kind or RequestError)(sentence, hint=hint)
 
 
@@ -217,9 +221,7 @@ def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
 
 async def _fetch_ca(link: Link) -> bytes:
     async with _session(False) as session:
-        status, headers, data = await _send(
-            session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None
-        )
+        status, headers, data = await _send(session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None)
     if status >= 300:
         raise problem(status, headers, data)
     if len(data) > MAX_PEM_BYTES:

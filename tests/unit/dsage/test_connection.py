@@ -251,7 +251,8 @@ def test_a_refusal_comes_back_as_its_class(kind: type[errors.DSageError]) -> Non
         (400, {}, b'["a list"]', errors.RequestError, "the server answered 400"),
         (400, {}, b'{"code": "no-such-code", "detail": "x"}', errors.RequestError, "x"),
         (400, {}, b'{"code": ["usage"], "detail": 7, "title": "t"}', errors.RequestError, "t"),
-        (502, {}, b"", errors.RequestError, "the server answered 502"),
+        (500, {}, b"", errors.RequestError, "the server answered 500"),
+        (502, {}, b"<html>", errors.ServerAway, "the proxy before the server cannot reach it (it answered 502)"),
         (403, {}, b'{"detail": "red \\u001b[31m\\u0007alert"}', errors.RequestError, "red  [31m alert"),
     ],
 )

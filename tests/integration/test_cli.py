@@ -1,0 +1,304 @@
+"""The researcher's commands as processes, against a real server and one real volunteer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from dsage.home import Home
+from dsage.researcher import Researcher
+
+DSAGE = str(Path(sys.executable).with_name("dsage"))
+
+APP = '''
+import time
+from dsage import DistributedFunction, Unit
+
+
+class Sum(DistributedFunction):
+    """Adds 1 to n; each term takes `cpu_ms` of processor time."""
+
+    cpu = 0
+
+    def units(self):
+        for i in range(1, self.n + 1):
+            yield Unit([i, getattr(self, "cpu_ms", 0)], quorum=1)
+
+    @staticmethod
+    def compute(args):
+        ends = time.process_time() + args[1] / 1000
+        while time.process_time() < ends:
+            pass
+        return args[0]
+
+    def process_result(self, unit, value):
+        self.result = (self.result or 0) + value
+
+
+class Broken(Sum):
+    def process_result(self, unit, value):
+        raise ZeroDivisionError("no good")
+
+
+class Knows(Sum):
+    def next_job(self):
+        self.done, self.result = True, {"answer": 2**80, "unfinished": self.n}
+'''
+
+
+@dataclass
+class Lab:
+    """A running server, one volunteer, and the home of the researcher who is logged in."""
+
+    home: Path
+    app: Path
+    link: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def command(self, *args: str, home: Path | None = None) -> subprocess.Popen[str]:
+        environment = os.environ | {"DSAGE_HOME": str(home or self.home), "NO_COLOR": "1"}
+        pipe = subprocess.PIPE
+        begun = subprocess.Popen([DSAGE, *args], env=environment, stdout=pipe, stderr=pipe, text=True)
+        self.started.append(begun)
+        return begun
+
+    def run(self, *args: str, home: Path | None = None) -> tuple[int, str, str]:
+        process = self.command(*args, home=home)
+        out, err = process.communicate(timeout=90)
+        return process.returncode, out, err
+
+    def start(self, *args: str) -> tuple[subprocess.Popen[str], int]:
+        """Start a `submit` or `attach` and return it with the run's number once it says so."""
+        process = self.command(*args)
+        line = lines_until(process.stderr, "run ")
+        return process, int(line.split()[1].removesuffix(":"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(lab: Lab) -> Iterator[None]:
+    """End what a failed test has left running."""
+    yield
+    for begun in lab.started:
+        begun.kill()
+        with begun:
+            begun.wait(timeout=30)
+    lab.started.clear()
+
+
+def lines_until(stream: IO[str] | None, start: str) -> str:
+    assert stream is not None
+    for line in stream:
+        if line.startswith(start):
+            return line
+    raise AssertionError(f"the stream ended before a line with {start!r}")
+
+
+@contextmanager
+def process(*args: str, home: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
+    with log.open("w") as err:
+        running = subprocess.Popen(
+            [DSAGE, *args],
+            env=os.environ | {"DSAGE_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+        )
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGINT)
+        assert running.stdout is not None
+        running.stdout.close()
+        running.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    home, app = folder / "home", folder / "sums.py"
+    app.write_text(APP)
+    listen = ("--listen", "127.0.0.1:0", "--pages", "127.0.0.1:0", "--own-work", "--json")
+    with process("serve", *listen, home=home, log=folder / "serve.log") as server:
+        assert server.stdout is not None
+        text = ""
+        for line in server.stdout:
+            text += line
+            if line.rstrip() == "}":
+                break
+        lab = Lab(home, app, json.loads(text)["data"]["link"])
+        code, invite, _ = lab.run("invite")
+        assert code == 0
+        join = ("join", invite.strip(), "--when", "always", "--slots", "1", "--own-work", "--home", str(folder / "v"))
+        with process(*join, home=folder / "elsewhere", log=folder / "join.log"):
+            yield lab
+
+
+def test_submit_prints_the_answer_alone_on_standard_output(lab: Lab) -> None:
+    code, out, err = lab.run("submit", str(lab.app) + ":Sum", "-p", "n=5")
+    assert (code, out) == (0, "15\n"), err
+    assert err.startswith("run ")
+    assert "http://127.0.0.1:" in err.splitlines()[0]
+    assert "· done ·" in err.splitlines()[-1]
+
+
+def test_submit_json_is_one_document(lab: Lab) -> None:
+    code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=3", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["schema"] == "dsage.run/1"
+    data = told["data"]
+    assert (data["state"], data["result"], data["params"], data["project"]) == ("done", 6, {"n": 3}, "lab")
+    assert data["units"] == {"valid": 3}
+    run = str(data["run"])
+    assert lab.run("results", run) == (0, "6\n", "")
+    assert json.loads(lab.run("results", run, "--json")[1])["data"]["result"] == 6
+    assert lab.run("watch", run)[:2] == (0, "6\n")
+    assert json.loads(lab.run("watch", run, "--json")[1]) == told
+    assert lab.run("attach", run)[:2] == (0, "6\n")
+
+
+def test_ctrl_c_detaches_and_attach_resumes_from_the_stored_source(lab: Lab) -> None:
+    submit, run = lab.start("submit", f"{lab.app}:Sum", "-p", "n=12", "-p", "cpu_ms=100")
+    submit.send_signal(signal.SIGINT)
+    out, err = submit.communicate(timeout=30)
+    assert submit.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == f"detached; `dsage attach {run}` resumes"
+    code, _, err = lab.run("results", str(run))
+    assert code == 3
+    assert f"run {run} has no answer yet" in err
+    assert lab.run("attach", str(run))[:2] == (0, "78\n")
+
+
+def test_a_killed_driver_is_followed_by_another_while_somebody_watches(lab: Lab) -> None:
+    submit, run = lab.start("submit", f"{lab.app}:Sum", "-p", "n=12", "-p", "cpu_ms=100")
+    watch = lab.command("watch", str(run))
+    submit.kill()
+    submit.communicate(timeout=30)
+    assert lab.run("attach", str(run), f"{lab.app}:Sum")[:2] == (0, "78\n")
+    out, _ = watch.communicate(timeout=30)
+    assert (watch.returncode, out) == (0, "78\n")
+
+
+def test_an_attached_driver_shuts_out_the_older_one(lab: Lab) -> None:
+    submit, run = lab.start("submit", f"{lab.app}:Sum", "-p", "n=12", "-p", "cpu_ms=100")
+    assert lab.run("attach", str(run))[:2] == (0, "78\n")
+    out, err = submit.communicate(timeout=60)
+    assert submit.returncode in (0, 7), "a driver that meets only the end of the run shows that end"
+    assert "has another driver now" in err or out == "78\n"
+
+
+def test_other_source_may_not_drive_a_run(lab: Lab, tmp_path: Path) -> None:
+    code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=2", "--detach")
+    assert code == 0, err
+    other = tmp_path / "sums.py"
+    other.write_text(APP + "\n# changed\n")
+    code, _, err = lab.run("attach", out.strip(), f"{other}:Sum")
+    assert code == 2
+    assert "other source" in err
+    assert lab.run("attach", out.strip())[:2] == (0, "3\n")
+
+
+def test_another_key_must_name_the_source_it_trusts(lab: Lab, tmp_path: Path) -> None:
+    code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--detach")
+    assert code == 0, err
+    assert lab.run("keys", "new", "code", "--name", "eve", home=tmp_path)[0] == 0
+    assert lab.run("login", lab.link, home=tmp_path)[0] == 0
+    code, _, err = lab.run("attach", out.strip(), home=tmp_path)
+    assert code == 4
+    assert "not signed by the code key 'eve'" in err
+
+
+def test_a_bug_fails_the_run_with_its_place(lab: Lab) -> None:
+    code, out, err = lab.run("submit", f"{lab.app}:Broken", "-p", "n=2")
+    assert (code, out) == (8, "")
+    assert "raised ZeroDivisionError: no good (sums.py line " in err.splitlines()[-1]
+    run = err.split()[1].removesuffix(":")
+    assert lab.run("results", run)[0] == 8
+    assert json.loads(lab.run("results", run, "--json")[1])["data"]["state"] == "failed"
+
+
+def test_an_unfinished_answer_is_exit_8_and_needs_no_volunteer(lab: Lab, tmp_path: Path) -> None:
+    code, out, _ = lab.run("submit", f"{lab.app}:Knows", "-p", "n=1", "--json")
+    data = json.loads(out)["data"]
+    assert (code, data["result"]) == (8, {"answer": str(2**80), "unfinished": 1})
+    assert data["units"] == {}
+    file = tmp_path / "answer"
+    assert lab.run("results", str(data["run"]), "-o", str(file))[:2] == (8, "")
+    assert file.read_text() == f"answer: {2**80}\nunfinished: 1\n"
+
+
+def test_a_cancelled_run_ends_its_driver_with_9(lab: Lab) -> None:
+    submit, run = lab.start("submit", f"{lab.app}:Sum", "-p", "n=1000", "-p", "cpu_ms=100")
+
+    async def cancel() -> None:
+        async with await Researcher.open(Home(lab.home)) as api:
+            await api.cancel(run)
+
+    asyncio.run(cancel())
+    out, err = submit.communicate(timeout=30)
+    assert (submit.returncode, out) == (9, ""), err
+    assert f"run {run} is cancelled" in err
+
+
+def test_status_lists_runs(lab: Lab) -> None:
+    code, out, _ = lab.run("status")
+    assert code == 0
+    assert "computers here now: 1" in out
+    told: dict[str, Any] = json.loads(lab.run("status", "--json")[1])
+    assert told["schema"] == "dsage.status/1"
+    assert told["data"]["volunteers"] == 1
+
+
+def test_runs_that_are_not_there(lab: Lab) -> None:
+    for command in ("watch", "results", "attach"):
+        code, out, err = lab.run(command, "999999", "--json")
+        assert (code, out) == (3, "")
+        assert json.loads(err)["code"] == "not-found"
+
+
+def test_login_stores_the_server_it_has_checked(lab: Lab, tmp_path: Path) -> None:
+    code, out, err = lab.run("login", lab.link, "--json", home=tmp_path)
+    assert code == 0
+    assert json.loads(out)["data"]["signed_in_as"] == ""
+    assert "You can look, but not submit yet" in err
+    assert lab.run("status", home=tmp_path)[0] == 0
+    assert lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", home=tmp_path)[0] == 4
+
+    shutil.copytree(lab.home / "keys", tmp_path / "keys", dirs_exist_ok=True)
+    assert json.loads(lab.run("login", lab.link, "--json", home=tmp_path)[1])["data"]["signed_in_as"] == "lab"
+
+
+@pytest.mark.parametrize("part", ["ca", "root", "id"])
+def test_login_refuses_a_server_that_is_not_the_one_of_the_link(lab: Lab, tmp_path: Path, part: str) -> None:
+    before, mark, after = lab.link.partition(f"{part}=")
+    wrong = before + mark + ("1" if after[0] == "0" else "0") + after[1:]
+    code, _, err = lab.run("login", wrong, "--json", home=tmp_path)
+    assert code == 4
+    assert json.loads(err)["code"].startswith("trust")
+    assert not (tmp_path / "login.json").exists()
+
+
+def test_a_project_that_the_key_is_not_certified_for(lab: Lab) -> None:
+    code, _, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--project", "moon")
+    assert code == 4
+    assert "'moon'" in err
+
+
+def test_a_server_that_does_not_answer_is_6(lab: Lab) -> None:
+    gone = lab.link.replace(lab.link.partition("/join")[0], "https://127.0.0.1:9")
+    code, out, err = lab.run("status", "--server", gone)
+    assert (code, out) == (6, "")
+    assert "no server answers at https://127.0.0.1:9" in err
