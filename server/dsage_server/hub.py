@@ -28,12 +28,14 @@ from dsage.trust.documents import Authorisation, ResultBatch, SignedResult
 from dsage.trust.envelope import Envelope, hash_of, open_as
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling import policy
+from dsage_server.scheduling.checking import CheckQueue
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.signing import sign_units
 from dsage_server.store import hosts, leases, runs, units
 from dsage_server.store.engine import Store
+from dsage_validator import life
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Hub:
     sessions: Sessions = field(default_factory=Sessions)
     waiting: Waiting = field(default_factory=Waiting)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
-    checks: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    checks: CheckQueue = field(default_factory=CheckQueue)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
     can_check: bool = True
     closing: bool = False
@@ -102,13 +104,15 @@ class Hub:
         while True:
             now, since = self.clock(), self.waiting.moment()
             live.seen = now
-            reply = await self._turn(session, live, request, results if first else [], want, first, now)
+            reply, again = await self._turn(session, live, request, results if first else [], want, first, now)
             if first:
                 reply.acks += refused
             first = False
             left = ends - self.clock()
             if reply.acks or reply.units or reply.abort or left <= 0 or self.closing or mine != live.calls:
                 return reply
+            if again:
+                continue
             self._call_hungry_drivers()
             await self.waiting.wait(("host", session.host), left, since=since)
             if mine != live.calls or self.closing:
@@ -117,13 +121,14 @@ class Hub:
     async def _turn(
         self, session: Session, live: LiveHost, request: wire.Exchange,
         results: list[tuple[SignedResult, wire.Report]], want: int, first: bool, now: float,
-    ) -> wire.ExchangeReply:  # fmt: skip
+    ) -> tuple[wire.ExchangeReply, bool]:  # fmt: skip
+        """Return what there is to say now, and whether to look again at once: others were quicker."""
         caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
         await self._refill()
         choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=want)
         touch = now - live.touched > TOUCH_S
         if not (first and (results or request.host)) and not request.holding and not choice.units and not touch:
-            return self._reply(leases.Applied(), choice.reason)
+            return self._reply(leases.Applied(), choice.reason), False
         envelope = msgspec.msgpack.encode(request.proof) if results else b""
 
         def change(connection: Connection) -> leases.Applied:
@@ -145,8 +150,6 @@ class Hub:
         applied = await self.store.write(change)
         live.touched = now if touch or request.host else live.touched
         self.learn(applied.changed)
-        for number in applied.to_check:
-            self.checks.put_nowait(number)
         return self._reply(applied, choice.reason)
 
     def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
@@ -290,6 +293,8 @@ class Hub:
                 stopped |= {r.volunteer for r in entry.unit.replicas if r.state == "leased"}
             if any(r.state == "valid" for r in entry.unit.replicas):
                 self.ledger.set()
+            if life.unjudged(entry.unit):
+                self.checks.put(entry.unit.id)
         for host, live in self._hosts.items() if fresh or stopped else ():
             if live.volunteer in stopped or (fresh and live.wants):
                 self.waiting.call(("host", host))
@@ -319,7 +324,7 @@ class Hub:
         self.ready.overflowed = True
         await self._refill()
         for number in await self.store.read(units.unjudged):
-            self.checks.put_nowait(number)
+            self.checks.put(number)
 
     def _needs(self, number: int) -> frozenset[str]:
         info = self._runs.get(number)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
 
 from dsage.bundle import unpack
-from dsage.errors import DSageError, UnitFailed
+from dsage.errors import DSageError
 from dsage.states import RunState
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
@@ -79,32 +80,37 @@ async def fold_credit(hub: Hub) -> None:
 
 async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
     """Judge the answers of apps that bring their own checks, as they come in."""
-    tries: dict[int, int] = {}
+    tries: Counter[int] = Counter()
     while True:
         number = await hub.checks.get()
-        case = await hub.store.read(lambda c, n=number: checking.case(c, n))  # type: ignore[misc]
-        if case is None:
-            continue
-        info = await hub.run(case.run)
         try:
-            app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
-            asker = await boxes.judge_for(info.app, app_dir, info.manifest.entry)
-            verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
-        except UnitFailed as error:
-            await boxes.forget(info.app)
-            tries[number] = tries.get(number, 0) + 1
-            log.warning("check of unit %s failed (%s): %s", number, tries[number], error.message)
-            if tries[number] <= RETRIES:
-                hub.checks.put_nowait(number)
-            else:
-                del tries[number]
-                await _fail_run(hub, case.run, f"its checks do not run: {error.message}")
-            continue
-        tries.pop(number, None)
-        changed = await hub.store.write(
-            lambda c, n=number, v=verdicts: checking.apply(c, n, v, hub.clock())  # type: ignore[misc]
-        )
-        hub.learn(changed)
+            await _check(hub, boxes, work_dir, number, tries)
+        finally:
+            hub.checks.done(number)
+
+
+async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Counter[int]) -> None:
+    case = await hub.store.read(lambda c: checking.case(c, number))
+    if case is None:
+        return
+    info = await hub.run(case.run)
+    try:
+        app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
+        asker = await boxes.judge_for(info.app, app_dir, info.manifest.entry)
+        verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
+    except (DSageError, OSError) as error:
+        await boxes.forget(info.app)
+        tries[number] += 1
+        log.warning("check of unit %s failed (%s): %s", number, tries[number], error)
+        if tries[number] <= RETRIES:
+            hub.checks.put(number)
+        else:
+            del tries[number]
+            await _fail_run(hub, case.run, f"its checks do not run: {error}")
+        return
+    del tries[number]
+    changed = await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()))
+    hub.learn(changed)
 
 
 async def renew_signatures(hub: Hub) -> None:

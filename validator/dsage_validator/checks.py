@@ -28,11 +28,16 @@ MAX_BOXES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An answer to judge: `value` is its canonical bytes; `partial` if it is what was done before a stop."""
+    """An answer to judge: `value` is its canonical bytes.
+
+    `partial` if it is what was done before a stop; `alone` if its unit was cancelled, so that no other answer will
+    ever confirm it: it is worth what it proves, or the share of the work that it shows.
+    """
 
     replica: int
     value: bytes
     partial: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +73,13 @@ async def judge(
     known = list(centres)
     verdicts: list[Verdict] = []
     for candidate in candidates:
-        if not _is_value(candidate.value):
+        if not is_value(candidate.value):
             verdicts.append(Verdict(replica=candidate.replica, camp=candidate.replica, proof=False, share=0.0))
             continue
-        if candidate.partial:
-            verdicts.append(await _judge_partial(judge, manifest, args, candidate))
+        proof = None if candidate.partial else await _proof(judge, manifest, args, candidate.value)
+        if candidate.partial or (candidate.alone and proof is None):
+            verdicts.append(await _judge_share(judge, manifest, args, candidate))
             continue
-        proof = await _proof(judge, manifest, args, candidate.value)
         camp = candidate.replica
         if proof is not False:
             camp = await _camp(judge, manifest, args, known, candidate)
@@ -102,7 +107,7 @@ async def _camp(judge: Judge, manifest: Manifest, args: bytes, known: Sequence[C
     return candidate.replica
 
 
-async def _judge_partial(judge: Judge, manifest: Manifest, args: bytes, candidate: Candidate) -> Verdict:
+async def _judge_share(judge: Judge, manifest: Manifest, args: bytes, candidate: Candidate) -> Verdict:
     share = 0.0
     if manifest.has_partial:
         said = await judge.ask("partial", args, candidate.value, codec.encode(secrets.randbits(48)))
@@ -111,7 +116,8 @@ async def _judge_partial(judge: Judge, manifest: Manifest, args: bytes, candidat
     return Verdict(replica=candidate.replica, camp=candidate.replica, proof=None, share=share)
 
 
-def _is_value(data: bytes) -> bool:
+def is_value(data: bytes) -> bool:
+    """Whether bytes are the canonical encoding of a value: nothing else can be an answer."""
     try:
         return codec.encode(codec.decode(data)) == data
     except CodecError:

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dsage.errors import NotFound
+from dsage.errors import Conflict, NotFound
 from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState, move
 
 EXTRA_REPLICAS: Final = 6
@@ -83,26 +83,40 @@ def lease(unit: Unit, replica: Replica) -> Unit:
     return _settle(replace(unit, replicas=(*unit.replicas, replica)))
 
 
-def renew(unit: Unit, number: int, deadline: float) -> Unit:
-    """Return the unit with one lease extended, never beyond its hard deadline."""
-    replica = unit.replica(number)
-    return _with(unit, replace(replica, deadline=min(deadline, replica.hard_deadline)))
-
-
 def report(unit: Unit, number: int, *, partial: bool = False) -> Unit:
-    """Return the unit with an answer in, not judged yet. A late answer (of an expired lease) is one too."""
+    """Return the unit with an answer in, not judged yet. A late answer (of an expired lease) is one too.
+
+    Raises Conflict if the lease ended otherwise, or ran out and its volunteer holds another copy by now.
+    """
     replica = unit.replica(number)
     if partial and not unit.final:
         return give_up(unit, number, ReplicaState.RETURNED)
     state = move(replica.state, ReplicaState.REPORTED)
+    if replica.state is ReplicaState.EXPIRED and _holds_place(unit, replica.volunteer):
+        raise Conflict("its lease had run out, and this volunteer was given the unit again")
     return _settle(_with(unit, replace(replica, state=state, partial=partial)))
 
 
+def unjudged(unit: Unit) -> tuple[Replica, ...]:
+    """Return the answers that nobody has judged yet."""
+    return tuple(r for r in unit.replicas if r.state is ReplicaState.REPORTED and r.camp is None)
+
+
+def centres(unit: Unit) -> frozenset[int]:
+    """Return the camps that an answer may join: those of whole answers that were not proven to be lies."""
+    return frozenset(r.id for r in unit.replicas if r.camp == r.id and r.proof is not False and not r.partial)
+
+
 def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, share: float = 1.0) -> Unit:
-    """Return the unit after one reported answer was judged."""
+    """Return the unit after one reported answer was judged; what was judged before stays as it is.
+
+    Raises Conflict if `camp` is neither the answer's own id nor a centre.
+    """
     replica = unit.replica(number)
-    if replica.state is not ReplicaState.REPORTED:
+    if replica not in unjudged(unit):
         return unit
+    if camp != number and camp not in centres(unit):
+        raise Conflict(f"replica {camp} is not the centre of a camp of unit {unit.id}")
     return _settle(_with(unit, replace(replica, camp=camp, proof=proof, share=share)))
 
 
@@ -124,17 +138,32 @@ def expire(unit: Unit, now: float) -> Unit:
     return unit if replicas == unit.replicas else _settle(replace(unit, replicas=replicas))
 
 
-def cancel(unit: Unit) -> Unit:
-    """Return the unit cancelled, unless it has ended already; copies still out are told at their next contact."""
+def cancel(unit: Unit, *, checked: bool) -> Unit:
+    """Return the unit cancelled, unless it has ended already; copies still out are told at their next contact.
+
+    An answer that is in has nobody to confirm it any more: if the app has checks of its own (`checked`) it waits
+    for them to say what it is worth, otherwise it is redundant.
+    """
     if unit.final:
         return unit
-    return _settle(replace(unit, state=move(unit.state, UnitState.CANCELLED), unsent=0))
+    replicas = tuple(
+        replace(r, camp=None if checked else r.camp or r.id, share=1.0 if checked else 0.0)
+        if r.state is ReplicaState.REPORTED
+        else r
+        for r in unit.replicas
+    )
+    state = move(unit.state, UnitState.CANCELLED)
+    return _settle(replace(unit, state=state, unsent=0, replicas=replicas))
 
 
 def may_take(unit: Unit, volunteer: int) -> bool:
     """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors."""
-    own = [r.state for r in unit.replicas if r.volunteer == volunteer]
-    return not any(s in HOLDS_PLACE for s in own) and own.count(ReplicaState.ERROR) < ERRORS_PER_VOLUNTEER
+    errors = sum(r.volunteer == volunteer and r.state is ReplicaState.ERROR for r in unit.replicas)
+    return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER
+
+
+def _holds_place(unit: Unit, volunteer: int) -> bool:
+    return any(r.volunteer == volunteer and r.state in HOLDS_PLACE for r in unit.replicas)
 
 
 def _with(unit: Unit, replica: Replica) -> Unit:
@@ -181,9 +210,11 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
     if len(errors) >= MAX_ERRORS and len({r.volunteer for r in errors}) >= MIN_ERROR_VOLUNTEERS:
         return f"it failed on {len(errors)} computers, last with: {reason or 'an error'}"
-    used = sum(r.state not in (ReplicaState.RETURNED, ReplicaState.ERROR, ReplicaState.EXPIRED) for r in unit.replicas)
+    used = sum(r.state in HOLDS_PLACE for r in unit.replicas)
     if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:
-        return f"{used} answers fall into {camps} camps, none of them {unit.quorum} strong"
+        lies = sum(r.state is ReplicaState.INVALID for r in unit.replicas)
+        found = f"{lies} answers are wrong and the others fall" if lies else "the answers fall"
+        return f"{found} into {camps} camps, none of them {unit.quorum} strong"
     return ""
 
 
@@ -196,7 +227,8 @@ def _verdict(unit: Unit, replica: Replica) -> Replica:
     if replica.camp is None:
         return replica
     if replica.partial or unit.state is UnitState.CANCELLED:
-        state = ReplicaState.VALID if replica.share > 0 and replica.proof is not False else ReplicaState.REDUNDANT
+        worth = ReplicaState.VALID if replica.share > 0 else ReplicaState.REDUNDANT
+        state = ReplicaState.INVALID if replica.proof is False else worth
     else:
         canonical = unit.replica(unit.canonical or 0)
         right = replica.proof is not False and (replica.camp == canonical.camp or bool(replica.proof))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Connection, bindparam, select
 
-from dsage.states import ReplicaState, UnitState
+from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store import units
 from dsage_server.store.schema import replica, unit
@@ -18,10 +18,11 @@ from dsage_validator.checks import Candidate, Centre, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One unit with answers to judge."""
+    """One unit with answers to judge; `cancelled` as it stood when they were read."""
 
     unit: int
     run: int
+    cancelled: bool
     args: bytes
     centres: list[Centre]
     candidates: list[Candidate]
@@ -32,27 +33,34 @@ def case(connection: Connection, number: int) -> Case | None:
     current = units.load(connection, [number]).get(number)
     if current is None:
         return None
-    fresh = [r for r in current.replicas if r.state is ReplicaState.REPORTED and r.camp is None]
+    fresh = life.unjudged(current)
     if not fresh:
         return None
     head = connection.execute(select(unit.c.run_id, unit.c.document).where(unit.c.id == number)).one()
-    camps = {r.camp for r in current.replicas if r.camp is not None and not r.partial}
+    camps = life.centres(current)
     values = dict(connection.execute(_VALUES, {"ids": sorted(camps | {r.id for r in fresh})}).tuples().all())
-    stopped = current.state is UnitState.CANCELLED
+    cancelled = current.state is UnitState.CANCELLED
     return Case(
         unit=number,
         run=head.run_id,
+        cancelled=cancelled,
         args=msgspec.json.decode(head.document, type=UnitDocument).args,
         centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
         candidates=[
-            Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial or stopped) for r in fresh
+            Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial, alone=cancelled) for r in fresh
         ],
     )
 
 
-def apply(connection: Connection, number: int, verdicts: Sequence[Verdict], now: float) -> list[units.Changed]:
-    """Write verdicts: the unit may become valid by them, and replicas paid."""
+def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now: float) -> list[units.Changed]:
+    """Write verdicts: the unit may become valid by them, and replicas paid.
+
+    If the unit was cancelled meanwhile they answer another question than the one that is open, and are dropped.
+    """
+    number = judged.unit
     before = units.load(connection, [number])
+    if (before[number].state is UnitState.CANCELLED) != judged.cancelled:
+        return []
     after = dict(before)
     for verdict in verdicts:
         after[number] = life.judge(

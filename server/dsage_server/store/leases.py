@@ -16,17 +16,21 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dsage import wire
 from dsage.errors import DSageError
-from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState
+from dsage.states import FINAL_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import SignedResult
 from dsage_server.store import units
 from dsage_server.store.schema import proof, replica, run, unit
 from dsage_validator import life
+from dsage_validator.checks import is_value
 
 HARD_DEADLINES: Final = 4
 """A replica may be away for this many soft deadlines in all, while its child process makes progress."""
 MIN_HARD_S: Final = 3600.0
 RENEWAL_GAIN: Final = 0.1
 """A lease is written again only when that adds this share of its length: idle chatter costs no disk."""
+
+MAX_REASON: Final = 4000
+"""Characters kept of why a copy failed: the end of it, where the error stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +44,14 @@ class Caller:
 
 @dataclass(slots=True, kw_only=True)
 class Applied:
-    """What a call did: what to answer, which units changed, which answers wait for the app's own check."""
+    """What a call did: what to answer, and which units changed or stand otherwise than the queue believed."""
 
     acks: list[wire.Ack] = field(default_factory=list)
     abort: list[int] = field(default_factory=list)
     leased: list[wire.Assignment] = field(default_factory=list)
     batches: dict[str, bytes] = field(default_factory=dict)
     changed: list[units.Changed] = field(default_factory=list)
-    to_check: list[int] = field(default_factory=list)
+    missed: bool = False
 
 
 def take_results(
@@ -74,25 +78,26 @@ def take_results(
                 ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
         applied.acks.append(ack or wire.Ack(replica=signed.replica))
         if ack is None and row is not None:
-            kept.append(_payload(signed, report, row.unit_id, now))
+            kept.append(_payload(after[row.unit_id].replica(row.id), signed, report, now))
     if not kept:
         return
     proof_id = connection.execute(
         insert(proof).values(host_id=caller.host, envelope=envelope, received=now).returning(proof.c.id)
     ).scalar_one()
     connection.execute(_STORE_VALUE, [{**entry, "b_proof": proof_id} for entry in kept])
-    after = _judge_plain(connection, after, rows, has_check, applied)
+    after = _judge_plain(connection, after, rows, has_check)
     applied.changed += units.save(connection, before, after, now)
 
 
 def renew(
-    connection: Connection, caller: Caller, holding: Sequence[wire.Holding], now: float, applied: Applied,
+    connection: Connection, caller: Caller, holding: Sequence[wire.Holding], now: float, applied: Applied, *,
+    fresh: bool = True,
 ) -> None:  # fmt: skip
-    """Extend the leases whose child process made progress; list what the host should stop."""
+    """Extend the leases whose child process made progress (if that is `fresh` news); list what is to be stopped."""
     if not holding:
         return
     rows = {row.id: row for row in _replicas(connection, [held.replica for held in holding])}
-    fresh: list[dict[str, Any]] = []
+    longer: list[dict[str, Any]] = []
     for held in holding:
         row = rows.get(held.replica)
         if (
@@ -103,12 +108,12 @@ def renew(
             or UnitState(row.unit_state) in FINAL_UNITS
         ):
             applied.abort.append(held.replica)
-        elif row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
+        elif fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
             deadline = min(now + row.deadline_s, row.hard_deadline)
             if deadline - row.deadline > RENEWAL_GAIN * row.deadline_s:
-                fresh.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
-    if fresh:
-        connection.execute(_RENEW_LEASE, fresh)
+                longer.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
+    if longer:
+        connection.execute(_RENEW_LEASE, longer)
 
 
 def reconcile(connection: Connection, caller: Caller, known: Iterable[int], now: float, applied: Applied) -> None:
@@ -136,6 +141,10 @@ def hand_out(
         and before[number].unsent > 0
         and life.may_take(before[number], caller.volunteer)
     ][:want]
+    refused = before.keys() - set(chosen)
+    if refused and len(chosen) < want:
+        applied.missed = True
+        applied.changed += units.unchanged(connection, {n: before[n] for n in refused})
     if not chosen:
         return
     proofs = units.proofs_of_units(connection, chosen)
@@ -187,11 +196,7 @@ def _acceptable(caller: Caller, signed: SignedResult, row: Any | None, after: di
     if row.value_hash is not None:
         same = row.value_hash == signed.value
         return wire.Ack(replica=signed.replica, code="ok" if same else "refused", message="answered before")
-    state = ReplicaState(row.state)
-    if state is ReplicaState.EXPIRED and any(
-        r.volunteer == caller.volunteer and r.state in HOLDS_PLACE for r in after[row.unit_id].replicas
-    ):
-        return wire.Ack(replica=signed.replica, code="late", message="you were given this unit again")
+    state = after[row.unit_id].replica(row.id).state
     if state not in (ReplicaState.LEASED, ReplicaState.EXPIRED):
         return wire.Ack(replica=signed.replica, code="late", message=f"this replica is {state.value} already")
     if state is ReplicaState.EXPIRED and signed.status != "done":
@@ -210,32 +215,33 @@ def _apply(current: life.Unit, signed: SignedResult, row: Any) -> life.Unit:
     return life.give_up(current, row.id, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
 
 
-def _payload(signed: SignedResult, report: wire.Report, number: int, now: float) -> dict[str, Any]:
+def _payload(copy: life.Replica, signed: SignedResult, report: wire.Report, now: float) -> dict[str, Any]:
+    """Return what is stored of a report: a value only if it is an answer."""
+    answer = copy.state is ReplicaState.REPORTED
     reason = signed.reason if not report.detail else f"{signed.reason}: {report.detail[-2000:]}"
     return {
-        "b_id": signed.replica, "b_unit": number, "b_value": report.value, "b_hash": signed.value or None,
-        "b_cpu": report.cpu_s, "b_reported": now, "b_reason": reason,
+        "b_id": signed.replica, "b_value": report.value if answer else None, "b_hash": signed.value if answer else None,
+        "b_cpu": report.cpu_s, "b_reported": now, "b_reason": reason[-MAX_REASON:],
     }  # fmt: skip
 
 
 def _judge_plain(
     connection: Connection, after: dict[int, life.Unit], rows: dict[int, Any],
-    has_check: Callable[[int], bool], applied: Applied,
+    has_check: Callable[[int], bool],
 ) -> dict[int, life.Unit]:  # fmt: skip
-    """Judge by canonical bytes, inside the commit; units of apps with checks of their own are listed instead."""
+    """Judge by canonical bytes, inside the commit; units of apps with checks of their own wait for those."""
     run_of = {row.unit_id: row.run_id for row in rows.values()}
     for number, current in list(after.items()):
-        fresh = [r for r in current.replicas if r.state is ReplicaState.REPORTED and r.camp is None]
-        if not fresh:
+        fresh = life.unjudged(current)
+        if not fresh or has_check(run_of[number]):
             continue
-        if has_check(run_of[number]):
-            applied.to_check.append(number)
-            continue
-        hashes = dict(connection.execute(_HASHES, {"unit": number}).all())
+        answers = {row.id: row for row in connection.execute(_ANSWERS, {"unit": number})}
         for copy in fresh:
-            alike = (r.camp for r in current.replicas if r.camp and hashes.get(r.id) == hashes[copy.id])
+            camps = (c for c in life.centres(current) if answers[c].value_hash == answers[copy.id].value_hash)
+            proof = None if is_value(answers[copy.id].value) else False
+            camp = next(camps, copy.id) if proof is None else copy.id
             share = 0.0 if copy.partial or current.state is UnitState.CANCELLED else 1.0
-            current = life.judge(current, copy.id, camp=next(alike, copy.id), share=share)
+            current = life.judge(current, copy.id, camp=camp, proof=proof, share=share)
         after[number] = current
     return after
 
@@ -256,8 +262,8 @@ _LEASED_ROWS = (
     .where(replica.c.id.in_(bindparam("ids", expanding=True)))
 )  # fmt: skip
 
-_HASHES = select(replica.c.id, replica.c.value_hash).where(
-    replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None), replica.c.partial.is_(False)
+_ANSWERS = select(replica.c.id, replica.c.value_hash, replica.c.value).where(
+    replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None)
 )
 
 _RENEW_LEASE = (

@@ -195,7 +195,10 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
     if groups is not None:
         query = query.where(unit.c.grp.in_(list(groups)))
     before = units.load(connection, connection.execute(query).scalars().all())
-    after = {n: life.cancel(current) for n, current in before.items()}
+    if not before:
+        return []
+    checked = info(connection, number).has_check
+    after = {n: life.cancel(current, checked=checked) for n, current in before.items()}
     return units.save(connection, before, after, now)
 
 

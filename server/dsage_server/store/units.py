@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from dsage.states import FINAL_UNITS, ReplicaState, UnitState
+from dsage.errors import Conflict
+from dsage.states import ReplicaState, UnitState
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, batch, credit_entry, replica, run, unit, volunteer
+from dsage_server.store.schema import batch, credit_entry, replica, run, unit, volunteer
 from dsage_validator import life
 
 LOAD_CHUNK: Final = 500
@@ -85,8 +86,8 @@ def save(
             if was is not None and was != copy:
                 moved.setdefault(copy.state if was.state is not copy.state else None, []).append(_row(was, copy))
     for state, rows in moved.items():
-        connection.execute(_RENEW if state is None else _move_replica(state), rows)
-    connection.execute(_UPDATE_UNIT, [_unit_row(before[n], after[n], now) for n in touched])
+        _change(connection, _RENEW if state is None else _move_replica(state), rows)
+    _change(connection, _UPDATE_UNIT, [_unit_row(before[n], after[n], now) for n in touched])
     paid = [row["b_id"] for row in moved.get(ReplicaState.VALID, [])]
     if paid:
         grant(connection, paid, now)
@@ -95,6 +96,12 @@ def save(
     for entry in changed:
         _tell(connection, before[entry.unit.id], entry, now)
     return changed
+
+
+def unchanged(connection: Connection, current: dict[int, life.Unit]) -> list[Changed]:
+    """Return units as they stand, for whoever believed otherwise of them."""
+    runs = _runs_of(connection, current)
+    return [Changed(unit=unit, run=runs[number], ended=False) for number, unit in current.items()]
 
 
 def grant(connection: Connection, replicas: Sequence[int], now: float) -> None:
@@ -183,6 +190,12 @@ def proofs_of_units(connection: Connection, numbers: Sequence[int]) -> dict[int,
     return {row.id: row for row in connection.execute(query)}
 
 
+def _change(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    """Execute a guarded statement for many rows. Raises Conflict unless each was as it had been loaded."""
+    if connection.execute(statement, rows).rowcount != len(rows):
+        raise Conflict("a unit or one of its copies was changed by somebody else in between")
+
+
 def _runs_of(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for part in chunks(numbers):
@@ -202,8 +215,8 @@ def _row(was: life.Replica, copy: life.Replica) -> dict[str, Any]:
 
 def _unit_row(old: life.Unit, new: life.Unit, now: float) -> dict[str, Any]:
     return {
-        "b_id": new.id, "b_state": new.state.value, "b_unsent": new.unsent, "b_canonical": new.canonical,
-        "b_reason": new.reason, "b_finished": now if new.final and not old.final else None,
+        "b_id": new.id, "b_was": old.state.value, "b_state": new.state.value, "b_unsent": new.unsent,
+        "b_canonical": new.canonical, "b_reason": new.reason, "b_finished": now if new.final and not old.final else None,
     }  # fmt: skip
 
 
@@ -249,10 +262,7 @@ _RENEW = (
 
 _UPDATE_UNIT = (
     update(unit)
-    .where(
-        unit.c.id == bindparam("b_id"),
-        (~among(unit.c.state, FINAL_UNITS)) | (unit.c.state == bindparam("b_state")),
-    )
+    .where(unit.c.id == bindparam("b_id"), unit.c.state == bindparam("b_was"))
     .values(
         state=bindparam("b_state"), unsent=bindparam("b_unsent"), canonical_id=bindparam("b_canonical"),
         reason=bindparam("b_reason"),
