@@ -8,6 +8,7 @@ else. Bodies are MessagePack; refusals come back as the `dsage.errors` class tha
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
@@ -261,7 +262,7 @@ async def _send(
     except aiohttp.ClientSSLError as error:
         raise ServerAway(f"{base} does not speak TLS as DSage does: {error.strerror or error}") from None
     except aiohttp.ClientConnectorError as error:
-        raise ServerAway(f"no server answers at {base}: {error.strerror or error}") from None
+        raise ServerAway(f"no server answers at {base}: {_reason(error.os_error)}") from None
     except (aiohttp.ClientError, OSError) as error:
         raise ServerAway(f"the connection to {base} broke: {error or type(error).__name__}") from None
 
@@ -282,6 +283,11 @@ def _untrusted(base: str, error: Exception) -> DSageError:
     if getattr(error, "verify_code", 0) in EXPIRED_CODES:
         return Expired(f"the certificate of {base} does not hold today: {reason}")
     return BadSignature(f"the certificate of {base} is not one that its invite link vouches for: {reason}")
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words for a failed connection; asyncio's own repeat the address."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
 
 
 def _packed(body: Body) -> bytes | None:

@@ -29,7 +29,8 @@ MAX_UNITS_A_STEP: Final = 256
 MAX_PULL_BYTES: Final = MAX_BODY_BYTES // 4
 """Arguments pulled in one step stop growing here, far below what one request may hold."""
 FIRST_BACKOFF_S: Final = 0.5
-LAST_BACKOFF_S: Final = 60.0
+LAST_BACKOFF_S: Final = 10.0
+"""A person waits before a driver, and there are few of them: it may knock often."""
 OUR_KEYS: Final = re.compile(r"\d+\.\d+")
 """The keys that the driver gives to units without one: "step.index"."""
 

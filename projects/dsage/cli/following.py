@@ -33,8 +33,8 @@ class Looker(Protocol):
         """Return what happened after an event."""
 
 
-async def follow(api: Looker, run: int, screen: Screen) -> RunView:
-    """Show the run until it ends, and return how it did. A server that is away is waited for."""
+async def follow(api: Looker, run: int, screen: Screen, *, quiet: bool = False) -> RunView:
+    """Show the run until it ends, and return how it did. A server that is away is waited for, `quiet` or not."""
     events: list[Event] = []
     away = False
     while True:
@@ -42,7 +42,7 @@ async def follow(api: Looker, run: int, screen: Screen) -> RunView:
             view = await api.run(run)
             events += await api.events(run, after=events[-1].id if events else 0)
         except (ServerAway, Busy) as error:
-            if not away:
+            if not away and not quiet:
                 screen.say(f"{error.message}; looking again every {EVERY_S:g} s")
             away = True
         else:
@@ -56,7 +56,7 @@ async def follow(api: Looker, run: int, screen: Screen) -> RunView:
 
 async def drive_and_show(api: Researcher, driver: Driver, run: int, screen: Screen) -> RunView:
     """Drive the run to its end while showing it. Raises Conflict if another driver takes over meanwhile."""
-    shower = asyncio.create_task(follow(api, run, screen))
+    shower = asyncio.create_task(follow(api, run, screen, quiet=True))
     try:
         await driver.drive()
     except Conflict:
