@@ -248,6 +248,10 @@ class Researcher:
         query = [("unit", unit) for unit in units]
         return await self._conn.call("GET", f"/v1/runs/{run}/finders", None, list[Finder], query=query)
 
+    async def credit(self, run: int) -> dict[str, int]:
+        """Return thousandths of credit by pseudonym; "a volunteer" sums those who have not opted in."""
+        return await self._conn.call("GET", f"/v1/runs/{run}/credit", None, dict[str, int])
+
     async def document(self, sha256: str) -> Envelope:
         """Return a signed app version or authorisation. Raises BadSignature if it is not the one named."""
         envelope = await self._conn.call("GET", f"/v1/documents/{sha256}", None, Envelope)

@@ -125,7 +125,7 @@ def invite(uses: int, days: float, as_json: bool) -> None:
     Send it to people over a channel that they trust: it names the keys by which their computers will know this
     server, and carries a code that is used up when they join.
     """
-    link = _make_invite(Home(), uses, days * DAY_S)
+    link = make_invite(Home(), uses, days * DAY_S)
     here = only_here(link.url)
     if here:
         say(f"This link works only on this computer, because it leads to {host_of(link.url)}.")
@@ -135,7 +135,8 @@ def invite(uses: int, days: float, as_json: bool) -> None:
     say(f"Good for {uses} volunteer{'s' if uses > 1 else ''} and {days:g} days: dsage join 'LINK' --when always")
 
 
-def _make_invite(home: Home, uses: int, valid_s: float) -> Link:
+def make_invite(home: Home, uses: int, valid_s: float) -> Link:
+    """Return a link by which `uses` volunteers may join the server of this home, running or not. Raises NotFound."""
     database = home.server / "dsage.sqlite"
     if not database.exists():
         raise NotFound("there is no server here", hint="Run `dsage serve` first.")

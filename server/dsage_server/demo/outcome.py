@@ -1,0 +1,153 @@
+"""What a demo came to: the document for programs, the closing words for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from dsage.cli.values import decimal
+from dsage_projects.factor.ladder import digits
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+SCHEMA: Final = "dsage.demo/1"
+UNFINISHED: Final = 8
+ALGEBRA: Final = "algebra and small primes"
+NEXT: Final = (
+    ("dsage serve", "a server of your own; it says how to go on"),
+    ("dsage invite", "a link, so that other people's computers can join it"),
+    ("dsage submit factor -p n=2^251-1", "a number of your own on their computers"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liar:
+    """What became of the volunteer who lied: answers given, and how many of them were refused."""
+
+    pseudonym: str
+    answers: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The factors of `n`, ascending [prime, multiplicity], and whom to thank; `seconds` include the start-up.
+
+    `credit` is in minutes of the reference core, by pseudonym; `found_by` names the finder of a prime that a unit's
+    answer gave. `unfinished` are cofactors that no time was left for. `kept` says how to look at what was kept.
+    """
+
+    number: str
+    n: int
+    factors: list[list[int]]
+    unfinished: list[list[int]]
+    seconds: float
+    budget_s: float = 0.0
+    units: int = 0
+    replicas: int = 0
+    curves: int = 0
+    credit: dict[str, float] = field(default_factory=dict)
+    found_by: dict[int, str] = field(default_factory=dict)
+    liar: Liar | None = None
+    kept: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """0 if the factorisation is complete."""
+        return UNFINISHED if self.unfinished else 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the data of the JSON document; `unfinished` and `refused` stand in it only if there are any."""
+        data: dict[str, Any] = {
+            "number": self.number,
+            "n": decimal(self.n),
+            "factors": {decimal(p): e for p, e in self.factors},
+            "seconds": round(self.seconds, 3),
+            "units": self.units,
+            "replicas": self.replicas,
+            "credit": self.credit,
+            "found_by": {decimal(p): name for p, name in self.found_by.items()},
+        }
+        if self.unfinished:
+            data["unfinished"] = {decimal(n): e for n, e in self.unfinished}
+        if self.liar is not None:
+            data["refused"] = {self.liar.pseudonym: self.liar.refused}
+        return data
+
+
+def closing(outcome: Outcome) -> Text:
+    """Return the closing words."""
+    from rich.text import Text
+
+    text = Text()
+    text.append(_headline(outcome) + "\n", "bold")
+    for finder, factors in _by_finder(outcome).items():
+        text.append(f"\n  {'' if finder == ALGEBRA else 'found by '}{finder}\n", "magenta")
+        lines = [f"    {_power(p, e)}" for p, e in factors]
+        text.append("    " + " · ".join(line.strip() for line in lines) if finder == ALGEBRA else "\n".join(lines))
+        text.append("\n")
+    for n, e in outcome.unfinished:
+        text.append(f"\n  UNFINISHED, a cofactor of {digits(n)} digits\n", "bold red")
+        text.append(f"    {_power(n, e)}\n")
+    text.append(f"\n{_proof(outcome)}\n")
+    if outcome.credit:
+        text.append("\nCredit, in minutes of work on a core of the reference machine\n", "bold")
+        width = max(map(len, outcome.credit))
+        for name, amount in sorted(outcome.credit.items(), key=lambda item: -item[1]):
+            text.append(f"  {name:<{width}}  {amount:.3f}\n")
+    if outcome.liar is not None:
+        text.append(f"\n{_verdict(outcome.liar, outcome.credit)}\n", "bold yellow")
+    for line in outcome.kept:
+        text.append(f"\n{line}")
+    text.append("\n" * bool(outcome.kept) + "\nNext\n", "bold")
+    width = max(len(command) for command, _ in NEXT)
+    for command, why in NEXT:
+        text.append(f"  {command:<{width}}", "green")
+        text.append(f"  {why}\n")
+    text.rstrip()
+    return text
+
+
+def _headline(outcome: Outcome) -> str:
+    primes = sum(p > 1 for p, _ in outcome.factors)
+    if abs(outcome.n) == 1:
+        return f"{outcome.number} has no prime factors"
+    if outcome.factors == [[outcome.n, 1]]:
+        return f"{outcome.number} is prime"
+    if not primes:
+        return f"No prime factor of {outcome.number} yet"
+    known = " known so far" if outcome.unfinished else ""
+    count = f"The {primes} prime factors" if primes > 1 else "The one prime factor"
+    return f"{count} of {outcome.number}{known}"
+
+
+def _by_finder(outcome: Outcome) -> dict[str, list[tuple[int, int]]]:
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for p, e in outcome.factors:
+        groups.setdefault(outcome.found_by.get(p, ALGEBRA), []).append((p, e))
+    return groups
+
+
+def _power(base: int, exponent: int) -> str:
+    return decimal(base) if exponent == 1 else f"{decimal(base)}^{exponent}"
+
+
+def _proof(outcome: Outcome) -> str:
+    if outcome.unfinished:
+        checked = f"The budget of {outcome.budget_s:g} s is spent. Each prime is proved, and the product was checked."
+    else:
+        checked = "Each is proved prime, and their product is the number."
+    took = f"{outcome.seconds:.1f} s in all"
+    if not outcome.units:
+        return f"{checked} {took}: no volunteer was needed, so nothing was started."
+    return (
+        f"{checked} {took}: {outcome.curves} curves, {outcome.units} units, {outcome.replicas} copies of them sent out."
+    )
+
+
+def _verdict(liar: Liar, credit: dict[str, float]) -> str:
+    paid = credit.get(liar.pseudonym, 0.0)
+    others = "" if liar.refused == liar.answers else " (the others came when nobody needed them any more)"
+    refused = f"{liar.refused} answers were refused{others}"
+    return f"{liar.pseudonym} lied {liar.answers} times: {refused}. Its credit is {paid:g}."

@@ -1,0 +1,174 @@
+"""The demo's plot: a server starts, volunteers join, a number is factored, everybody is thanked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dsage import bundle
+from dsage.cli.following import drive_and_show, ending, result_of
+from dsage.cli.terminal import progress_of
+from dsage.driver import Driver
+from dsage.errors import DSageError
+from dsage.researcher import Researcher
+from dsage.states import ReplicaState, RunState
+from dsage.wire import RunView
+from dsage_server.demo.groundwork import Groundwork
+from dsage_server.demo.outcome import Liar, Outcome
+from dsage_server.demo.place import Place, place
+from dsage_server.demo.showing import Showing
+from dsage_server.demo.stage import LANDLOCK, Serving, Stage, Volunteer
+
+SETTLE_S: Final = 3.0
+"""How long the last answers may take to come in and be paid, after the number is factored."""
+LOOK_S: Final = 0.1
+PROJECT: Final = "factor"
+OPEN_REPLICAS: Final = (ReplicaState.LEASED, ReplicaState.REPORTED)
+
+Tell = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for; `params` are the factor project's, `started` the demo's start on the monotonic clock."""
+
+    number: str
+    begun: Groundwork
+    params: dict[str, Any]
+    volunteers: int
+    keep: Path | None
+    cheater: bool
+    started: float
+
+    @property
+    def honest(self) -> int:
+        """How many honest volunteers there will be: with a liar about, one more judges."""
+        return self.volunteers + self.cheater
+
+
+async def play(wish: Wish, tell: Tell) -> Outcome:
+    """Play the demo to its end and return what it came to. Whatever happens, nothing is left running."""
+    quorum = int(wish.params["quorum"])
+    slots = max(1, len(os.sched_getaffinity(0)) // wish.volunteers)
+    with place(wish.keep) as where:
+        async with Stage(where, slots=slots, needed=quorum, say=lambda line: tell(line, "yellow")) as stage:
+            serving = await stage.serve(wish.honest + wish.cheater)
+            tell(f"  server       {serving.url}, process {stage.pid}: TLS, SQLite, fresh keys", "")
+            return await _act(wish, stage, serving, tell)
+
+
+async def _act(wish: Wish, stage: Stage, serving: Serving, tell: Tell) -> Outcome:
+    first = [await stage.join(lies=True)] if wish.cheater else [await stage.join() for _ in range(wish.volunteers)]
+    packed = bundle.pack(PROJECT)
+    function = packed.function(**wish.params)
+    async with await stage.unless_broken(stage.researcher()) as api:
+        run = await api.submit(packed, function, wish.params, likely=PROJECT)
+        tell(f"  live page    {serving.pages_url}/run/{run}   (open it in a browser)", "bold green")
+        for volunteer in first:
+            await stage.unless_broken(volunteer.joined.wait())
+            _introduce(volunteer, tell)
+        _loud(serving.sandbox, first, tell)
+        others = asyncio.create_task(_rest_join(wish, stage, first[0], tell)) if wish.cheater else None
+        try:
+            with Showing(stage.volunteers, [p for p, _ in wish.begun.factors]) as screen:
+                driver = Driver(function, api, run, say=screen.say)
+                await stage.unless_broken(drive_and_show(api, driver, run, screen))
+        finally:
+            if others is not None:
+                others.cancel()
+                await asyncio.gather(others, return_exceptions=True)
+        view = await _settled(api, run)
+        return await _thanks(wish, stage, api, view, serving)
+
+
+def _introduce(volunteer: Volunteer, tell: Tell) -> None:
+    assert volunteer.child is not None
+    role = "LIES about every unit" if volunteer.lies else "joined by the invite link"
+    name = volunteer.name.replace("-", " ")
+    tell(f"  {name:<11}  {volunteer.pseudonym}, process {volunteer.child.pid}: {role}", "red" if volunteer.lies else "")
+
+
+def _loud(checks: str | None, volunteers: list[Volunteer], tell: Tell) -> None:
+    """Say how strangers' code is held: the weakest box that any of the programs uses."""
+    weakest = next((v for v in volunteers if v.sandbox == LANDLOCK), volunteers[0])
+    level = str(LANDLOCK if LANDLOCK in (checks, weakest.sandbox) else weakest.sandbox).upper()
+    tell(f"  SANDBOX      {level}. {weakest.sandbox_sentence}", "bold red" if level == LANDLOCK.upper() else "bold")
+
+
+async def _rest_join(wish: Wish, stage: Stage, liar: Volunteer, tell: Tell) -> None:
+    """Let everybody else join once the first lie has been told, so that each demo has one to show."""
+    await liar.answered.wait()
+    tell(f"{liar.pseudonym} has told its first lie; {wish.honest} honest volunteers join now.", "yellow")
+    for _ in range(wish.honest):
+        await stage.join()
+
+
+async def _settled(api: Researcher, run: int) -> RunView:
+    """Return the run when the last answers are in and paid, or when that takes too long."""
+    ends = time.monotonic() + SETTLE_S
+    while True:
+        view = await api.run(run)
+        if not any(view.replicas.get(state) for state in OPEN_REPLICAS) or time.monotonic() >= ends:
+            return view
+        await asyncio.sleep(LOOK_S)
+
+
+async def _thanks(wish: Wish, stage: Stage, api: Researcher, view: RunView, serving: Serving) -> Outcome:
+    if view.state != RunState.DONE:
+        raise DSageError(ending(view), hint="Run the demo again with --keep DIR, and look at the logs there.")
+    result = result_of(view)
+    found = dict(result["found_by"])
+    names = {f.unit: f.pseudonym for f in await api.finders(view.run, found.values())} if found else {}
+    paid = await api.credit(view.run)
+    people = [v for v in stage.volunteers if v.pseudonym]
+    return Outcome(
+        number=wish.number,
+        n=result["n"],
+        factors=result["factors"],
+        unfinished=result["unfinished"],
+        seconds=time.monotonic() - wish.started,
+        budget_s=float(wish.params["budget_s"]),
+        units=sum(view.units.values()),
+        replicas=sum(view.replicas.values()),
+        curves=_curves(view),
+        credit={v.pseudonym: paid.get(v.pseudonym, 0) / 1000 for v in people},
+        found_by={p: names[unit] for p, unit in found.items() if unit in names},
+        liar=await _liar(people, api, view.run),
+        kept=_kept(stage.place, serving, view.run) if wish.keep else (),
+    )
+
+
+def _curves(view: RunView) -> int:
+    curves: int = progress_of(view).get("curves_done", 0)
+    return curves
+
+
+async def _liar(people: list[Volunteer], api: Researcher, run: int) -> Liar | None:
+    """Count what became of the lies, from what the server told of them."""
+    liar = next((v for v in people if v.lies), None)
+    if liar is None:
+        return None
+    refused, last = 0, 0
+    while events := await api.events(run, after=last):
+        refused += sum(event.kind == "refused" and f" {liar.pseudonym} " in event.text for event in events)
+        last = events[-1].id
+    return Liar(pseudonym=liar.pseudonym, answers=liar.answers, refused=refused)
+
+
+def _kept(where: Place, serving: Serving, run: int) -> tuple[str, ...]:
+    """Say how to look at what was kept; the server wants its old port back, for links and clients name it."""
+    home = where.server.folder
+    ports = [urlsplit(url).port for url in (serving.url, serving.pages_url)]
+    return (
+        f"Kept in {where.homes}: the homes of the server and of each volunteer, and a log beside each. To look at it:",
+        f"  export DSAGE_HOME={shlex.quote(str(home))}",
+        f"  dsage serve --listen 127.0.0.1:{ports[0]} --pages localhost:{ports[1]} &",
+        f"  dsage results {run}                (and {serving.pages_url}/run/{run} in a browser)",
+    )
