@@ -101,7 +101,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("width", [320, 640, 1280])
 async def test_every_page_fits_and_breaks_no_rule(site: Site, scheme: str, width: int) -> None:
     for path in PAGES:
         missing = path == "/nothing-here"
@@ -109,6 +109,7 @@ async def test_every_page_fits_and_breaks_no_rule(site: Site, scheme: str, width
             path, watch=not missing, color_scheme=scheme, viewport={"width": width, "height": 800}
         )
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        assert await page.evaluate("document.querySelector('.brand').getBoundingClientRect().x") >= 8, path
         assert await page.evaluate(FAINT_TEXT) == [], path
         assert await page.evaluate(SMALLEST_TARGET) >= 24, path
         assert await page.title() not in ("1", "2")
