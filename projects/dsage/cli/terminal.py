@@ -78,7 +78,7 @@ def facts(view: RunView, now: float) -> Facts:
     extra = {
         shown(name, 40): shown(value, MAX_FIELD)
         for name, value in list(told.items())[: MAX_FIELDS + len(KNOWN)]
-        if name not in KNOWN
+        if name not in KNOWN and value is not None
     }
     running = view.state == RunState.RUNNING
     return Facts(
