@@ -213,8 +213,9 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     used = sum(r.state in HOLDS_PLACE for r in unit.replicas)
     if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:
         lies = sum(r.state is ReplicaState.INVALID for r in unit.replicas)
-        found = f"{lies} answers are wrong and the others fall" if lies else "the answers fall"
-        return f"{found} into {camps} camps, none of them {unit.quorum} strong"
+        wrong = [f"{lies} answers were found wrong"] if lies else []
+        apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
+        return "; ".join(wrong + apart)
     return ""
 
 

@@ -1,0 +1,394 @@
+"""The life of a unit: plain cases one by one, then random histories that check every promise after each step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dsage.errors import Conflict, NotFound
+from dsage.states import HOLDS_PLACE, MOVES, IllegalMove, ReplicaState, RunState, UnitState, move, sources
+from dsage.states import ReplicaState as R
+from dsage.states import UnitState as U
+from dsage_validator import life
+
+SOON, HARD = 10.0, 40.0
+
+
+def leased(unit: life.Unit, number: int, volunteer: int | None = None, deadline: float = SOON) -> life.Unit:
+    """Lease copy `number` to a volunteer, by default one of its own."""
+    who = 1000 + number if volunteer is None else volunteer
+    return life.lease(unit, life.Replica(id=number, volunteer=who, deadline=deadline, hard_deadline=HARD))
+
+
+def answered(unit: life.Unit, number: int, camp: int, proof: bool | None = None, share: float = 1.0) -> life.Unit:
+    """Lease, report and judge a copy."""
+    return life.judge(life.report(leased(unit, number), number), number, camp=camp, proof=proof, share=share)
+
+
+def states(unit: life.Unit) -> list[str]:
+    """Return the states of the copies in order."""
+    return [r.state.value for r in unit.replicas]
+
+
+def test_two_that_agree_decide() -> None:
+    unit = life.created(1, 2)
+    assert (unit.state, unit.unsent) == (U.READY, 2)
+    unit = leased(leased(unit, 1), 2)
+    assert (unit.state, unit.unsent) == (U.ACTIVE, 0)
+    unit = life.report(unit, 1)
+    assert unit.state is U.COMPARING
+    unit = life.judge(unit, 1, camp=1)
+    assert (unit.state, unit.unsent) == (U.ACTIVE, 0)
+    unit = life.judge(life.report(unit, 2), 2, camp=1)
+    assert (unit.state, unit.canonical, states(unit)) == (U.VALID, 1, ["valid", "valid"])
+
+
+def test_a_liar_among_two_gets_nothing_and_a_third_decides() -> None:
+    unit = answered(answered(life.created(1, 2), 1, camp=1), 2, camp=2)
+    assert (unit.state, unit.unsent, states(unit)) == (U.READY, 1, ["reported", "reported"])
+    unit = answered(unit, 3, camp=2)
+    assert (unit.state, unit.canonical, states(unit)) == (U.VALID, 2, ["invalid", "valid", "valid"])
+
+
+def test_one_proof_decides_alone_and_a_partner_that_differs_is_wrong() -> None:
+    unit = leased(leased(leased(life.created(1, 3), 1), 2), 3)
+    unit = life.judge(life.report(unit, 1), 1, camp=1)
+    unit = life.judge(life.report(unit, 2), 2, camp=2, proof=True)
+    assert (unit.state, unit.canonical, unit.unsent) == (U.VALID, 2, 0)
+    assert states(unit) == ["invalid", "valid", "leased"]
+    late = life.judge(life.report(unit, 3), 3, camp=3, proof=True)
+    assert (states(late), late.canonical) == (["invalid", "valid", "valid"], 2)
+    late = life.judge(life.report(unit, 3), 3, camp=2)
+    assert states(late)[2] == "valid"
+
+
+def test_proven_lies_are_out_however_many_agree() -> None:
+    unit = life.created(1, 2)
+    for number in (1, 2, 3):
+        unit = answered(unit, number, camp=number, proof=False)
+        assert (unit.state, unit.unsent) == (U.READY, 2)
+    assert states(unit) == ["invalid"] * 3
+    assert life.centres(unit) == frozenset()
+    unit = answered(answered(unit, 4, camp=4), 5, camp=4)
+    assert (unit.state, unit.canonical) == (U.VALID, 4)
+
+
+def test_nobody_can_join_the_camp_of_a_proven_lie() -> None:
+    unit = answered(life.created(1, 2), 1, camp=1, proof=False)
+    unit = life.report(leased(unit, 2), 2)
+    with pytest.raises(Conflict, match="not the centre"):
+        life.judge(unit, 2, camp=1)
+
+
+def test_closeness_is_never_chained() -> None:
+    unit = answered(answered(life.created(1, 3), 1, camp=1), 2, camp=1)
+    with pytest.raises(Conflict, match="not the centre"):
+        answered(unit, 3, camp=2)
+
+
+def test_answers_that_never_agree_end_in_a_named_failure() -> None:
+    unit = life.created(1, 2)
+    number = 0
+    while not unit.final:
+        number += 1
+        unit = answered(unit, number, camp=number)
+    assert unit.state is U.FAILED
+    assert unit.reason == f"answers in {number} camps, none of them 2 strong"
+    assert number == 2 + life.EXTRA_REPLICAS
+    assert set(states(unit)) == {"redundant"}
+
+
+@pytest.mark.parametrize(
+    ("undecided", "reason"),
+    [
+        (None, "7 answers were found wrong"),
+        (4, "7 answers were found wrong; answers in 1 camps, none of them 2 strong"),
+    ],
+)
+def test_so_do_answers_that_are_found_wrong(undecided: int | None, reason: str) -> None:
+    unit = life.created(1, 2)
+    while not unit.final:
+        number = len(unit.replicas) + 1
+        unit = answered(unit, number, camp=number, proof=None if number == undecided else False)
+    assert (unit.state, unit.reason) == (U.FAILED, reason)
+
+
+@pytest.mark.parametrize(("volunteers", "ends"), [([1, 1, 2, 2, 3, 3], True), ([1, 1, 2, 2, 1, 2], False)])
+def test_a_unit_is_blamed_for_errors_only_by_several_volunteers(volunteers: list[int], ends: bool) -> None:
+    unit = life.created(1, 1)
+    for number, volunteer in enumerate(volunteers, 1):
+        unit = life.give_up(leased(unit, number, volunteer), number, R.ERROR, "it ran out of memory")
+    assert unit.final is ends
+    assert unit.reason == ("it failed on 6 computers, last with: it ran out of memory" if ends else "")
+    assert unit.unsent == (0 if ends else 1)
+
+
+def test_a_volunteer_gets_a_unit_again_after_returning_it_but_not_after_two_errors() -> None:
+    unit = leased(life.created(1, 2), 1, volunteer=7)
+    assert not life.may_take(unit, 7)
+    assert life.may_take(unit, 8)
+    unit = life.give_up(unit, 1, R.RETURNED)
+    assert life.may_take(unit, 7)
+    for number in (2, 3):
+        assert life.may_take(unit, 7)
+        unit = life.give_up(leased(unit, number, volunteer=7), number, R.ERROR)
+    assert not life.may_take(unit, 7)
+    assert life.may_take(unit, 8)
+
+
+def test_a_lease_that_ran_out_is_replaced_and_its_late_answer_still_counts() -> None:
+    unit = life.expire(leased(life.created(1, 1), 1), SOON - 0.1)
+    assert states(unit) == ["leased"]
+    unit = life.expire(unit, SOON)
+    assert (states(unit), unit.unsent) == (["expired"], 1)
+    unit = leased(unit, 2)
+    unit = life.judge(life.report(unit, 1), 1, camp=1)
+    assert (unit.state, states(unit)) == (U.VALID, ["valid", "leased"])
+
+
+def test_a_late_answer_is_refused_once_its_volunteer_holds_another_copy() -> None:
+    unit = life.expire(leased(life.created(1, 1), 1, volunteer=7), SOON)
+    unit = leased(unit, 2, volunteer=7)
+    with pytest.raises(Conflict, match="given the unit again"):
+        life.report(unit, 1)
+
+
+def test_after_the_decision_an_equal_answer_is_paid_and_another_is_not() -> None:
+    unit = leased(leased(life.created(1, 2), 3, volunteer=1), 4, volunteer=2)
+    unit = answered(answered(unit, 1, camp=1), 2, camp=1)
+    assert states(unit) == ["leased", "leased", "valid", "valid"]
+    unit = life.judge(life.report(unit, 3), 3, camp=1)
+    unit = life.judge(life.report(unit, 4), 4, camp=4)
+    assert states(unit) == ["valid", "invalid", "valid", "valid"]
+
+
+@pytest.mark.parametrize(("checked", "state", "share"), [(True, "reported", 1.0), (False, "redundant", 0.0)])
+def test_an_answer_that_nobody_confirmed_is_not_paid_when_its_unit_is_cancelled(
+    checked: bool, state: str, share: float
+) -> None:
+    unit = life.cancel(answered(life.created(1, 2), 1, camp=1), checked=checked)
+    assert (unit.state, unit.unsent, unit.canonical) == (U.CANCELLED, 0, None)
+    assert (states(unit), unit.replicas[0].share) == ([state], share)
+    assert bool(life.unjudged(unit)) is checked
+    assert life.cancel(unit, checked=checked) is unit
+
+
+@pytest.mark.parametrize(
+    ("proof", "share", "state"),
+    [(None, 0.0, "redundant"), (None, 0.4, "valid"), (True, 1.0, "valid"), (False, 1.0, "invalid")],
+)
+def test_what_a_stopped_copy_did_is_worth_what_the_check_says(proof: bool | None, share: float, state: str) -> None:
+    unit = life.cancel(leased(life.created(1, 2), 1), checked=True)
+    unit = life.report(unit, 1, partial=True)
+    assert states(unit) == ["reported"]
+    unit = life.judge(unit, 1, camp=1, proof=proof, share=share)
+    assert (states(unit), unit.state, unit.canonical) == ([state], U.CANCELLED, None)
+
+
+def test_a_partial_answer_of_a_unit_that_goes_on_is_a_copy_handed_back() -> None:
+    unit = life.report(leased(life.created(1, 1), 1), 1, partial=True)
+    assert (states(unit), unit.state, unit.unsent) == (["returned"], U.READY, 1)
+
+
+def test_what_was_judged_stays_judged() -> None:
+    unit = answered(answered(life.created(1, 3), 1, camp=1), 2, camp=1)
+    assert life.judge(unit, 2, camp=2) is unit
+
+
+@pytest.mark.parametrize("state", [R.ERROR, R.RETURNED, R.ABORTED, R.EXPIRED])
+def test_only_a_lease_can_be_given_up(state: R) -> None:
+    unit = answered(life.created(1, 1), 1, camp=1)
+    with pytest.raises(IllegalMove, match=f"from valid to {state}"):
+        life.give_up(unit, 1, state)
+    with pytest.raises(NotFound):
+        life.give_up(unit, 2, state)
+    with pytest.raises(IllegalMove, match="from unsent to valid"):
+        life.lease(unit, life.Replica(id=6, volunteer=6, state=R.VALID))
+
+
+def test_the_table_of_moves_is_closed_and_read_both_ways() -> None:
+    kinds: list[type[StrEnum]] = [RunState, UnitState, ReplicaState]
+    assert set(MOVES) == {state for kind in kinds for state in kind}
+    for state, targets in MOVES.items():
+        for target in targets:
+            assert type(target) is type(state)
+            assert state.value in sources(target)  # type: ignore[type-var]
+            assert move(state, target) is target  # type: ignore[type-var]
+        assert move(state, state) is state  # type: ignore[type-var]
+
+
+# -- random histories ------------------------------------------------------------------------------------------------
+
+
+def reaches(old: StrEnum, new: StrEnum) -> bool:
+    """Whether the table has a way from one state to another."""
+    seen, todo = {old}, [old]
+    while todo:
+        for target in MOVES[todo.pop()] - seen:
+            seen.add(target)
+            todo.append(target)
+    return new in seen
+
+
+NUMBER = st.integers(0, 11)
+VOLUNTEER = st.integers(1, 12)
+ANSWER = st.sampled_from(["right", "right", "wrong", "odd"])
+
+
+class History(RuleBasedStateMachine):
+    """Volunteers take, answer, fail, return and lose copies of one unit; the clock jumps; judges come late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.said: dict[int, str] = {}
+        self.unit = life.created(1, 1)
+        self.before = self.unit
+
+    @initialize(quorum=st.integers(1, 4), proves=st.booleans(), checked=st.booleans())
+    def begin(self, quorum: int, proves: bool, checked: bool) -> None:
+        self.unit = self.before = life.created(1, quorum)
+        self.proves, self.checked = proves, checked or proves
+
+    def become(self, unit: life.Unit) -> None:
+        self.before, self.unit = self.unit, unit
+
+    def pick(self, number: int, *among: R) -> life.Replica | None:
+        found = [r for r in self.unit.replicas if r.state in among]
+        return found[number % len(found)] if found else None
+
+    @rule(volunteers=st.lists(VOLUNTEER, min_size=1, max_size=4), length=st.floats(1, 20))
+    def lease(self, volunteers: list[int], length: float) -> None:
+        for volunteer in volunteers:
+            if self.unit.unsent and life.may_take(self.unit, volunteer):
+                number = len(self.unit.replicas) + 1
+                self.become(leased(self.unit, number, volunteer, self.now + length))
+                self.every_promise_holds()
+
+    @rule(numbers=st.lists(NUMBER, min_size=1, max_size=3), answer=ANSWER)
+    def report(self, numbers: list[int], answer: str) -> None:
+        for number in numbers:
+            copy = self.pick(number, R.LEASED, R.EXPIRED)
+            if copy is not None:
+                self.report_one(copy, answer)
+                self.every_promise_holds()
+
+    def report_one(self, copy: life.Replica, answer: str) -> None:
+        try:
+            self.become(life.report(self.unit, copy.id))
+            self.said[copy.id] = answer
+        except Conflict:
+            others = [r for r in self.unit.replicas if r.volunteer == copy.volunteer and r.id != copy.id]
+            assert copy.state is R.EXPIRED
+            assert any(r.state in HOLDS_PLACE for r in others)
+
+    @rule(number=NUMBER)
+    def stop_with_a_part(self, number: int) -> None:
+        copy = self.pick(number, R.LEASED)
+        if copy is not None:
+            self.become(life.report(self.unit, copy.id, partial=True))
+            self.said[copy.id] = "part"
+
+    @rule(numbers=st.lists(NUMBER, min_size=1, max_size=4))
+    def judge(self, numbers: list[int]) -> None:
+        for number in numbers:
+            copy = self.pick(number, R.REPORTED)
+            if copy is not None:
+                self.judge_one(copy)
+                self.every_promise_holds()
+
+    @rule(number=NUMBER)
+    def a_second_judgement_changes_nothing(self, number: int) -> None:
+        copy = self.pick(number, *R)
+        if copy is not None and copy not in life.unjudged(self.unit):
+            assert life.judge(self.unit, copy.id, camp=copy.id, proof=True) is self.unit
+
+    def judge_one(self, copy: life.Replica) -> None:
+        word = self.said[copy.id]
+        if copy.partial or (self.unit.state is U.CANCELLED and not self.proves):
+            share = 0.5 if word in ("part", "right") and self.checked else 0.0
+            self.become(life.judge(self.unit, copy.id, camp=copy.id, share=share))
+            return
+        proof = {"right": True, "wrong": False}.get(word) if self.proves else None
+        alike = sorted(c for c in life.centres(self.unit) if self.said[c] == word)
+        camp = alike[0] if alike and proof is not False else copy.id
+        share = 0.0 if self.unit.state is U.CANCELLED and proof is None else 1.0
+        self.become(life.judge(self.unit, copy.id, camp=camp, proof=proof, share=share))
+
+    @rule(number=NUMBER, state=st.sampled_from([R.ERROR, R.RETURNED, R.ABORTED]))
+    def give_up(self, number: int, state: R) -> None:
+        copy = self.pick(number, R.LEASED)
+        if copy is not None:
+            self.become(life.give_up(self.unit, copy.id, state, "it broke"))
+
+    @rule(seconds=st.floats(-30, 60))
+    def expire(self, seconds: float) -> None:
+        self.now += seconds
+        self.become(life.expire(self.unit, self.now))
+        assert all(r.deadline > self.now for r in self.unit.replicas if r.state is R.LEASED)
+
+    @precondition(lambda self: len(self.unit.replicas) > 2)
+    @rule(chance=st.integers(0, 9))
+    def cancel(self, chance: int) -> None:
+        if chance == 9:
+            self.become(life.cancel(self.unit, checked=self.checked))
+
+    @rule(number=NUMBER, to=st.sampled_from(sorted(R)))
+    def illegal_moves_raise(self, number: int, to: R) -> None:
+        copy = self.pick(number, *R)
+        if copy is not None and to is not copy.state and to not in MOVES[copy.state]:
+            with pytest.raises(IllegalMove):
+                life.give_up(self.unit, copy.id, to)
+
+    @invariant()
+    def every_promise_holds(self) -> None:
+        unit, old = self.unit, self.before
+        assert reaches(old.state, unit.state)
+        for was in old.replicas:
+            assert reaches(was.state, unit.replica(was.id).state)
+        if old.final:
+            assert (unit.state, unit.canonical, unit.reason) == (old.state, old.canonical, old.reason)
+        for volunteer, count in Counter(r.volunteer for r in unit.replicas if r.state in HOLDS_PLACE).items():
+            assert count == 1, f"volunteer {volunteer} has {count} places"
+        sizes = Counter(r.camp for r in unit.replicas if r.state is R.REPORTED and r.camp is not None)
+        coming = sum(r.state is R.LEASED or r in life.unjudged(unit) for r in unit.replicas)
+        if not unit.final:
+            assert unit.unsent == max(0, unit.quorum - coming - max(sizes.values(), default=0))
+            assert max(sizes.values(), default=0) < unit.quorum
+        assert (unit.canonical is not None) == (unit.state is U.VALID)
+        assert bool(unit.reason) == (unit.state is U.FAILED)
+        if unit.final:
+            assert unit.unsent == 0
+            judged = [r for r in unit.replicas if r.state is R.REPORTED and r.camp is not None]
+            assert judged == [], "a judged answer of a decided unit has no verdict"
+        else:
+            out = [r for r in unit.replicas if r.state is R.LEASED]
+            assert unit.unsent or out or life.unjudged(unit), "nothing will ever happen to this unit"
+            assert unit.state is (U.READY if unit.unsent else U.COMPARING if life.unjudged(unit) else U.ACTIVE)
+            assert not any(r.state is R.VALID for r in unit.replicas)
+
+    @invariant()
+    def only_validated_work_is_paid(self) -> None:
+        paid = [r for r in self.unit.replicas if r.state is R.VALID]
+        for copy in paid:
+            assert copy.share > 0
+            if self.unit.state is U.VALID and not copy.partial and not copy.proof:
+                assert copy.camp == self.unit.replica(self.unit.canonical or 0).camp
+                assert self.said[copy.id] == self.said[self.unit.canonical or 0]
+            elif self.unit.state is U.CANCELLED:
+                assert self.checked
+        if self.unit.state is U.VALID:
+            canonical = self.unit.replica(self.unit.canonical or 0)
+            camp = [r for r in paid if r.camp == canonical.camp and not r.partial]
+            assert canonical.state is R.VALID
+            assert canonical.proof or len(camp) >= self.unit.quorum
+
+
+TestHistory: Any = History.TestCase
+TestHistory.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
