@@ -216,9 +216,7 @@ class ServerAway(DSageError):
     code = "server-away"
     status = 504
     exit_status = 6
-    default_hint = (
-        "Check the address and that `dsage serve` is running; finished work is kept and sent later."
-    )
+    default_hint = "Check the address and that `dsage serve` is running; finished work is kept and sent later."
 
 
 class UnitFailed(DSageError):
@@ -233,9 +231,7 @@ class SandboxRefused(DSageError):
 
     code = "sandbox"
     exit_status = 4
-    default_hint = (
-        "Install bubblewrap and start the client as an ordinary user; docs/volunteers.md says more."
-    )
+    default_hint = "Install bubblewrap and start the client as an ordinary user; docs/volunteers.md says more."
 
 
 class StorageFull(DSageError):
