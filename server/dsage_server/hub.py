@@ -149,10 +149,8 @@ class Hub:
 
         applied = await self.store.write(change)
         live.touched = now if touch or request.host else live.touched
-        for unit in applied.passed:
-            self.ready.correct(unit)
         self.learn(applied.changed)
-        return self._reply(applied, choice.reason), bool(choice.units) and not applied.leased
+        return self._reply(applied, choice.reason), applied.missed and not applied.leased
 
     def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
         return wire.ExchangeReply(

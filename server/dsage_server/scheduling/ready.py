@@ -49,12 +49,6 @@ class ReadyQueue:
         self.unsent += unit.unsent
         self._sorted = False
 
-    def correct(self, unit: life.Unit) -> None:
-        """Bring an entry up to date that turned out to be stale."""
-        entry = self._units.get(unit.id)
-        if entry is not None:
-            self.put(unit, entry.run, entry.needs)
-
     @property
     def wants_refill(self) -> bool:
         """Whether the tables hold more ready units than the queue, and there is room for them."""
