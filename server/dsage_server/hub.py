@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -43,30 +44,36 @@ ID_BLOCK: Final = 256
 TOUCH_S: Final = 20.0
 """How often a host's or driver's presence is written down, while it calls."""
 LIVE_S: Final = 60.0
+MAX_HOLDING: Final = 2000
+"""Copies that one host may hold: 40 full batches."""
 
 
 @dataclass(slots=True)
 class LiveHost:
-    """What the server remembers of a host between its calls."""
+    """What the server remembers of a host between its calls; `seen` and `touched` are in ticks."""
 
     volunteer: int
     offers: frozenset[str] = frozenset()
     wants: bool = False
     capacity: int = 0
-    seen: float = 0.0
-    touched: float = 0.0
+    seen: float = -math.inf
+    touched: float = -math.inf
     calls: int = 0
 
 
 @dataclass(slots=True)
 class Hub:
-    """One server process. `checks` gets the units whose answers wait for the app's own judgement."""
+    """One server process. `checks` gets the units whose answers wait for the app's own judgement.
+
+    `clock` is the date, which people may set; durations inside the process are measured in `ticks`.
+    """
 
     store: Store
     unit_key: PrivateKey
     chain: Chain
     bundles: Path
     clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = time.monotonic
     sessions: Sessions = field(default_factory=Sessions)
     waiting: Waiting = field(default_factory=Waiting)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
@@ -96,19 +103,20 @@ class Hub:
         self.waiting.call(("host", session.host))
         if request.host is not None:
             live.offers = frozenset(request.host.offers)
+        if len(request.holding) > MAX_HOLDING:
+            raise TooLarge(f"{len(request.holding)} copies held by one host; at most {MAX_HOLDING} are believed")
         want = max(0, min(request.want, wire.MAX_BATCH))
         live.wants = want > 0
         live.capacity = want + len(request.holding)
-        ends = self.clock() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
+        ends = self.ticks() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
         first = True
         while True:
-            now, since = self.clock(), self.waiting.moment()
-            live.seen = now
-            reply, again = await self._turn(session, live, request, results if first else [], want, first, now)
+            since, live.seen = self.waiting.moment(), self.ticks()
+            reply, again = await self._turn(session, live, request, results if first else [], want, first)
             if first:
                 reply.acks += refused
             first = False
-            left = ends - self.clock()
+            left = ends - self.ticks()
             if reply.acks or reply.units or reply.abort or left <= 0 or self.closing or mine != live.calls:
                 return reply
             if again:
@@ -120,13 +128,14 @@ class Hub:
 
     async def _turn(
         self, session: Session, live: LiveHost, request: wire.Exchange,
-        results: list[tuple[SignedResult, wire.Report]], want: int, first: bool, now: float,
+        results: list[tuple[SignedResult, wire.Report]], want: int, first: bool,
     ) -> tuple[wire.ExchangeReply, bool]:  # fmt: skip
         """Return what there is to say now, and whether to look again at once: others were quicker."""
         caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
         await self._refill()
         choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=want)
-        touch = now - live.touched > TOUCH_S
+        now, ticks = self.clock(), self.ticks()
+        touch = ticks - live.touched > TOUCH_S
         if not (first and (results or request.host)) and not request.holding and not choice.units and not touch:
             return self._reply(leases.Applied(), choice.reason), False
         envelope = msgspec.msgpack.encode(request.proof) if results else b""
@@ -142,14 +151,13 @@ class Hub:
             if results:
                 has_check = functools.partial(self._has_check, connection)
                 leases.take_results(connection, caller, results, envelope, now, applied, has_check)
-            leases.renew(connection, caller, request.holding, now, applied)
+            leases.renew(connection, caller, request.holding, now, applied, fresh=first)
             if choice.units and not self.closing:
                 leases.hand_out(connection, caller, choice.units, want, now, applied)
             return applied
 
-        applied = await self.store.write(change)
-        live.touched = now if touch or request.host else live.touched
-        self.learn(applied.changed)
+        applied = await self.store.write(change, then=lambda applied: self.learn(applied.changed))
+        live.touched = ticks if touch or request.host else live.touched
         return self._reply(applied, choice.reason), applied.missed and not applied.leased
 
     def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
@@ -240,18 +248,18 @@ class Hub:
         def change(connection: Connection) -> list[units.Changed]:
             return runs.commit_step(connection, number, session.key, step, signed, now)
 
-        self.learn(await self.store.write(change))
+        await self.store.write(change, then=self.learn)
         if step.finished or step.failed:
             self.waiting.call(("run", number))
         return wire.StepReply(step=step.step, hungry=self.hungry())
 
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
         """Return what a driver can fold; hold the call until there is something or volunteers are hungry."""
-        now = self.clock()
+        now = self.ticks()
         ends = now + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
-        if now - self._drivers.get(number, 0.0) > TOUCH_S:
+        if now - self._drivers.get(number, -math.inf) > TOUCH_S:
+            await self.store.write(lambda c: runs.see_driver(c, number, session.key, fence, self.clock()))
             self._drivers[number] = now
-            await self.store.write(lambda c: runs.see_driver(c, number, session.key, fence, now))
 
         def query(connection: Connection) -> wire.Answers:
             runs.check_driver(connection, number, session.key, fence)
@@ -261,7 +269,7 @@ class Hub:
             since = self.waiting.moment()
             found = await self.store.read(query)
             found.hungry = self.hungry()
-            left = ends - self.clock()
+            left = ends - self.ticks()
             ended = found.state_of_run != RunState.RUNNING or not found.open_units
             if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.closing:
                 return found
@@ -275,7 +283,7 @@ class Hub:
             runs.check_owner(connection, number, session.key)
             return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
 
-        self.learn(await self.store.write(change))
+        await self.store.write(change, then=self.learn)
         self.waiting.call(("run", number))
 
     # -- what changes, and who learns of it --------------------------------------------------------------------
@@ -301,8 +309,8 @@ class Hub:
 
     def hungry(self) -> int:
         """How many more units volunteers could start on."""
-        now = self.clock()
-        capacity = sum(live.capacity for live in self._hosts.values() if live.seen > now - LIVE_S)
+        since = self.ticks() - LIVE_S
+        capacity = sum(live.capacity for live in self._hosts.values() if live.seen > since)
         return policy.hungry(capacity, self.ready.unsent) if capacity else 0
 
     def _call_hungry_drivers(self) -> None:

@@ -19,6 +19,8 @@ BATCH: Final = 256
 """Leaves under one signature: eight hashes a unit, and about a millisecond of work."""
 UNIT_VALID_S: Final = 30 * 86400.0
 
+ALLOWED: Final = {"quorum": 100, "deadline_s": 365 * 86400.0, "credit_milli": 10**9}
+"""The most of what is not limited by the run: beyond any use, and far from what would break the arithmetic."""
 LIMITS: Final = ("cpu_s", "wall_s", "memory_bytes", "disk_bytes", "output_bytes")
 
 
@@ -50,7 +52,7 @@ def sign_units(
     new: Sequence[wire.NewUnit],
     now: float,
 ) -> SignedUnits:
-    """Return the units numbered from `first`, signed. Raises UsageError if a limit exceeds the authorisation."""
+    """Return the units numbered from `first`, signed. Raises UsageError if a unit asks for what cannot be."""
     expires = min(now + UNIT_VALID_S, authorisation.expires)
     documents = [_document(authorisation, run_hash, first + offset, entry, expires) for offset, entry in enumerate(new)]
     return sign_documents(key, documents, now)
@@ -79,12 +81,14 @@ def renewed(documents: Sequence[UnitDocument], authorisation: Authorisation, now
     return [msgspec.structs.replace(document, expires=expires) for document in documents]
 
 
-def _document(authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float) -> UnitDocument:
-    for name in LIMITS:
-        if getattr(entry, name) > getattr(authorisation, name):
+def _document(
+    authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float
+) -> UnitDocument:
+    allowed = {name: getattr(authorisation, name) for name in LIMITS} | ALLOWED
+    for name, most in allowed.items():
+        if not 0 < getattr(entry, name) <= most:
             raise UsageError(
-                f"unit {entry.key!r} asks for {name} {getattr(entry, name)}, more than the run's "
-                f"{getattr(authorisation, name)}",
+                f"unit {entry.key!r} asks for {name} = {getattr(entry, name)}; it must be above 0 and at most {most}",
                 hint="Submit the run with higher limits, or make the unit smaller.",
             )
     return UnitDocument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -97,7 +98,8 @@ def problem(error: DSageError, path: str) -> web.Response:
         "type": f"about:dsage#{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],
         "status": status, "detail": error.message, "code": error.code, "hint": error.hint, "instance": path,
     }  # fmt: skip
-    headers = {"Retry-After": str(RETRY_S)} if status in (503, 507) else None
+    retry_s = error.retry_s if isinstance(error, Busy) else RETRY_S
+    headers = {"Retry-After": str(math.ceil(retry_s))} if status in (503, 507) else None
     return web.Response(
         body=msgspec.json.encode(document), status=status, content_type="application/problem+json", headers=headers
     )

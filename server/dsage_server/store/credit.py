@@ -18,18 +18,20 @@ from dsage_server.store.schema import credit_entry, credit_sum
 EPOCH: Final = 1_790_000_000.0
 """September 2026; the score's time zero."""
 HALF_LIFE_S: Final = 7 * 86400.0
+MAX_HALF_LIVES: Final = 900.0
+"""Where a clock that is set wrong stops to matter: far from the ends of a double."""
 FOLD: Final = 1000
 """Rows per fold: one transaction stays short."""
 
 
 def recent_average(score: float, now: float) -> float:
     """Return the recent average in credits a day that a stored score means at `now`."""
-    return score * math.log(2) / 7 * math.exp2(-(now - EPOCH) / HALF_LIFE_S)
+    return score * math.log(2) / 7 / weight(now)
 
 
 def weight(granted: float) -> float:
     """Return what one credit granted at this time adds to the score."""
-    return math.exp2((granted - EPOCH) / HALF_LIFE_S)
+    return math.exp2(min(max((granted - EPOCH) / HALF_LIFE_S, -MAX_HALF_LIVES), MAX_HALF_LIVES))
 
 
 def fold(connection: Connection) -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from dsage.errors import DSageError, StorageFull
+from dsage.errors import Busy, DSageError, StorageFull
 
 T = TypeVar("T")
 Change = Callable[[Connection], Any]
@@ -28,19 +28,21 @@ class Store:
         self._writer = _engine(path, begin="BEGIN IMMEDIATE")
         self._reader = _engine(path, begin="BEGIN")
         self._connection = self._writer.connect()
-        self._pending: list[tuple[Change, asyncio.Future[Any]]] = []
+        self._pending: list[tuple[Change, Callable[[Any], None] | None, asyncio.Future[Any]]] = []
         self.commits = 0
 
-    async def write(self, change: Callable[[Connection], T]) -> T:
+    async def write(self, change: Callable[[Connection], T], then: Callable[[T], None] | None = None) -> T:
         """Run `change` in the next group commit and return its value once that is durable.
 
-        An error raised by the change undoes this change alone. Raises StorageFull when the disk has no room.
+        `then` gets the value first, in the order of commits, even if the caller has gone by that time. An error
+        raised by the change undoes this change alone; a caller that goes before the commit takes its change
+        along. Raises StorageFull when the disk has no room, Busy when somebody else holds the database.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._pending:
             loop.call_soon(self._flush)
-        self._pending.append((change, future))
+        self._pending.append((change, then, future))
         return await future
 
     async def read(self, query: Callable[[Connection], T]) -> T:
@@ -65,23 +67,24 @@ class Store:
         self._reader.dispose()
 
     def _flush(self) -> None:
-        group, self._pending = self._pending, []
-        outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        pending, self._pending = self._pending, []
+        group = [entry for entry in pending if not entry[2].done()]
+        if not group:
+            return
+        outcomes: list[tuple[Any, BaseException | None]] = []
         try:
             with self._connection.begin():
-                for change, future in group:
-                    outcomes.append((future, *self._attempt(change)))
-        except OperationalError as error:
-            failure = _storage_error(error)
-            outcomes = [(future, None, failure) for _, future in group]
+                outcomes += [self._attempt(change) for change, _, _ in group]
+        except SQLAlchemyError as error:
+            outcomes = [(None, _storage_error(error))] * len(group)
         self.commits += 1
-        for future, value, failed in outcomes:
-            if future.cancelled():
-                continue
-            if failed is None:
-                future.set_result(value)
-            else:
+        for (_, then, future), (value, failed) in zip(group, outcomes, strict=True):
+            if failed is not None:
                 future.set_exception(failed)
+                continue
+            if then is not None:
+                future.get_loop().call_soon(then, value)
+            future.set_result(value)
 
     def _attempt(self, change: Change) -> tuple[Any, BaseException | None]:
         savepoint = self._connection.begin_nested()
@@ -112,8 +115,8 @@ def _engine(path: Path, *, begin: str) -> Engine:
     return engine
 
 
-def _storage_error(error: OperationalError) -> DSageError:
-    text = str(error.orig)
+def _storage_error(error: SQLAlchemyError) -> DSageError:
+    text = str(getattr(error, "orig", None) or error)
     if "full" in text or "disk I/O" in text:
         return StorageFull(f"the server's disk has no room ({text})")
-    return DSageError(f"the database refused: {text}")
+    return Busy(f"the database did not take this: {text}")

@@ -216,7 +216,8 @@ def _row(was: life.Replica, copy: life.Replica) -> dict[str, Any]:
 def _unit_row(old: life.Unit, new: life.Unit, now: float) -> dict[str, Any]:
     return {
         "b_id": new.id, "b_was": old.state.value, "b_state": new.state.value, "b_unsent": new.unsent,
-        "b_canonical": new.canonical, "b_reason": new.reason, "b_finished": now if new.final and not old.final else None,
+        "b_canonical": new.canonical, "b_reason": new.reason,
+        "b_finished": now if new.final and not old.final else None,
     }  # fmt: skip
 
 
