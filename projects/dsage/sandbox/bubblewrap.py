@@ -12,7 +12,7 @@ from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
 PROGRAM: Final = "bwrap"
 APP: Final = "/app"
 SLOT: Final = "/slot"
-"""The one writable place; /tmp leads to it."""
+"""The one writable place; /tmp leads to it, unless the runtime itself lies below /tmp."""
 
 ENVIRONMENT: Final = {
     "HOME": SLOT,
@@ -54,7 +54,9 @@ def arguments(
     options += ["--ro-bind", where.get(app_dir, app_dir), APP]
     options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     options += ["--dev", "/dev", "--remount-ro", "/dev"]
-    options += ["--size", str(disk_bytes), "--tmpfs", SLOT, "--symlink", SLOT[1:], "/tmp"]
+    options += ["--size", str(disk_bytes), "--tmpfs", SLOT]
+    if not any(folder.startswith("/tmp/") for folder in runtime.folders):
+        options += ["--symlink", SLOT[1:], "/tmp"]
     options += ["--remount-ro", "/", "--chdir", SLOT, "--seccomp", str(filter_fd)]
     return options
 

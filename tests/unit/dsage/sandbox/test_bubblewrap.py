@@ -60,3 +60,11 @@ def test_the_environment_is_fixed():
     names = [name for name, _ in pairs(made(), "--setenv", 2)]
     assert names == list(bubblewrap.ENVIRONMENT)
     assert dict(pairs(made(), "--setenv", 2))["PYTHONHASHSEED"] == "0"
+
+
+def test_tmp_leads_to_the_slot_unless_the_runtime_lies_below_it():
+    assert pairs(made(), "--symlink", 2)[-1] == ("slot", "/tmp")
+    below = Runtime("/usr/bin/python3", ("/tmp/checkout/projects",), ("/tmp/checkout/projects/dsage",))
+    options = bubblewrap.arguments(below, "/tmp/app", disk_bytes=1000, filter_fd=7)
+    assert "/tmp" not in options
+    assert ("/tmp/checkout/projects/dsage",) * 2 in pairs(options, "--ro-bind", 2)
