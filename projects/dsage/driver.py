@@ -12,6 +12,7 @@ import asyncio
 import copy
 import random
 import re
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
@@ -99,10 +100,12 @@ def _folded(function: DistributedFunction, at: Position, heard: Answers, number:
         _fold(function, answer)
         folded.append(answer.unit)
     units, groups = _taken(function, number, 0)
-    dry = at.dry and not folded
+    woken = 0 < function.wake_at <= time.time()
+    function.wake_at = 0.0 if woken else function.wake_at
+    dry = at.dry and not folded and not woken
     if not dry and not function.done:
         over = heard.open_units <= len(heard.answers) and not units
-        pulled, dry = _pulled(function, number, len(units), max(heard.hungry - len(units), int(over)))
+        pulled, dry = _pulled(function, number, len(units), max(heard.hungry - len(units), int(over or woken)))
         more, more_groups = _taken(function, number, len(units) + len(pulled))
         units, groups = units + pulled + more, groups + more_groups
     nothing_open = heard.open_units == 0 and not heard.answers
@@ -169,7 +172,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         key=unit.key or f"{step}.{index}",
         args=codec.encode(unit.args),
         group=unit.group,
-        credit_milli=round(unit.credit * 1000),
+        credit_milli=max(round(unit.credit * 1000), int(unit.credit > 0)),
         quorum=unit.quorum,
         deadline_s=unit.deadline_s,
         cpu_s=unit.limits.cpu_s,
@@ -255,7 +258,7 @@ class Driver:
                     return Ended(RunState.FAILED, reason=step.failed)
             else:
                 at = Position(at.fence, at.step, at.state, dry)
-            wait_s = 0.0 if _may_be_over(heard, step) else MAX_WAIT_S
+            wait_s = 0.0 if _may_be_over(heard, step) else _patience_s(function)
 
     async def _answers(self, at: Position, wait_s: float) -> Answers:
         return await self._patiently(
@@ -277,6 +280,12 @@ class Driver:
                 self._say(f"{error.message}; trying again in {pause:.1f} s")
                 await self._sleep(pause)
                 delay = min(2 * delay, LAST_BACKOFF_S)
+
+
+def _patience_s(function: DistributedFunction) -> float:
+    """Return how long to wait for answers: not beyond the time at which the function wants to be woken."""
+    left_s = function.wake_at - time.time() if function.wake_at else MAX_WAIT_S
+    return min(max(left_s, 0.0), MAX_WAIT_S)
 
 
 def _may_be_over(heard: Answers, step: Step | None) -> bool:

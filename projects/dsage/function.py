@@ -55,7 +55,8 @@ class DistributedFunction:
 
     Subclass it, write `compute`, `process_result` and one of `units` or `next_job`. Keyword arguments of the
     constructor become attributes. Set `done` to end the run early; otherwise it ends when `next_job` has nothing
-    more and every unit is folded. `result` is the answer.
+    more and every unit is folded. Set `wake_at` (Unix seconds) to have `next_job` asked at that time even if nothing
+    has happened. `result` is the answer.
     """
 
     title: ClassVar[str] = ""
@@ -68,6 +69,7 @@ class DistributedFunction:
     def __init__(self, **params: Any) -> None:
         self.result: Any = None
         self.done = False
+        self.wake_at = 0.0
         self.units_taken = 0
         for name, value in params.items():
             if name.startswith("_") or hasattr(type(self), name):

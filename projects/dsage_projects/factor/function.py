@@ -16,6 +16,8 @@ from dsage_projects.factor.ladder import Level
 
 FIRST_SIGMA: Final = 1 << 32
 """Small sigmas give the same few curves to everybody, and some of them none at all."""
+SPEED_KNOWN_S: Final = 1.0
+"""Reference seconds of folded work before its speed says anything of the time left."""
 MAX_FAILURES: Final = 25
 """So many units given up one after the other are no accident."""
 
@@ -101,6 +103,7 @@ class Factor(DistributedFunction):
 
     def _begin(self) -> None:
         self.started_at = time.time()
+        self.wake_at = self.started_at + self.budget_s if self.budget_s else 0.0
         for base, multiplicity in self.parts:
             self._settle(base, multiplicity)
         self.parts = []
@@ -234,7 +237,7 @@ class Factor(DistributedFunction):
             "composites": [self._view(composite) for composite in self.composites],
             "factors": [[str(p), e] for p, e, _ in sorted(self.primes)],
         }
-        if self.work_s and self.composites:
+        if self.work_s >= SPEED_KNOWN_S and self.composites:
             speed = self.work_s / max(time.time() - self.started_at, 0.001)
             shown["eta_s"] = sum(map(self._left_s, self.composites)) / speed
         return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -359,3 +360,39 @@ def test_a_busy_server_is_obeyed() -> None:
     ended = asyncio.run(Driver(function, Once(server, iter(())), 1, sleep=sleep).drive())
     assert ended.result == 1
     assert pauses == [7.0]
+
+
+class Patient(Sum):
+    """Gives one unit, which nobody does, and gives up at its time."""
+
+    ends: float
+
+    def next_job(self) -> Any | None:
+        if not self.units_taken:
+            self.wake_at = self.ends
+        self.done = time.time() >= self.ends
+        return None if self.done else super().next_job()
+
+
+def test_a_function_is_woken_at_its_time_although_nothing_has_happened() -> None:
+    waits: list[float] = []
+
+    class Idle(MemoryServer):
+        async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
+            waits.append(wait_s)
+            await asyncio.sleep(wait_s)
+            return await super().answers(run, fence=fence, wait_s=wait_s, hungry=hungry)
+
+    function = Patient(n=1, result=0, ends=time.time() + 0.2)
+    ended = drive(function, Idle(function, hungry=1, pace=0))
+    assert ended.state == RunState.DONE
+    assert time.time() >= function.ends
+    assert 0 < max(waits) <= 0.2
+
+
+def test_the_smallest_credit_is_not_none() -> None:
+    function = Sum(n=1, result=0)
+    function.submit(Unit(1, credit=0.0001))
+    server = MemoryServer(function)
+    drive(function, server)
+    assert {unit.credit_milli for step in server.steps for unit in step.units} >= {1}
