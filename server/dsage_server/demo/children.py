@@ -33,7 +33,7 @@ Heard = Callable[[dict[str, Any]], None]
 
 
 class Child:
-    """One program. Its JSON documents go to `heard` one by one; what it says for people goes to a log file."""
+    """One program. Its JSON documents go to `heard` one by one, and to a log file with what it says for people."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path, heard: Heard) -> None:
         self.name = name
@@ -89,14 +89,16 @@ class Child:
         """Pass on what it prints: documents of one line or of several."""
         assert self._process.stdout is not None
         begun = b""
-        async for line in self._process.stdout:
-            begun += line
-            try:
-                document = msgspec.json.decode(begun)
-            except msgspec.DecodeError:
-                continue
-            begun = b""
-            heard(document)
+        with self.log.open("ab", buffering=0) as log:
+            async for line in self._process.stdout:
+                log.write(line)
+                begun += line
+                try:
+                    document = msgspec.json.decode(begun)
+                except msgspec.DecodeError:
+                    continue
+                begun = b""
+                heard(document)
 
 
 def _ending_with(parent: int) -> Callable[[], None]:

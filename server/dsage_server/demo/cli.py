@@ -19,6 +19,7 @@ from dsage_server.demo.place import check_keep
 
 if TYPE_CHECKING:
     from dsage_server.demo.play import Wish
+    from dsage_server.demo.stage import Volunteer
 
 NUMBER: Final = "11^150+1"
 MOST_VOLUNTEERS: Final = 32
@@ -108,11 +109,12 @@ def _without_volunteers(number: str, begun: Groundwork, started: float) -> Outco
 def _performed(wish: Wish) -> Outcome | None:
     """Play the demo, or return None if it was interrupted: then everything has been cleared away."""
     from dsage_server.demo.play import play
-    from dsage_server.demo.showing import teller
+    from dsage_server.demo.showing import Showing
 
-    tell = teller()
-    tell(_opening(wish), "bold")
-    tell(f"  at once      {wish.begun.sentence}", "")
+    volunteers: list[Volunteer] = []
+    screen = Showing(volunteers, [p for p, _ in wish.begun.factors])
+    screen.say(_opening(wish), "bold")
+    screen.say(f"  at once      {wish.begun.sentence}")
 
     async def perform() -> Outcome:
         task = asyncio.current_task()
@@ -126,12 +128,12 @@ def _performed(wish: Wish) -> Outcome | None:
 
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
-        return await play(wish, tell)
+        return await play(wish, volunteers, screen)
 
     try:
         return asyncio.run(perform())
     except asyncio.CancelledError:
-        tell("The demo was stopped; nothing of it is left running.", "")
+        screen.say("The demo was stopped; nothing of it is left running.")
         return None
 
 

@@ -141,13 +141,21 @@ def _proof(outcome: Outcome) -> str:
     took = f"{outcome.seconds:.1f} s in all"
     if not outcome.units:
         return f"{checked} {took}: no volunteer was needed, so nothing was started."
-    return (
-        f"{checked} {took}: {outcome.curves} curves, {outcome.units} units, {outcome.replicas} copies of them sent out."
-    )
+    work = [
+        _counted(outcome.curves, "curve", "curves"),
+        _counted(outcome.units, "unit", "units"),
+        _counted(outcome.replicas, "copy of them sent out", "copies of them sent out"),
+    ]
+    return f"{checked} {took}: {', '.join(work)}."
 
 
 def _verdict(liar: Liar, credit: dict[str, float]) -> str:
     paid = credit.get(liar.pseudonym, 0.0)
     others = "" if liar.refused == liar.answers else " (the others came when nobody needed them any more)"
-    refused = f"{liar.refused} answers were refused{others}"
-    return f"{liar.pseudonym} lied {liar.answers} times: {refused}. Its credit is {paid:g}."
+    times = "once" if liar.answers == 1 else f"{liar.answers} times"
+    refused = f"{_counted(liar.refused, 'answer', 'answers')} refused{others}"
+    return f"{liar.pseudonym} lied {times}: {refused}. Its credit is {paid:g}."
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

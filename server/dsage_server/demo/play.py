@@ -6,7 +6,8 @@ import asyncio
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +33,6 @@ LOOK_S: Final = 0.1
 PROJECT: Final = "factor"
 OPEN_REPLICAS: Final = (ReplicaState.LEASED, ReplicaState.REPORTED)
 
-Tell = Callable[[str, str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -53,61 +52,74 @@ class Wish:
         return self.volunteers + self.cheater
 
 
-async def play(wish: Wish, tell: Tell) -> Outcome:
-    """Play the demo to its end and return what it came to. Whatever happens, nothing is left running."""
+async def play(wish: Wish, volunteers: list[Volunteer], screen: Showing) -> Outcome:
+    """Play the demo to its end and return what it came to. Whatever happens, nothing is left running.
+
+    `volunteers` is filled with those who take part, for the screen to show.
+    """
     quorum = int(wish.params["quorum"])
     slots = max(1, len(os.sched_getaffinity(0)) // wish.volunteers)
     with place(wish.keep) as where:
-        async with Stage(where, slots=slots, needed=quorum, say=lambda line: tell(line, "yellow")) as stage:
+        async with Stage(where, volunteers, slots=slots, needed=quorum, say=screen.say) as stage:
             serving = await stage.serve(wish.honest + wish.cheater)
-            tell(f"  server       {serving.url}, process {stage.pid}: TLS, SQLite, fresh keys", "")
-            return await _act(wish, stage, serving, tell)
+            screen.say(f"  server       {serving.url}, process {stage.pid}: TLS, SQLite, fresh keys")
+            return await _act(wish, stage, serving, screen)
 
 
-async def _act(wish: Wish, stage: Stage, serving: Serving, tell: Tell) -> Outcome:
+async def _act(wish: Wish, stage: Stage, serving: Serving, screen: Showing) -> Outcome:
     first = [await stage.join(lies=True)] if wish.cheater else [await stage.join() for _ in range(wish.volunteers)]
     packed = bundle.pack(PROJECT)
     function = packed.function(**wish.params)
     async with await stage.unless_broken(stage.researcher()) as api:
         run = await api.submit(packed, function, wish.params, likely=PROJECT)
-        tell(f"  live page    {serving.pages_url}/run/{run}   (open it in a browser)", "bold green")
+        screen.say(f"  live page    {serving.pages_url}/run/{run}   (open it in a browser)", "bold green")
         for volunteer in first:
-            await stage.unless_broken(volunteer.joined.wait())
-            _introduce(volunteer, tell)
-        _loud(serving.sandbox, first, tell)
-        others = asyncio.create_task(_rest_join(wish, stage, first[0], tell)) if wish.cheater else None
-        try:
-            with Showing(stage.volunteers, [p for p, _ in wish.begun.factors]) as screen:
-                driver = Driver(function, api, run, say=screen.say)
+            await stage.unless_broken(_introduced(volunteer, screen))
+        _loud(serving.sandbox, first, screen)
+        with screen:
+            driver = Driver(function, api, run, say=screen.say)
+            async with _joining_later(wish, stage, screen):
                 await stage.unless_broken(drive_and_show(api, driver, run, screen))
-        finally:
-            if others is not None:
-                others.cancel()
-                await asyncio.gather(others, return_exceptions=True)
         view = await _settled(api, run)
         return await _thanks(wish, stage, api, view, serving)
 
 
-def _introduce(volunteer: Volunteer, tell: Tell) -> None:
+async def _introduced(volunteer: Volunteer, screen: Showing) -> None:
+    await volunteer.joined.wait()
     assert volunteer.child is not None
-    role = "LIES about every unit" if volunteer.lies else "joined by the invite link"
-    name = volunteer.name.replace("-", " ")
-    tell(f"  {name:<11}  {volunteer.pseudonym}, process {volunteer.child.pid}: {role}", "red" if volunteer.lies else "")
+    who = f"{volunteer.name.replace('-', ' '):<11}  {volunteer.pseudonym}, process {volunteer.child.pid}"
+    if volunteer.lies:
+        screen.say(f"  {who}: LIES about every unit", "red")
+    else:
+        screen.say(f"  {who}: joined by the invite link")
 
 
-def _loud(checks: str | None, volunteers: list[Volunteer], tell: Tell) -> None:
+def _loud(checks: str | None, volunteers: list[Volunteer], screen: Showing) -> None:
     """Say how strangers' code is held: the weakest box that any of the programs uses."""
     weakest = next((v for v in volunteers if v.sandbox == LANDLOCK), volunteers[0])
-    level = str(LANDLOCK if LANDLOCK in (checks, weakest.sandbox) else weakest.sandbox).upper()
-    tell(f"  SANDBOX      {level}. {weakest.sandbox_sentence}", "bold red" if level == LANDLOCK.upper() else "bold")
+    weak = LANDLOCK in (checks, weakest.sandbox)
+    level = str(LANDLOCK if weak else weakest.sandbox).upper()
+    screen.say(f"  SANDBOX      {level}. {weakest.sandbox_sentence}", "bold red" if weak else "bold")
 
 
-async def _rest_join(wish: Wish, stage: Stage, liar: Volunteer, tell: Tell) -> None:
-    """Let everybody else join once the first lie has been told, so that each demo has one to show."""
-    await liar.answered.wait()
-    tell(f"{liar.pseudonym} has told its first lie; {wish.honest} honest volunteers join now.", "yellow")
-    for _ in range(wish.honest):
-        await stage.join()
+@asynccontextmanager
+async def _joining_later(wish: Wish, stage: Stage, screen: Showing) -> AsyncIterator[None]:
+    """Let the honest volunteers of a demo with a cheater join after its first lie, so that there is one to show."""
+
+    async def join() -> None:
+        liar = stage.volunteers[0]
+        await liar.answered.wait()
+        screen.say(f"{liar.pseudonym} has told its first lie; {wish.honest} honest volunteers join now.", "red")
+        for volunteer in [await stage.join() for _ in range(wish.honest)]:
+            await _introduced(volunteer, screen)
+
+    task = asyncio.create_task(join()) if wish.cheater else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _settled(api: Researcher, run: int) -> RunView:

@@ -5,10 +5,9 @@ What deserves more than a moment (a factor, a disagreement, a refused lie) is sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from dsage.cli.output import say
 from dsage.cli.terminal import COLOURS, Screen, duration, facts, progress_of
 from dsage.cli.values import decimal
 from dsage.states import RunState, UnitState
@@ -28,24 +27,43 @@ DRAMAS_SAID: Final = 6
 
 
 class Showing(Screen):
-    """Shows the demo's run. `volunteers` is looked at afresh each time."""
+    """Speaks for the demo, and shows its run. `volunteers` is looked at afresh each time."""
 
-    def __init__(self, volunteers: Sequence[Volunteer], known: Iterable[int] = ()) -> None:
+    def __init__(self, volunteers: Sequence[Volunteer], known: Iterable[int]) -> None:
         super().__init__(FOOTER)
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
         self._volunteers = volunteers
         self._told: set[int] = set()
         self._known = set(map(decimal, known))
 
+    def __enter__(self) -> Self:
+        if self._wanted:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def say(self, line: str, style: str = "") -> None:
+        """Tell something that stays to be read, in one of Rich's styles where there is colour."""
+        from rich.text import Text
+
+        self._console.print(Text(line, style), soft_wrap=True)
+
     def show(self, view: RunView, events: Sequence[Event] = ()) -> None:
         """Show the run as it stands."""
-        for line in [*self._found(view), *self._dramas(events)]:
-            self.say(line)
+        for line in self._found(view):
+            self.say(line, "green")
+        for line in self._dramas(events):
+            self.say(line, "yellow")
         now = self._clock()
         if self._live is not None:
             self._live.update(picture(view, self._volunteers, now, FOOTER), refresh=True)
         elif now - self._last_line >= EVERY_S and view.state == RunState.RUNNING:
             self._last_line = now
-            say(line_of(view, self._volunteers, now))
+            self.say(line_of(view, self._volunteers, now))
 
     def _found(self, view: RunView) -> list[str]:
         factors = [text for text, _ in progress_of(view).get("factors", [])]
@@ -130,16 +148,3 @@ def _curves(told: dict[str, Any]) -> str:
         at = f"{composite['curves_done']} of {composite['curves']} at B1={composite['b1']:,}"
         parts.append(f"{composite['digits']} digits: {'quadratic sieve instead' if composite['sieve'] else at}")
     return "; ".join(parts)
-
-
-def teller() -> Callable[[str, str], None]:
-    """Return a function that prints a line in a style: coloured on a terminal that wants it, on standard error."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False)
-
-    def tell(line: str, style: str = "") -> None:
-        console.print(Text(line, style), soft_wrap=True)
-
-    return tell

@@ -71,12 +71,14 @@ class Volunteer:
 class Stage:
     """Starts the programs and ends them; `broken` gets the error when the demo cannot go on without one of them.
 
-    `needed` is how many honest volunteers it takes. `say` tells people what happens.
+    `volunteers` gets those who are started; `needed` is how many honest ones it takes. `say` tells people what happens.
     """
 
-    def __init__(self, place: Place, *, slots: int, needed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, place: Place, volunteers: list[Volunteer], *, slots: int, needed: int, say: Callable[[str], None]
+    ) -> None:
         self.place = place
-        self.volunteers: list[Volunteer] = []
+        self.volunteers = volunteers
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._slots = slots
         self._needed = needed
