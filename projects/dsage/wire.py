@@ -7,7 +7,7 @@ say more. docs/protocol.md describes the conversation.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,12 @@ MAX_BATCH: Final = 50
 MAX_WAIT_S: Final = 25.0
 """The longest that a call is held open: below the 30 s after which many proxies give up."""
 MAX_BODY_BYTES: Final = 32 << 20
+
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What a database column holds: ids and numbers of things."""
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
+"""A duration; the bounds keep out NaN and infinity too."""
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -73,19 +79,19 @@ class LoginReply(Message):
 class Report(Message):
     """One finished replica. Its proof is the entry with the same number in the signed ResultBatch."""
 
-    replica: int
+    replica: Count
     value: bytes | None = None
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
+    cpu_s: Seconds = 0.0
+    wall_s: Seconds = 0.0
     detail: str = ""
 
 
 class Holding(Message):
     """A replica that the client holds: `cpu_s` is how far its child process has come."""
 
-    replica: int
+    replica: Count
     lease: bytes
-    cpu_s: float = 0.0
+    cpu_s: Seconds = 0.0
     suspended: bool = False
 
 
@@ -94,8 +100,8 @@ class HostInfo(Message):
 
     client: str
     platform: str
-    cores: int
-    memory_bytes: int
+    cores: Count
+    memory_bytes: Count
     sandbox: str
     offers: list[str] = []
 
@@ -111,8 +117,8 @@ class Exchange(Message):
     reports: list[Report] = []
     proof: Envelope | None = None
     holding: list[Holding] = []
-    want: int = 0
-    wait_s: float = 0.0
+    want: Count = 0
+    wait_s: Seconds = 0.0
     host: HostInfo | None = None
 
 
@@ -198,9 +204,9 @@ class NewUnit(Message):
 class Step(Message, kw_only=True):
     """What a driver commits at once: results folded, new state, new units, groups cancelled, the end."""
 
-    fence: int
-    step: int
-    folded: list[int] = []
+    fence: Count
+    step: Count
+    folded: list[Count] = []
     units: list[NewUnit] = []
     cancel_groups: list[str] = []
     state: bytes

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from dsage import codec, wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import NotAllowed, NotFound, SandboxRefused, TooLarge, UsageError, WrongServer
+from dsage.errors import NotAllowed, NotFound, SandboxRefused, StorageFull, TooLarge, UsageError, WrongServer
 from dsage.files import write_whole
 from dsage.states import RunState
 from dsage.trust.chain import Chain, check_dates
@@ -202,13 +202,17 @@ class Hub:
         if codec.digest(data) != sha256:
             raise UsageError("the bundle's bytes do not have the hash that names it")
         path = self.bundles / sha256
-        if not path.exists():
+        if path.exists():
+            return
+        try:
             await asyncio.to_thread(write_whole, path, data)
+        except OSError as error:
+            raise StorageFull(f"the server cannot keep the bundle: {error.strerror or error}") from error
 
     def bundle_path(self, sha256: str) -> Path:
         """Return where a bundle lies; raises NotFound."""
         path = self.bundles / sha256
-        if len(sha256) != 64 or not sha256.isalnum() or not path.is_file():
+        if len(sha256) != 64 or not (sha256.isascii() and sha256.isalnum()) or not path.is_file():
             raise NotFound("there is no such bundle")
         return path
 

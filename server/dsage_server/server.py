@@ -6,9 +6,10 @@ import asyncio
 import logging
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         now = hub.clock()
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()
+        await timekeeping.end_revoked(hub)
         work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsage-validator-")))
         report, boxes = await _boxes(settings, work_dir)
         if boxes is not None:
@@ -118,17 +120,17 @@ async def _keep_time(
     stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, boxes: Boxes | None, work_dir: Path,
     context: ssl.SSLContext,
 ) -> None:  # fmt: skip
-    group = [
-        timekeeping.expire_leases(hub),
-        timekeeping.keep_alive(hub),
-        timekeeping.fold_credit(hub),
-        timekeeping.renew_signatures(hub),
-        timekeeping.watch_root(hub, home.root_file),
-        _renew_leaf(home, settings, context),
+    group: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("expiring leases", partial(timekeeping.expire_leases, hub)),
+        ("noting that the server is alive", partial(timekeeping.keep_alive, hub)),
+        ("adding up credit", partial(timekeeping.fold_credit, hub)),
+        ("signing again", partial(timekeeping.renew_signatures, hub)),
+        ("watching root.json", partial(timekeeping.watch_root, hub, home.root_file)),
+        ("renewing the certificate", partial(_renew_leaf, home, settings, context)),
     ]
     if boxes is not None:
-        group += [timekeeping.check_answers(hub, boxes, work_dir) for _ in range(timekeeping.CHECKERS)]
-    tasks = [asyncio.create_task(coroutine) for coroutine in group]
+        group += [("checking answers", partial(timekeeping.check_answers, hub, boxes, work_dir))] * timekeeping.CHECKERS
+    tasks = [asyncio.create_task(timekeeping.steadily(what, work)) for what, work in group]
     main = asyncio.current_task()
 
     def failed(task: asyncio.Task[None]) -> None:

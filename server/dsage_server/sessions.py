@@ -1,7 +1,7 @@
 """Challenges and bearer tokens: single-use numbers to sign, and short-lived proofs that somebody did.
 
 Only hashes of tokens are kept, and only in memory: after a restart everybody logs in again, which costs a client
-one signature.
+one signature. Times are of a steady clock (the hub's `ticks`), so setting the date ends no session and keeps none.
 """
 
 from __future__ import annotations

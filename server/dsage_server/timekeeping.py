@@ -6,29 +6,35 @@ Each is a coroutine for the server's task group; each waits for its event and ne
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.bundle import unpack
-from dsage.errors import DSageError
-from dsage.states import RunState
+from dsage.errors import BundleError, Busy, DSageError, NotFound, SandboxRefused, StorageFull, UnitFailed
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
 from dsage_server.hub import Hub
 from dsage_server.signing import renewed, sign_documents
 from dsage_server.store import checking, credit, renewal, runs, units
 from dsage_server.store.meta import recall, remember
+from dsage_server.store.schema import run
 from dsage_validator import life
 from dsage_validator.checks import Boxes, judge
 
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 1.0
+JUMP_S: Final = 5.0
+"""The date and the steady clock may drift apart by this before every lease is moved."""
+AGAIN_S: Final = 5.0
 ALIVE_S: Final = 10.0
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
@@ -37,8 +43,19 @@ CHECKERS: Final = 2
 RETRIES: Final = 2
 
 
+async def steadily(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do an endless piece of work; while the disk is full or the database is held, try again now and then."""
+    while True:
+        try:
+            await work()
+        except (StorageFull, Busy, SQLAlchemyError) as error:
+            log.warning("%s must wait: %s", what, error)
+            await asyncio.sleep(AGAIN_S)
+
+
 async def expire_leases(hub: Hub) -> None:
-    """Expire leases past their deadline, found by the index on deadlines."""
+    """Expire leases past their deadline, found by the index on deadlines; if the clock is set, they move along."""
+    offset = hub.clock() - hub.ticks()
 
     def change(connection: Connection) -> list[units.Changed]:
         now = hub.clock()
@@ -46,9 +63,14 @@ async def expire_leases(hub: Hub) -> None:
         return units.save(connection, before, {n: life.expire(u, now) for n, u in before.items()}, now)
 
     while True:
+        jump = hub.clock() - hub.ticks() - offset
+        if abs(jump) > JUMP_S:
+            await hub.store.write(functools.partial(units.extend_leases, seconds=jump))
+            offset += jump
+            log.warning("the clock was set by %+.0f s, or the computer slept: every lease was moved along", jump)
         deadline = await hub.store.read(units.next_deadline)
         if deadline is not None and deadline <= hub.clock():
-            hub.learn(await hub.store.write(change))
+            await hub.store.write(change, then=hub.learn)
         await asyncio.sleep(SWEEP_S)
 
 
@@ -85,6 +107,9 @@ async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
         number = await hub.checks.get()
         try:
             await _check(hub, boxes, work_dir, number, tries)
+        except (StorageFull, Busy, SQLAlchemyError):
+            hub.checks.put(number)
+            raise
         finally:
             hub.checks.done(number)
 
@@ -98,7 +123,7 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
         app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
         asker = await boxes.judge_for(info.app, app_dir, info.manifest.entry)
         verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
-    except (DSageError, OSError) as error:
+    except (UnitFailed, SandboxRefused, BundleError, NotFound, OSError) as error:
         await boxes.forget(info.app)
         tries[number] += 1
         log.warning("check of unit %s failed (%s): %s", number, tries[number], error)
@@ -106,11 +131,10 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
             hub.checks.put(number)
         else:
             del tries[number]
-            await _fail_run(hub, case.run, f"its checks do not run: {error}")
+            await _fail_runs(hub, [case.run], f"its checks do not run: {error}")
         return
     del tries[number]
-    changed = await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()))
-    hub.learn(changed)
+    await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()), then=hub.learn)
 
 
 async def renew_signatures(hub: Hub) -> None:
@@ -145,18 +169,25 @@ async def take_root(hub: Hub, path: Path) -> None:
     """Advance the chain to the root.json at `path`. Raises TrustError if it does not follow."""
     hub.chain = hub.chain.advance(load_root(path), hub.clock())
     hub.sessions.drop_keys(set(hub.chain.root.revoked_keys))
-    revoked = await hub.store.read(lambda c: runs.by_apps(c, hub.chain.root.revoked_apps))
-    for number in revoked:
-        await _fail_run(hub, number, "its app version was revoked")
+    await end_revoked(hub)
     log.info("root.json version %s is in force", hub.chain.root.version)
 
 
-async def _fail_run(hub: Hub, number: int, reason: str) -> None:
-    def change(connection: Connection) -> list[units.Changed]:
-        return runs.end(connection, number, RunState.FAILED, reason, hub.clock(), None)
+async def end_revoked(hub: Hub) -> None:
+    """End the runs whose app version or researcher's key root.json withdraws."""
+    root = hub.chain.root
+    for reason, condition in (
+        ("its app version was revoked", run.c.app.in_(root.revoked_apps)),
+        ("its researcher's key was revoked", run.c.researcher.in_(root.revoked_keys)),
+    ):
+        found = await hub.store.read(functools.partial(runs.running, where=condition))
+        await _fail_runs(hub, found, reason)
 
-    hub.learn(await hub.store.write(change))
-    hub.waiting.call(("run", number))
+
+async def _fail_runs(hub: Hub, numbers: Iterable[int], reason: str) -> None:
+    for number in numbers:
+        await hub.store.write(functools.partial(runs.fail, number=number, reason=reason, now=hub.clock()), hub.learn)
+        hub.waiting.call(("run", number))
 
 
 def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:

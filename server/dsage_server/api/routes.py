@@ -87,7 +87,7 @@ class Api:
 
     async def challenge(self, request: web.Request) -> web.Response:
         """A single-use number to sign."""
-        fresh = self.hub.sessions.challenge(self.hub.clock())
+        fresh = self.hub.sessions.challenge(self.hub.ticks())
         return reply(wire.ChallengeReply(challenge=fresh, server_id=self.hub.server_id, valid_s=CHALLENGE_S))
 
     async def enrol(self, request: web.Request) -> web.Response:
@@ -111,13 +111,13 @@ class Api:
         self._check_fresh(login.server_id, login.challenge)
         if signers(envelope)[:1] != [login.key]:
             raise NotAllowed("the login is not signed by the key that it names")
-        session = await self._session(login.role, login.key, hub.clock() + TOKEN_S)
+        session = await self._session(login.role, login.key, hub.ticks() + TOKEN_S)
         return reply(wire.LoginReply(token=hub.sessions.open(session), valid_s=TOKEN_S, name=session.name))
 
     def _check_fresh(self, server_id: str, challenge: bytes) -> None:
         if server_id != self.hub.server_id:
             raise WrongServer("this was signed for another server")
-        self.hub.sessions.use(challenge, self.hub.clock())
+        self.hub.sessions.use(challenge, self.hub.ticks())
 
     async def _session(self, role: str, key: bytes, expires: float) -> Session:
         root = self.hub.chain.root
@@ -204,11 +204,11 @@ class Api:
     async def events(self, request: web.Request) -> web.Response:
         """What happened in a run after an event."""
         wanted, after = self._run(request), number(request.query.get("after", "0"), "event")
-        ends = self.hub.clock() + min(seconds(request.query.get("wait")), wire.MAX_WAIT_S)
+        ends = self.hub.ticks() + min(seconds(request.query.get("wait")), wire.MAX_WAIT_S)
         while True:
             since = self.hub.waiting.moment()
             found = await self.hub.store.read(lambda c: events.since(c, after, run=wanted))
-            left = ends - self.hub.clock()
+            left = ends - self.hub.ticks()
             if found or left <= 0 or self.hub.closing:
                 return reply(found)
             await self.hub.waiting.wait(("events", wanted), left, since=since)
@@ -236,7 +236,7 @@ class Api:
         return reply(await self.hub.store.read(lambda c: views.leaderboard(c, self.hub.clock())))
 
     def _who(self, request: web.Request, role: str) -> Session:
-        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
+        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.ticks())
 
     @staticmethod
     def _run(request: web.Request) -> int:

@@ -6,6 +6,7 @@ These functions run inside a group commit. They decide through `dsage_validator.
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ MIN_HARD_S: Final = 3600.0
 RENEWAL_GAIN: Final = 0.1
 """A lease is written again only when that adds this share of its length: idle chatter costs no disk."""
 
+MAX_SENT_BYTES: Final = wire.MAX_BODY_BYTES // 4
+"""Units in one reply, as JSON: far below the most that a client takes, with their proofs."""
 MAX_REASON: Final = 4000
 """Characters kept of why a copy failed: the end of it, where the error stands."""
 
@@ -148,6 +151,7 @@ def hand_out(
     if not chosen:
         return
     proofs = units.proofs_of_units(connection, chosen)
+    chosen = _that_fit(chosen, proofs)
     lengths = _deadlines(connection, chosen)
     rows: list[dict[str, Any]] = [
         {
@@ -178,6 +182,12 @@ def hand_out(
             )
         )  # fmt: skip
     applied.changed += units.save(connection, {n: before[n] for n in chosen}, after, now)
+
+
+def _that_fit(chosen: list[int], proofs: dict[int, Any]) -> list[int]:
+    """Return the first units that fit into one reply together, at least one."""
+    sizes = itertools.accumulate(len(proofs[number].document) for number in chosen)
+    return [number for number, size in zip(chosen, sizes, strict=True) if number == chosen[0] or size <= MAX_SENT_BYTES]
 
 
 def _replicas(connection: Connection, numbers: Iterable[int]) -> list[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dsage import wire
@@ -24,6 +24,8 @@ from dsage_validator import life
 
 MAX_ANSWERS: Final = 200
 """Answers per call; a driver folds them in one step."""
+MAX_ANSWER_BYTES: Final = wire.MAX_BODY_BYTES // 4
+"""What one reply may hold of them; values and arguments are counted in the form that they are stored in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,6 @@ def check_driver(connection: Connection, number: int, researcher: bytes, fence: 
         raise _other_driver(number)
 
 
-def by_apps(connection: Connection, apps: Sequence[str]) -> list[int]:
-    """Return the running runs of some app versions."""
-    query = select(run.c.id).where(run.c.app.in_(list(apps)), run.c.state == RunState.RUNNING.value)
-    return list(connection.execute(query).scalars())
-
-
 def see_driver(connection: Connection, number: int, researcher: bytes, fence: int, now: float) -> None:
     """Note that a run's driver is there. Raises Conflict for an older fence."""
     check_driver(connection, number, researcher, fence)
@@ -187,6 +183,13 @@ def end(
     return cancel_groups(connection, number, None, now)
 
 
+def fail(connection: Connection, number: int, reason: str, now: float) -> list[units.Changed]:
+    """End a run as failed; one that has ended already stays as it is."""
+    if not running(connection, where=run.c.id == number):
+        return []
+    return end(connection, number, RunState.FAILED, reason, now, None)
+
+
 def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | None, now: float) -> list[units.Changed]:
     """Cancel the open units of some groups of a run, or (None) of all of it."""
     if groups is not None and not groups:
@@ -203,10 +206,16 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
 
 
 def answers(connection: Connection, number: int) -> wire.Answers:
-    """Return ended units that no step has folded, oldest first, and how many units are still open."""
-    rows = connection.execute(_UNFOLDED, {"run": number}).all()
-    found = []
-    for row in rows:
+    """Return ended units that no step has folded, oldest first, and how many units are still open.
+
+    At most MAX_ANSWERS of them and MAX_ANSWER_BYTES, but always one.
+    """
+    found: list[wire.Answer] = []
+    size = 0
+    for row in connection.execute(_UNFOLDED, {"run": number}):
+        size += len(row.document) + len(row.value or b"")
+        if found and size > MAX_ANSWER_BYTES:
+            break
         args = msgspec.json.decode(row.document, type=UnitDocument).args
         failed = row.reason or "given up" if row.state == "failed" else ""
         found.append(wire.Answer(unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed))
@@ -220,9 +229,10 @@ def open_units(connection: Connection, number: int) -> int:
     return connection.execute(query).scalar_one()
 
 
-def running(connection: Connection) -> list[int]:
-    """Return the ids of runs that have not ended."""
-    return list(connection.execute(select(run.c.id).where(run.c.state == RunState.RUNNING.value)).scalars())
+def running(connection: Connection, where: ColumnElement[bool] | None = None) -> list[int]:
+    """Return the ids of runs that have not ended, all or those that fulfil a condition."""
+    query = select(run.c.id).where(run.c.state == RunState.RUNNING.value)
+    return list(connection.execute(query if where is None else query.where(where)).scalars())
 
 
 def ready_units(connection: Connection, above: int, limit: int) -> list[tuple[int, int]]:
