@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +16,7 @@ from dsage.cli.values import shown
 from dsage_server.demo.groundwork import Groundwork, groundwork
 from dsage_server.demo.outcome import SCHEMA, Outcome, closing
 from dsage_server.demo.place import check_keep
+from dsage_server.demo.prose import width_of
 
 if TYPE_CHECKING:
     from dsage_server.demo.play import Wish
@@ -69,8 +70,7 @@ def demo(number: str, volunteers: int, budget: float | None, keep: Path | None, 
     started = time.monotonic()
     if keep is not None:
         check_keep(keep)
-    params: dict[str, Any] = {"n": number, "budget_s": budget or 0.0, "quorum": min(2, volunteers + cheater)}
-    begun = groundwork(params)
+    begun = groundwork(number)
     outcome: Outcome | None
     if begun.complete:
         outcome = _without_volunteers(number, begun, started)
@@ -80,7 +80,7 @@ def demo(number: str, volunteers: int, budget: float | None, keep: Path | None, 
         wish = Wish(
             number=number,
             begun=begun,
-            params=params,
+            budget_s=budget or 0.0,
             volunteers=volunteers,
             keep=keep,
             cheater=cheater,
@@ -146,4 +146,7 @@ def _opening(wish: Wish) -> str:
 def _bow(outcome: Outcome) -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(closing(outcome), soft_wrap=True)
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print()
+    console.print(closing(outcome, width_of(console)), soft_wrap=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from dsage.cli.values import decimal
 from dsage.researcher import construct
 from dsage_projects.factor import Factor
 
-MOST_SHOWN = 12
+MOST_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Groundwork:
         return f"{found}; left for volunteers: {many}" if known else f"no factor; left for volunteers: {many}"
 
 
-def groundwork(params: dict[str, Any]) -> Groundwork:
-    """Begin the factor project with these parameters. Raises UsageError for what it does not take on."""
-    trial = construct(Factor, params)
+def groundwork(number: str) -> Groundwork:
+    """Begin to factor a number, as typed. Raises UsageError for what the factor project does not take on."""
+    trial = construct(Factor, {"n": number})
     first = trial.next_job()
     result = trial.result
     composites = [] if first is None else [c["digits"] for c in trial.progress()["composites"]]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dsage.cli.values import decimal
 from dsage_projects.factor.ladder import digits
+from dsage_server.demo.prose import wrapped
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -76,8 +77,8 @@ class Outcome:
         return data
 
 
-def closing(outcome: Outcome) -> Text:
-    """Return the closing words."""
+def closing(outcome: Outcome, width: int = 0) -> Text:
+    """Return the closing words, the prose among them wrapped to `width` columns (0: not at all)."""
     from rich.text import Text
 
     text = Text()
@@ -90,20 +91,20 @@ def closing(outcome: Outcome) -> Text:
     for n, e in outcome.unfinished:
         text.append(f"\n  UNFINISHED, a cofactor of {digits(n)} digits\n", "bold red")
         text.append(f"    {_power(n, e)}\n")
-    text.append(f"\n{_proof(outcome)}\n")
+    text.append(f"\n{wrapped(_proof(outcome), width)}\n")
     if outcome.credit:
         text.append("\nCredit, in minutes of work on a core of the reference machine\n", "bold")
-        width = max(map(len, outcome.credit))
+        longest = max(map(len, outcome.credit))
         for name, amount in sorted(outcome.credit.items(), key=lambda item: -item[1]):
-            text.append(f"  {name:<{width}}  {amount:.3f}\n")
+            text.append(f"  {name:<{longest}}  {amount:.3f}\n")
     if outcome.liar is not None:
-        text.append(f"\n{_verdict(outcome.liar, outcome.credit)}\n", "bold yellow")
+        text.append(f"\n{wrapped(_verdict(outcome.liar, outcome.credit), width)}\n", "bold yellow")
     for line in outcome.kept:
         text.append(f"\n{line}")
     text.append("\n" * bool(outcome.kept) + "\nNext\n", "bold")
-    width = max(len(command) for command, _ in NEXT)
+    longest = max(len(command) for command, _ in NEXT)
     for command, why in NEXT:
-        text.append(f"  {command:<{width}}", "green")
+        text.append(f"  {command:<{longest}}", "green")
         text.append(f"  {why}\n")
     text.rstrip()
     return text

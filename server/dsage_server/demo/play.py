@@ -31,16 +31,18 @@ SETTLE_S: Final = 3.0
 """How long the last answers may take to come in and be paid, after the number is factored."""
 LOOK_S: Final = 0.1
 PROJECT: Final = "factor"
+QUORUM: Final = 2
+"""The factor project's own."""
 OPEN_REPLICAS: Final = (ReplicaState.LEASED, ReplicaState.REPORTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What was asked for; `params` are the factor project's, `started` the demo's start on the monotonic clock."""
+    """What was asked for; `started` is the demo's start on the monotonic clock, `budget_s` 0 without one."""
 
     number: str
     begun: Groundwork
-    params: dict[str, Any]
+    budget_s: float
     volunteers: int
     keep: Path | None
     cheater: bool
@@ -51,16 +53,27 @@ class Wish:
         """How many honest volunteers there will be: with a liar about, one more judges."""
         return self.volunteers + self.cheater
 
+    @property
+    def quorum(self) -> int:
+        """How many must agree on finding nothing."""
+        return min(QUORUM, self.honest)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The factor project's parameters, as far as they are not what it takes by itself."""
+        budget = {"budget_s": self.budget_s} if self.budget_s else {}
+        quorum = {"quorum": self.quorum} if self.quorum != QUORUM else {}
+        return {"n": self.number} | budget | quorum
+
 
 async def play(wish: Wish, volunteers: list[Volunteer], screen: Showing) -> Outcome:
     """Play the demo to its end and return what it came to. Whatever happens, nothing is left running.
 
     `volunteers` is filled with those who take part, for the screen to show.
     """
-    quorum = int(wish.params["quorum"])
     slots = max(1, len(os.sched_getaffinity(0)) // wish.volunteers)
     with place(wish.keep) as where:
-        async with Stage(where, volunteers, slots=slots, needed=quorum, say=screen.say) as stage:
+        async with Stage(where, volunteers, slots=slots, needed=wish.quorum, say=screen.say) as stage:
             serving = await stage.serve(wish.honest + wish.cheater)
             screen.say(f"  server       {serving.url}, process {stage.pid}: TLS, SQLite, fresh keys")
             return await _act(wish, stage, serving, screen)
@@ -146,7 +159,7 @@ async def _thanks(wish: Wish, stage: Stage, api: Researcher, view: RunView, serv
         factors=result["factors"],
         unfinished=result["unfinished"],
         seconds=time.monotonic() - wish.started,
-        budget_s=float(wish.params["budget_s"]),
+        budget_s=wish.budget_s,
         units=sum(view.units.values()),
         replicas=sum(view.replicas.values()),
         curves=_curves(view),

@@ -12,6 +12,7 @@ from dsage.cli.terminal import COLOURS, Screen, duration, facts, progress_of
 from dsage.cli.values import decimal
 from dsage.states import RunState, UnitState
 from dsage.wire import Event, RunView
+from dsage_server.demo.prose import width_of, wrapped
 from dsage_server.demo.stage import Volunteer
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Showing(Screen):
         if self._wanted:
             from rich.live import Live
 
-            self._live = Live(console=self._console, auto_refresh=False)
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         return self
 
@@ -50,7 +51,7 @@ class Showing(Screen):
         """Tell something that stays to be read, in one of Rich's styles where there is colour."""
         from rich.text import Text
 
-        self._console.print(Text(line, style), soft_wrap=True)
+        self._console.print(Text(wrapped(line, width_of(self._console)), style), soft_wrap=True)
 
     def show(self, view: RunView, events: Sequence[Event] = ()) -> None:
         """Show the run as it stands."""
@@ -113,7 +114,8 @@ def picture(view: RunView, volunteers: Sequence[Volunteer], now: float, footer: 
     rows.add_column(overflow="fold")
     rows.add_row("phase", Text(seen.phase or "algebra and small primes", "bold cyan"))
     bar = Table.grid(padding=(0, 2))
-    bar.add_row(ProgressBar(1.0, seen.fraction or 0.0, width=30), Text(f"{seen.fraction or 0.0:.0%}"), time_left(told))
+    left = time_left(told) if view.state == RunState.RUNNING else ""
+    bar.add_row(ProgressBar(1.0, seen.fraction or 0.0, width=30), Text(f"{seen.fraction or 0.0:.0%}"), left)
     rows.add_row("progress", bar)
     states = [*COUNTED, *(state for state in RARELY if seen.units[state])]
     rows.add_row(
