@@ -12,7 +12,8 @@ from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
 PROGRAM: Final = "bwrap"
 APP: Final = "/app"
 SLOT: Final = "/slot"
-"""The one writable place; /tmp leads to it, unless the runtime itself lies below /tmp."""
+"""The one writable place, and /tmp leads to it: libraries such as FLINT write there whatever TMPDIR says. Where the
+runtime itself lies below /tmp, /tmp is a second, equally small place that the runtime is mounted into."""
 
 ENVIRONMENT: Final = {
     "HOME": SLOT,
@@ -49,13 +50,16 @@ def arguments(
     options += _system(SYSTEM)
     for path in SYSTEM_FILES:
         options += ["--ro-bind-try", path, path]
+    crowded = any(folder.startswith("/tmp/") for folder in runtime.folders)
+    if crowded:
+        options += ["--size", str(disk_bytes), "--tmpfs", "/tmp"]
     for folder in runtime.folders:
         options += ["--ro-bind", where.get(folder, folder), folder]
     options += ["--ro-bind", where.get(app_dir, app_dir), APP]
     options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     options += ["--dev", "/dev", "--remount-ro", "/dev"]
     options += ["--size", str(disk_bytes), "--tmpfs", SLOT]
-    if not any(folder.startswith("/tmp/") for folder in runtime.folders):
+    if not crowded:
         options += ["--symlink", SLOT[1:], "/tmp"]
     options += ["--remount-ro", "/", "--chdir", SLOT, "--seccomp", str(filter_fd)]
     return options
