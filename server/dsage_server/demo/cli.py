@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from dsage.cli.options import json_option
 from dsage.cli.output import emit
 from dsage.cli.values import shown
+from dsage.errors import UsageError
 from dsage_server.demo.groundwork import Groundwork, groundwork
 from dsage_server.demo.outcome import SCHEMA, Outcome, closing
 from dsage_server.demo.place import check_keep
@@ -68,6 +70,8 @@ def demo(number: str, volunteers: int, budget: float | None, keep: Path | None, 
     Exit codes: 0 for a complete answer, 2 for a number that cannot be taken on, 8 if the budget ended it.
     """
     started = time.monotonic()
+    if budget is not None and math.isnan(budget):
+        raise UsageError("the budget is not a number of seconds")
     if keep is not None:
         check_keep(keep)
     begun = groundwork(number)

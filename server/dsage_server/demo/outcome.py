@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from dsage.cli.values import decimal
+from dsage.cli.values import decimal, shown
 from dsage_projects.factor.ladder import digits
 from dsage_server.demo.prose import wrapped
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "dsage.demo/1"
 UNFINISHED: Final = 8
+MAX_NUMBER: Final = 60
 ALGEBRA: Final = "algebra and small primes"
 NEXT: Final = (
     ("dsage serve", "a server of your own; it says how to go on"),
@@ -111,16 +112,17 @@ def closing(outcome: Outcome, width: int = 0) -> Text:
 
 
 def _headline(outcome: Outcome) -> str:
+    number = shown(outcome.number, MAX_NUMBER)
     primes = sum(p > 1 for p, _ in outcome.factors)
     if abs(outcome.n) == 1:
-        return f"{outcome.number} has no prime factors"
+        return f"{number} has no prime factors"
     if outcome.factors == [[outcome.n, 1]]:
-        return f"{outcome.number} is prime"
+        return f"{number} is prime"
     if not primes:
-        return f"No prime factor of {outcome.number} yet"
+        return f"No prime factor of {number} yet"
     known = " known so far" if outcome.unfinished else ""
     count = f"The {primes} prime factors" if primes > 1 else "The one prime factor"
-    return f"{count} of {outcome.number}{known}"
+    return f"{count} of {number}{known}"
 
 
 def _by_finder(outcome: Outcome) -> dict[str, list[tuple[int, int]]]:
@@ -135,13 +137,15 @@ def _power(base: int, exponent: int) -> str:
 
 
 def _proof(outcome: Outcome) -> str:
+    took = f"{outcome.seconds:.1f} s in all"
     if outcome.unfinished:
         checked = f"The budget of {outcome.budget_s:g} s is spent. Each prime is proved, and the product was checked."
-    else:
+    elif len(outcome.factors) > 1:
         checked = "Each is proved prime, and their product is the number."
-    took = f"{outcome.seconds:.1f} s in all"
+    else:
+        checked = "It is proved prime." if outcome.factors else ""
     if not outcome.units:
-        return f"{checked} {took}: no volunteer was needed, so nothing was started."
+        return f"{checked} No volunteer was needed, so nothing was started.".strip()
     work = [
         _counted(outcome.curves, "curve", "curves"),
         _counted(outcome.units, "unit", "units"),
