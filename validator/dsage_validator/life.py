@@ -19,8 +19,8 @@ from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState, move
 
 EXTRA_REPLICAS: Final = 6
 """Copies beyond the quorum before a unit is given up: enough for two liars and a few lost computers."""
-MAX_ERRORS: Final = 6
-MIN_ERROR_VOLUNTEERS: Final = 3
+MAX_ERRORS: Final = 4
+MIN_ERROR_VOLUNTEERS: Final = 2
 """A unit is blamed for errors only when this many volunteers saw them."""
 ERRORS_PER_VOLUNTEER: Final = 2
 """After so many errors on one unit a volunteer is not asked again."""
@@ -208,8 +208,9 @@ def _decide(unit: Unit, reason: str) -> Unit:
 def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
     errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
-    if len(errors) >= MAX_ERRORS and len({r.volunteer for r in errors}) >= MIN_ERROR_VOLUNTEERS:
-        return f"it failed on {len(errors)} computers, last with: {reason or 'an error'}"
+    people = len({r.volunteer for r in errors})
+    if len(errors) >= MAX_ERRORS and people >= MIN_ERROR_VOLUNTEERS:
+        return f"it failed {len(errors)} times on {people} volunteers' computers, last with: {reason or 'an error'}"
     used = sum(r.state in HOLDS_PLACE for r in unit.replicas)
     if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:
         lies = sum(r.state is ReplicaState.INVALID for r in unit.replicas)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-RESERVE: Final = 2
+RESERVE: Final = 1
 """Ready copies kept for each copy that live hosts can hold, so that a report is answered with work at once."""
 RESERVE_FLOOR: Final = 2
 

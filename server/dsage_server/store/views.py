@@ -11,6 +11,8 @@ from dsage.errors import NotFound
 from dsage.states import RunState
 from dsage_server.store.credit import recent_average
 from dsage_server.store.schema import credit_entry, credit_sum, host, replica, run, unit, volunteer
+from dsage_server.store.units import load
+from dsage_validator import life
 
 LIVE_S: Final = 120.0
 """A host counts as there when it called within this time; a call comes at least each 25 s."""
@@ -147,14 +149,17 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
         return f"its driver is away: `dsage attach {row.id}` goes on from step {row.step}"
     if not units.get("ready"):
         return ""
-    live = connection.execute(
-        select(func.count(host.c.volunteer_id.distinct())).where(host.c.last_seen > now - LIVE_S)
-    ).scalar_one()
+    live = set(connection.execute(select(host.c.volunteer_id).where(host.c.last_seen > now - LIVE_S)).scalars())
     if not live:
         return "no volunteer's computer is connected"
-    needed = connection.execute(
-        select(func.max(unit.c.quorum)).where(unit.c.run_id == row.id, unit.c.state == "ready")
+    oldest = connection.execute(
+        select(func.min(unit.c.id)).where(unit.c.run_id == row.id, unit.c.state == "ready")
     ).scalar_one()
-    if live < needed:
-        return f"needs one more volunteer: {needed} must agree and {live} is here"
-    return ""
+    waiting = load(connection, [oldest])[oldest]
+    if any(life.may_take(waiting, person) for person in live):
+        return ""
+    errors = [r.id for r in waiting.replicas if r.state == "error"]
+    if not errors:
+        return f"needs one more volunteer: {waiting.quorum} must agree on unit {oldest}"
+    said = connection.execute(select(replica.c.reason).where(replica.c.id == errors[-1])).scalar_one()
+    return f"needs another volunteer: unit {oldest} failed on every computer here ({said.split(':')[0]})"
