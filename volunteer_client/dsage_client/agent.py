@@ -193,7 +193,7 @@ class Agent:
     async def _call(self, hold_s: float) -> None:
         """Make one exchange and act on the reply, or note how long to stay away."""
         self._calls += 1
-        number, started = self._calls, time.monotonic()
+        number, started, greeting = self._calls, time.monotonic(), not self._greeted
         results = self._spool.batch(self._most_reports) if hold_s == 0.0 else []
         message = Exchange(holding=self._holding(results), want=self._want(), wait_s=hold_s)
         try:
@@ -205,9 +205,8 @@ class Agent:
         except Busy as error:
             self._refused(error, error.retry_s)
         except LoggedOut as error:
-            if self._greeted:
-                self._greeted = False
-            else:
+            self._greeted = False
+            if greeting:
                 self._refused(error)
         except (ServerAway, TrustError) as error:
             self._refused(error)
