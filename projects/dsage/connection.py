@@ -7,6 +7,7 @@ else. Bodies are MessagePack; refusals come back as the `dsage.errors` class tha
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import ssl
@@ -50,6 +51,8 @@ CONNECT_S: Final = 10.0
 KEEP_ALIVE_S: Final = 60.0
 BUSY_S: Final = 5.0
 """How long to stay away when a busy server does not say."""
+LARGE_BYTES: Final = 1 << 20
+"""A body of this size is sent piece by piece, so that the event loop can do other things in between."""
 CHUNK_BYTES: Final = 64 << 10
 SYSTEM_CA: Final = "system"
 GATEWAY: Final = frozenset({502, 504})
@@ -247,7 +250,7 @@ async def _send(
         async with session.request(
             method,
             base + path,
-            data=data,
+            data=data if data is None or len(data) < LARGE_BYTES else io.BytesIO(data),
             headers=headers,
             params=query,
             allow_redirects=False,

@@ -234,7 +234,7 @@ class Hub:
     async def drive(self, session: Session, number: int) -> wire.Drive:
         """Hand a run to the caller: older drivers are shut out."""
         drive = await self.store.write(lambda c: runs.drive(c, number, session.key, self.clock()))
-        self.waiting.call(("run", number))
+        self.tell(number)
         return drive
 
     async def step(self, session: Session, number: int, step: wire.Step) -> wire.StepReply:
@@ -254,7 +254,7 @@ class Hub:
 
         await self.store.write(change, then=self.learn)
         if step.finished or step.failed:
-            self.waiting.call(("run", number))
+            self.tell(number)
         return wire.StepReply(step=step.step, hungry=self.hungry())
 
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
@@ -288,7 +288,7 @@ class Hub:
             return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
 
         await self.store.write(change, then=self.learn)
-        self.waiting.call(("run", number))
+        self.tell(number)
 
     # -- what changes, and who learns of it --------------------------------------------------------------------
 
@@ -310,6 +310,11 @@ class Hub:
         for host, live in self._hosts.items() if fresh or stopped else ():
             if live.volunteer in stopped or (fresh and live.wants):
                 self.waiting.call(("host", host))
+
+    def tell(self, number: int) -> None:
+        """Call the driver and the watchers of a run: its own state changed."""
+        self.waiting.call(("run", number))
+        self.waiting.call(("events", number))
 
     def hungry(self) -> int:
         """How many more units volunteers could start on."""

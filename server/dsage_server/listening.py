@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,14 +23,21 @@ EVERYWHERE: Final = ("", "0.0.0.0", "::")
 async def listen(
     stack: AsyncExitStack, app: web.Application, address: str, port: int, context: ssl.SSLContext | None
 ) -> int:
-    """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port. Raises MustStop."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S)
+    """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port. Raises MustStop.
+
+    A handler is cancelled when its peer hangs up, so that no work is handed out to nobody.
+    """
+    sockets = stack.enter_context(ExitStack())
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     bound = port
     try:
         for family, where in _addresses(address):
             listener = socket.socket(family, socket.SOCK_STREAM)
+            sockets.callback(listener.close)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -187,7 +187,7 @@ async def end_revoked(hub: Hub) -> None:
 async def _fail_runs(hub: Hub, numbers: Iterable[int], reason: str) -> None:
     for number in numbers:
         await hub.store.write(functools.partial(runs.fail, number=number, reason=reason, now=hub.clock()), hub.learn)
-        hub.waiting.call(("run", number))
+        hub.tell(number)
 
 
 def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:

@@ -41,7 +41,9 @@ async def body(request: web.Request, kind: type[M]) -> M:
 
 
 async def read_capped(request: web.Request, most: int) -> bytes:
-    """Return the body's bytes. Raises TooLarge as soon as more than `most` have come."""
+    """Return the body's bytes. Raises TooLarge as soon as more than `most` have come, UsageError if compressed."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UsageError("a compressed body; bodies are taken as they are here")
     if request.content_length is not None and request.content_length > most:
         raise TooLarge(f"a body of {request.content_length} bytes; at most {most} are taken here")
     chunks: list[bytes] = []

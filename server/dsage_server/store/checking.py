@@ -38,7 +38,8 @@ def case(connection: Connection, number: int) -> Case | None:
         return None
     head = connection.execute(select(unit.c.run_id, unit.c.document).where(unit.c.id == number)).one()
     camps = life.centres(current)
-    values = dict(connection.execute(_VALUES, {"ids": sorted(camps | {r.id for r in fresh})}).tuples().all())
+    ids = sorted(camps | {r.id for r in fresh})
+    values = {row.id: row.value for row in connection.execute(_VALUES, {"ids": ids})}
     cancelled = current.state is UnitState.CANCELLED
     return Case(
         unit=number,
