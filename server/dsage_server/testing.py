@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import aiohttp
 import msgspec
 
 from dsage import codec, wire
@@ -20,8 +23,45 @@ from dsage.trust.ceremony import LAB
 from dsage.trust.documents import Enrolment, ResultBatch, SignedResult, UnitDocument
 from dsage.trust.envelope import seal
 from dsage.trust.keys import PrivateKey
+from dsage.trust.tls import pinned_context
 from dsage_server.server import Running, serving
 from dsage_server.settings import Settings
+from dsage_server.store import views
+
+APP: Final = '''
+from dsage import DistributedFunction
+
+
+class Plain(DistributedFunction):
+    @staticmethod
+    def compute(i):
+        return i
+
+    def process_result(self, unit, value):
+        pass
+
+
+class Needy(Plain):
+    needs = ("gmpy2",)
+
+
+class Checked(Plain):
+    """An answer near its argument agrees with others; 1000 proves itself, a negative one is a lie."""
+
+    @staticmethod
+    def verify(args, value):
+        if value == "crash":
+            raise RuntimeError("what is this?")
+        return True if value == 1000 else False if value < 0 else None
+
+    @staticmethod
+    def agree(args, a, b):
+        return abs(a - b) <= 1
+
+    @staticmethod
+    def partial(args, value, seed):
+        return value / 10
+'''
 
 
 def local_settings(home: Home, *, port: int = 0) -> Settings:
@@ -90,6 +130,19 @@ class Host:
     async def exchange(self, **said: Any) -> wire.ExchangeReply:
         """Make the one call of a client."""
         return await self.conn.call("POST", "/v1/exchange", wire.Exchange(**said), wire.ExchangeReply, token=self.token)
+
+    async def raw(self, method: str, path: str, **said: Any) -> tuple[int, Any, dict[str, str]]:
+        """Make a request by plain HTTP; return its status, its problem document if it has one, and its headers."""
+        headers = {wire.PROTOCOL_HEADER: str(wire.PROTOCOL), "Authorization": f"Bearer {self.token}"}
+        headers.update(said.pop("headers", {}))
+        context = pinned_context(self.conn.ca_pem, self.conn.link.ca)
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+            session.request(method, self.running.url + path, headers=headers, **said) as response,
+        ):
+            data = await response.read()
+            problem = json.loads(data) if response.content_type == "application/problem+json" else None
+            return response.status, problem, dict(response.headers)
 
     async def fetch(self, want: int = 1, wait_s: float = 0.0) -> list[wire.Assignment]:
         """Fetch up to `want` copies."""
@@ -163,3 +216,42 @@ def document(assignment: wire.Assignment) -> UnitDocument:
 def held(assignment: wire.Assignment, cpu_s: float = 0.0) -> wire.Holding:
     """Return how a client says that it holds a copy."""
     return wire.Holding(replica=assignment.replica, lease=assignment.lease, cpu_s=cpu_s)
+
+
+class World:
+    """What a test adds to a server: hosts, and runs of APP, which `close` cancels."""
+
+    def __init__(self, running: Running, folder: Path, stack: AsyncExitStack) -> None:
+        self.running = running
+        self.folder = folder
+        self.stack = stack
+        self.runs: list[HandDriver] = []
+
+    async def host(self, key: PrivateKey | None = None) -> Host:
+        """A host joins, or comes back with its key."""
+        return await self.stack.enter_async_context(Host.joined(self.running, key))
+
+    async def run(self, kind: str = "Plain") -> HandDriver:
+        """A run of one of APP's classes is submitted."""
+        source = self.folder / "app.py"
+        source.write_text(APP)
+        researcher = await self.stack.enter_async_context(await Researcher.open(Home(self.folder)))
+        self.runs.append(await HandDriver.submitted(researcher, f"{source}:{kind}"))
+        return self.runs[-1]
+
+    async def view(self, driver: HandDriver) -> wire.RunView:
+        """Return a run as people see it."""
+        return await self.running.hub.store.read(lambda c: views.run_view(c, driver.run, 0.0))
+
+    async def close(self) -> None:
+        """Cancel what still runs, so that nobody else gets its units."""
+        for driver in self.runs:
+            if (await self.view(driver)).state == "running":
+                await driver.researcher.cancel(driver.run)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition; raises TimeoutError after ten seconds."""
+    async with asyncio.timeout(10.0):
+        while not await condition():  # noqa: ASYNC110 - what it waits for is in another process or table
+            await asyncio.sleep(0.01)

@@ -1,0 +1,186 @@
+"""Reports and steps on a real server: what counts, what does not, and what the app's own checks say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from dsage import codec, wire
+from dsage.errors import (
+    Conflict,
+    NotAllowed,
+    UsageError,
+    WrongRole,
+    WrongServer,
+)
+from dsage.trust.envelope import seal
+from dsage_server.store.schema import replica
+from dsage_server.testing import HandDriver, World, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_one_bad_report_never_costs_the_others(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(*range(50))
+    got = await host.fetch(want=50)
+    assert len(got) == 50
+    values = [codec.encode(i) for i in range(50)]
+    batch, reports = host.signed(got, values)
+    reports[17].value = codec.encode("not what was signed")
+    reply = await host.exchange(reports=reports, proof=seal(batch, host.key))
+    codes = {ack.replica: ack.code for ack in reply.acks}
+    assert codes.pop(got[17].replica) == "refused"
+    assert list(codes.values()) == ["ok"] * 49
+    assert (await world.view(run)).units == {"valid": 49, "active": 1}
+    assert await host.report(got[17:18], [17]) == ["ok"]
+    assert await host.report(got[17:18], [17]) == ["ok"], "a duplicate is acknowledged again"
+    assert await host.report(got[17:18], [18]) == ["refused"], "an answer cannot be taken back"
+    assert (await world.view(run)).credit_milli == 50_000
+
+
+async def test_a_host_speaks_for_its_own_copies_only(world: World) -> None:
+    host, other, run = await world.host(), await world.host(), await world.run()
+    await run.make(1)
+    got = await host.fetch()
+    assert await other.report(got, [1]) == ["unknown"]
+    assert await host.report(got, [1], lease=b"guess") == ["refused"]
+    assert await host.report(got, [1], app="another") == ["refused"]
+    assert await host.report(got, [1], unit=10**6) == ["refused"]
+    batch, reports = host.signed(got, [codec.encode(1)])
+    with pytest.raises(WrongRole):
+        await host.exchange(reports=reports, proof=seal(batch, other.key))
+    foreign = msgspec.structs.replace(batch, server_id="another")
+    with pytest.raises(WrongServer):
+        await host.exchange(reports=reports, proof=seal(foreign, host.key))
+    with pytest.raises(NotAllowed):
+        await host.exchange(reports=reports)
+    assert (await world.view(run)).replicas == {"leased": 1}
+    assert await host.report(got, [1]) == ["ok"]
+
+
+async def test_an_answer_that_is_no_value_is_wrong(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(1)
+    got = await host.fetch()
+    batch, reports = host.signed(got, [b"\xc1"])
+    await host.exchange(reports=reports, proof=seal(batch, host.key))
+    view = await world.view(run)
+    assert (view.units, view.replicas, view.credit_milli) == ({"ready": 1}, {"invalid": 1}, 0)
+    assert await host.fetch() == [], "its volunteer does not get the unit again"
+
+
+async def test_a_liar_is_outvoted_and_one_volunteer_never_votes_twice(world: World) -> None:
+    hosts, run = [await world.host() for _ in range(3)], await world.run()
+    await run.make(5, quorum=2)
+    first = await hosts[0].fetch()
+    reply = await hosts[0].exchange(want=1)
+    assert (reply.units, reply.reason) == (
+        [],
+        "every waiting unit needs another volunteer: you have a copy of each already",
+    )
+    await hosts[0].report(first, [666])
+    for host in hosts[1:]:
+        await host.report(await host.fetch(), [5])
+    view = await world.view(run)
+    assert (view.units, view.replicas) == ({"valid": 1}, {"invalid": 1, "valid": 2})
+    assert (await run.answers()).answers[0].value == codec.encode(5)
+
+
+async def test_work_goes_only_where_what_it_needs_is(world: World) -> None:
+    host, run = await world.host(), await world.run("Needy")
+    await run.make(1)
+    reply = await host.exchange(want=1)
+    assert (reply.units, reply.reason) == ([], "the waiting units need gmpy2, which this computer does not offer")
+    await host.introduce(offers=["gmpy2"])
+    assert len(await host.fetch()) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"quorum": 0}, {"quorum": -1}, {"deadline_s": 0.0}, {"deadline_s": float("nan")}, {"credit_milli": -5},
+              {"cpu_s": 1e9}, {"memory_bytes": 0}, {"wall_s": float("nan")}, {"credit_milli": 2**64 - 1}],
+)  # fmt: skip
+async def test_a_unit_that_could_never_end_well_is_refused(world: World, wrong: dict[str, Any]) -> None:
+    run = await world.run()
+    with pytest.raises(UsageError, match=f"asks for {next(iter(wrong))}"):
+        await run.make(1, **wrong)
+    await run.make(1)
+    assert (await world.view(run)).units == {"ready": 1}
+
+
+async def test_a_step_stands_once_however_often_it_is_sent(world: World) -> None:
+    run = await world.run()
+    step = wire.Step(fence=run.fence, step=1, state=b"one", units=[wire.NewUnit(key="a", args=codec.encode(1))])
+    for _ in range(3):
+        assert (await run.researcher.step(run.run, step)).step == 1
+    assert (await world.view(run)).units == {"ready": 1}
+    with pytest.raises(Conflict, match="cannot follow"):
+        await run.researcher.step(run.run, wire.Step(fence=run.fence, step=3, state=b""))
+    with pytest.raises(Conflict, match="not an unfolded answer"):
+        await run.researcher.step(run.run, wire.Step(fence=run.fence, step=2, state=b"", folded=[1, 10**9]))
+    assert (await run.researcher.drive(run.run)).state == b"one"
+
+
+async def test_replies_stay_below_what_a_peer_takes(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    for _ in range(2):
+        await run.make(*[b"\x00" * (5 << 20)] * 2, output_bytes=4 << 20)
+    got = await host.fetch(want=50)
+    assert len(got) == 1
+    while more := await host.fetch(want=50):
+        got += more
+    assert len(got) == 4
+    for assignment in got:
+        await host.report([assignment], [b"\x01" * (4 << 20)])
+    folded = []
+    while heard := (await run.answers()).answers:
+        assert sum(len(a.value or b"") + len(a.args) for a in heard) < wire.MAX_BODY_BYTES
+        folded += [a.unit for a in heard]
+        await run.commit(folded=folded[-len(heard) :])
+    assert len(set(folded)) == 4
+
+
+async def test_the_apps_own_checks_decide(world: World) -> None:
+    hosts, run = [await world.host() for _ in range(3)], await world.run("Checked")
+    await run.make("proof", "close", "lie", quorum=2)
+    got = [await host.fetch(want=3) for host in hosts[:2]]
+    assert await hosts[0].report(got[0], [1000, 10, -1]) == ["ok"] * 3
+    assert await hosts[1].report(got[1], [3, 11, "crash"]) == ["ok"] * 3
+
+    async def judged() -> bool:
+        return (await world.view(run)).replicas == {"valid": 3, "invalid": 3}
+
+    await until(judged)
+    assert (await world.view(run)).units == {"valid": 2, "ready": 1}
+    heard = (await run.answers()).answers
+    assert [codec.decode(a.value or b"") for a in heard] == [1000, 10]
+    last = await hosts[2].fetch()
+    await hosts[2].report(last, [1000])
+    await until(lambda: units_are(world, run, {"valid": 3}))
+
+
+async def units_are(world: World, run: HandDriver, units: dict[str, int]) -> bool:
+    return (await world.view(run)).units == units
+
+
+async def test_what_a_stopped_copy_did_is_paid_by_its_share_also_after_the_end_of_the_run(world: World) -> None:
+    hosts, run = [await world.host() for _ in range(3)], await world.run("Checked")
+    await run.make("work", quorum=3, group="g")
+    got = [await host.fetch() for host in hosts]
+    await hosts[0].report(got[0], [9])
+    await until(lambda: unjudged_is(world, 0))
+    await run.commit(cancel_groups=["g"], finished=True, result=codec.encode(None))
+    assert await hosts[1].report(got[1], [4], status="aborted") == ["ok"]
+    assert await hosts[2].report(got[2], [1000]) == ["ok"]
+    await until(lambda: unjudged_is(world, 0))
+    view = await world.view(run)
+    assert (view.state, view.replicas) == ("done", {"valid": 3})
+    assert view.credit_milli == 900 + 400 + 1000
+
+
+async def unjudged_is(world: World, count: int) -> bool:
+    query = select(replica.c.id).where(replica.c.state == "reported", replica.c.camp.is_(None))
+    return len(await world.running.hub.store.read(lambda c: c.execute(query).all())) == count
