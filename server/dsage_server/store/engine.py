@@ -76,6 +76,7 @@ class Store:
             with self._connection.begin():
                 outcomes += [self._attempt(change) for change, _, _ in group]
         except SQLAlchemyError as error:
+            self._undo()
             outcomes = [(None, _storage_error(error))] * len(group)
         self.commits += 1
         for (_, then, future), (value, failed) in zip(group, outcomes, strict=True):
@@ -85,6 +86,12 @@ class Store:
             if then is not None:
                 future.get_loop().call_soon(then, value)
             future.set_result(value)
+
+    def _undo(self) -> None:
+        """Leave no transaction behind: after a COMMIT that failed SQLite may still be in it, unlike SQLAlchemy."""
+        raw = None if self._connection.closed else self._connection.connection.dbapi_connection
+        if raw is not None and getattr(raw, "in_transaction", False):
+            raw.rollback()
 
     def _attempt(self, change: Change) -> tuple[Any, BaseException | None]:
         savepoint = self._connection.begin_nested()
