@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import ssl
@@ -18,6 +19,11 @@ SHUTDOWN_S: Final = 2.0
 KEEPALIVE_S: Final = 75.0
 BACKLOG: Final = 1024
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
+_HINTS: Final = {
+    errno.EADDRINUSE: "Another program has this port, perhaps another server: choose another with --listen or --pages.",
+    errno.EADDRNOTAVAIL: "That is no address of this computer: choose one that it has with --listen or --pages.",
+    errno.EACCES: "Ports below 1024 belong to root: choose another with --listen or --pages.",
+}
 
 
 async def listen(
@@ -47,7 +53,7 @@ async def listen(
     except OSError as error:
         raise MustStop(
             f"cannot listen on {address or 'every address'}, port {port}: {error.strerror or error}",
-            hint="Perhaps another program has this port: choose another with --listen and --pages.",
+            hint=_HINTS.get(error.errno or 0, "Choose another address with --listen or --pages."),
         ) from None
     return bound
 
@@ -106,7 +112,7 @@ def parse_address(text: str, default_port: int) -> tuple[str, int]:
 
 
 def _addresses(address: str) -> list[tuple[socket.AddressFamily, str]]:
-    found = socket.getaddrinfo(address or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unique = sorted({(family, str(where[0])) for family, _, _, _, where in found})
     return [(family, where) for family, where in unique if family is socket.AF_INET or _has_ipv6()]
 
