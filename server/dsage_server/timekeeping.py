@@ -57,20 +57,20 @@ async def expire_leases(hub: Hub) -> None:
     """Expire leases past their deadline, found by the index on deadlines; if the clock is set, they move along."""
     offset = hub.clock() - hub.ticks()
 
-    def change(connection: Connection) -> list[units.Changed]:
-        now = hub.clock()
+    def change(connection: Connection, now: float) -> list[units.Changed]:
         before = units.load(connection, units.expired(connection, now))
         return units.save(connection, before, {n: life.expire(u, now) for n, u in before.items()}, now)
 
     while True:
-        jump = hub.clock() - hub.ticks() - offset
+        now = hub.clock()
+        jump = now - hub.ticks() - offset
         if abs(jump) > JUMP_S:
             await hub.store.write(functools.partial(units.extend_leases, seconds=jump))
             offset += jump
             log.warning("the clock was set by %+.0f s, or the computer slept: every lease was moved along", jump)
         deadline = await hub.store.read(units.next_deadline)
-        if deadline is not None and deadline <= hub.clock():
-            await hub.store.write(change, then=hub.learn)
+        if deadline is not None and deadline <= now:
+            await hub.store.write(functools.partial(change, now=now), then=hub.learn)
         await asyncio.sleep(SWEEP_S)
 
 

@@ -12,11 +12,13 @@ from dsage import codec, wire
 from dsage.errors import (
     Conflict,
     NotAllowed,
+    UnitFailed,
     UsageError,
     WrongRole,
     WrongServer,
 )
 from dsage.trust.envelope import seal
+from dsage_server import timekeeping
 from dsage_server.store.schema import replica
 from dsage_server.testing import HandDriver, World, until
 
@@ -156,7 +158,7 @@ async def test_the_apps_own_checks_decide(world: World) -> None:
     await until(judged)
     assert (await world.view(run)).units == {"valid": 2, "ready": 1}
     heard = (await run.answers()).answers
-    assert [codec.decode(a.value or b"") for a in heard] == [1000, 10]
+    assert sorted(codec.decode(a.value or b"") for a in heard) == [10, 1000]
     last = await hosts[2].fetch()
     await hosts[2].report(last, [1000])
     await until(lambda: units_are(world, run, {"valid": 3}))
@@ -184,3 +186,36 @@ async def test_what_a_stopped_copy_did_is_paid_by_its_share_also_after_the_end_o
 async def unjudged_is(world: World, count: int) -> bool:
     query = select(replica.c.id).where(replica.c.state == "reported", replica.c.camp.is_(None))
     return len(await world.running.hub.store.read(lambda c: c.execute(query).all())) == count
+
+
+async def test_checks_that_do_not_run_end_the_run_and_never_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    async def broken(*_: Any) -> Any:
+        calls.append(1)
+        raise UnitFailed("the box is gone")
+
+    monkeypatch.setattr(timekeeping, "judge", broken)
+    host, run, ended = await world.host(), await world.run("Checked"), await world.run("Checked")
+    await ended.make(1)
+    late = await host.fetch()
+    await ended.commit(finished=True, result=codec.encode(None))
+    assert await host.report(late, [5], status="aborted") == ["ok"]
+
+    async def given_up() -> bool:
+        return len(calls) == 1 + timekeeping.RETRIES
+
+    await until(given_up)
+    await run.make(1, 2)
+    await host.report(await host.fetch(), [5])
+
+    async def failed() -> bool:
+        return (await world.view(run)).state == "failed"
+
+    await until(failed)
+    view = await world.view(run)
+    assert (view.reason, view.units) == ("its checks do not run: the box is gone", {"cancelled": 2})
+    assert (await world.view(ended)).state == "done"
+    await host.exchange()
