@@ -172,6 +172,20 @@ async def test_a_box_is_kept_warm_and_replaced_in_time(client: Any, boxes: type[
     assert boxes.closed == 3
 
 
+async def test_an_idle_box_is_closed_and_a_busy_one_is_not(
+    client: Any, boxes: type[BoxInMemory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsage_client.runner.IDLE_BOX_S", 0.0)
+    unit, warm = await work(client), boxed(tmp_path)
+    boxes.outcomes = [DONE] * 2
+    assert await warm.run(unit) == DONE
+    await client.until(lambda: boxes.closed == 1)
+    assert await warm.run(unit) == DONE
+    assert boxes.opened == 2
+    await warm.close()
+    assert boxes.closed == 2
+
+
 async def test_a_unit_whose_box_broke_gets_one_new_box(client: Any, boxes: type[BoxInMemory], tmp_path: Path) -> None:
     unit, warm = await work(client), boxed(tmp_path)
     boxes.outcomes = [BROKEN, DONE]
