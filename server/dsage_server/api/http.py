@@ -97,7 +97,7 @@ def problem(error: DSageError, path: str) -> web.Response:
     if status >= 500:
         log.warning("%s: %s", path, error.message)
     document = {
-        "type": f"about:dsage#{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],
+        "type": f"urn:dsage:error:{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],
         "status": status, "detail": error.message, "code": error.code, "hint": error.hint, "instance": path,
     }  # fmt: skip
     retry_s = error.retry_s if isinstance(error, Busy) else RETRY_S
