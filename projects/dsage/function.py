@@ -124,8 +124,8 @@ class DistributedFunction:
         raise UsageError(f"unit {unit.key or unit.id} failed: {reason}")
 
     def progress(self) -> dict[str, Any]:
-        """Return what a live page shows of this run: small, plain data; `phase` (text) and `fraction` (0..1)
-        are understood by every view."""
+        """Return what a live page shows of this run: small, plain data. Every view understands `phase` and `summary`
+        (text), `fraction` (0..1) and `eta_s` (seconds)."""
         return {}
 
     # -- what authors call -----------------------------------------------------------------------------------

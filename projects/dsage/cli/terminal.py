@@ -31,10 +31,13 @@ MAX_FIELDS: Final = 12
 MAX_FIELD: Final = 200
 """Characters of an extra field that are shown: a factor of some 200 digits still fits."""
 EVENTS_SHOWN: Final = 5
+MAX_SUMMARY: Final = 300
 MAX_REASON: Final = 500
 MIN_FRACTION: Final = 0.02
 """Below it, an estimate of the time left would be a guess."""
-KNOWN: Final = frozenset({"phase", "fraction", "eta_s"})
+KNOWN: Final = frozenset({"phase", "fraction", "eta_s", "summary"})
+"""What every view understands of a run's progress. A summary stands for all the rest; without one, what is plain text
+or a number is shown, and what has parts is left to programs."""
 COLOURS: Final = {
     UnitState.READY: "default",
     UnitState.ACTIVE: "yellow",
@@ -63,6 +66,7 @@ class Facts:
     units: dict[str, int]
     volunteers: int
     credit: float
+    summary: str
     extra: dict[str, str]
     note: str
 
@@ -78,8 +82,9 @@ def facts(view: RunView, now: float) -> Facts:
     extra = {
         shown(name, 40): shown(value, MAX_FIELD)
         for name, value in list(told.items())[: MAX_FIELDS + len(KNOWN)]
-        if name not in KNOWN and value is not None
+        if name not in KNOWN and isinstance(value, str | int | float)
     }
+    summary = told.get("summary")
     running = view.state == RunState.RUNNING
     return Facts(
         name=f"{shown(view.title, 60)} · run {view.run}",
@@ -91,7 +96,8 @@ def facts(view: RunView, now: float) -> Facts:
         units={state.value: view.units.get(state, 0) for state in UnitState},
         volunteers=view.volunteers,
         credit=view.credit_milli / 1000,
-        extra=extra,
+        summary=shown(summary, MAX_SUMMARY) if isinstance(summary, str) else "",
+        extra={} if isinstance(summary, str) else extra,
         note=shown(view.reason, MAX_REASON),
     )
 
@@ -114,6 +120,7 @@ def plain(view: RunView, now: float) -> str:
         seen.phase or seen.state,
         "" if seen.fraction is None else f"{seen.fraction:.0%}",
         "units: " + (counts or "none yet"),
+        seen.summary,
         *(f"{name} {value}" for name, value in seen.extra.items()),
         f"{seen.volunteers} volunteer{'' if seen.volunteers == 1 else 's'}",
         duration(seen.elapsed_s),
@@ -145,6 +152,8 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
         for state in UnitState
     )
     rows.add_row("units", counts)
+    if seen.summary:
+        rows.add_row("so far" if view.state == RunState.RUNNING else "in all", Text(seen.summary))
     for name, value in seen.extra.items():
         rows.add_row(Text(name), Text(value))
     rows.add_row("volunteers", Text(str(seen.volunteers)))
@@ -155,7 +164,7 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
             Text(f"{datetime.fromtimestamp(event.at).astimezone():%H:%M:%S}"), Text(shown(event.text, MAX_FIELD))
         )
     tail = [Text(line, "yellow") for line in (seen.note,) if line]
-    tail += [Text(line, "bright_black") for line in (footer,) if line]
+    tail += [Text(line, "bright_black") for line in (footer,) if line and view.state == RunState.RUNNING]
     return Group(head, rows, *tail)
 
 

@@ -51,8 +51,12 @@ def as_json(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return an answer as people read it: a list by its items, a dict by its entries, one a line."""
+    """Return an answer as people read it: a dict by its `summary` if it has that text, else by its entries, a list by
+    its items, one a line."""
     if isinstance(value, dict):
+        summary = value.get("summary")
+        if isinstance(summary, str):
+            return "\n".join(map(_printable, summary.split("\n")))
         return "\n".join(f"{name}: {_compact(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return "\n".join(map(_compact, value))
@@ -62,8 +66,12 @@ def as_text(value: Any) -> str:
 def shown(value: Any, most: int) -> str:
     """Return `value` in one line of at most `most` characters that no terminal takes for a command."""
     text = f"{value:.4g}" if isinstance(value, float) else _compact(value)
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = _printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _compact(value: Any) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final, TypedDict
+from typing import Any, ClassVar, Final
 
 from dsage import DistributedFunction, Limits, Unit
 from dsage.errors import DSageError, UsageError
-from dsage_projects.factor import groundwork, ladder, work
+from dsage_projects.factor import climb, groundwork, ladder, words, work
 from dsage_projects.factor.algebra import refine
+from dsage_projects.factor.climb import Composite
 from dsage_projects.factor.groundwork import Nature
-from dsage_projects.factor.ladder import Level
 
 FIRST_SIGMA: Final = 1 << 32
 """Small sigmas give the same few curves to everybody, and some of them none at all."""
@@ -20,18 +20,6 @@ SPEED_KNOWN_S: Final = 1.0
 """Reference seconds of folded work before its speed says anything of the time left."""
 MAX_FAILURES: Final = 25
 """So many units given up one after the other are no accident."""
-
-
-class Composite(TypedDict):
-    """A part of the number that units work on, and how far they are on its present level of the ladder."""
-
-    n: int
-    multiplicity: int
-    group: str
-    level: int
-    issued: int  # curves given out at this level
-    folded: int  # curves whose answers are in
-    sieve: str  # "", "running" or "failed"
 
 
 class Factor(DistributedFunction):
@@ -45,7 +33,7 @@ class Factor(DistributedFunction):
 
     The result, kept current all the time, is {"n", "factors": [[prime, multiplicity], ...] ascending and all proved,
     "found_by": [[prime, unit id], ...] for the primes that a unit's answer gave, "unfinished": [[cofactor,
-    multiplicity], ...], "complete": whether nothing is unfinished}.
+    multiplicity], ...], "complete": whether nothing is unfinished, "summary": the same in words}.
     """
 
     title: ClassVar[str] = "Prime factors of an integer"
@@ -111,29 +99,21 @@ class Factor(DistributedFunction):
 
     def _unit_for(self, composite: Composite) -> Unit | None:
         n, group = composite["n"], composite["group"]
-        level = self._level(composite)
+        level = climb.level_at(composite, composite["level"])
         if not self.b1 and composite["sieve"] != "failed" and ladder.sieve_now(n, level):
             if composite["sieve"] == "running":
                 return None
             composite["sieve"] = "running"
             return ladder.sieve_unit(n, group=group)
-        if composite["issued"] >= level.curves:
+        curves = climb.take(composite, ladder.curves_a_unit(n, level))
+        if not curves:
             if self.b1:
                 return None
-            composite.update({"level": composite["level"] + 1, "issued": 0, "folded": 0})
+            climb.rise(composite)
             return self._unit_for(composite)
-        curves = min(ladder.curves_a_unit(n, level), level.curves - composite["issued"])
         unit = ladder.curves_unit(n, level.b1, self.sigma, curves, group=group, quorum=self.quorum)
         self.sigma += curves
-        composite["issued"] += curves
         return unit
-
-    def _level(self, composite: Composite) -> Level:
-        """Return where a composite stands on the ladder; at the top it stays."""
-        if self.b1:
-            return Level(0, self.b1, self.curves)
-        levels = ladder.levels(composite["n"])
-        return levels[min(composite["level"], len(levels) - 1)]
 
     # -- folding answers -------------------------------------------------------------------------------------
 
@@ -145,7 +125,7 @@ class Factor(DistributedFunction):
             self._divide([p for p, _ in value["factors"]], unit)
         else:
             self.curves_done += value["curve"] + (value["factor"] > 0)
-            self._count(unit.args, value["curve"])
+            self._pass(unit.args, value["curve"])
             if value["factor"]:
                 self._divide([value["factor"]], unit)
         self._conclude()
@@ -156,16 +136,18 @@ class Factor(DistributedFunction):
         self.failures += 1
         if self.failures >= MAX_FAILURES:
             super().unit_failed(unit, f"{reason} ({self.failures} units failed in a row)")
+        if unit.args["kind"] == "ecm":
+            self._pass(unit.args, unit.args["curves"])
         for composite in self.composites:
             if composite["group"] == unit.group and unit.args["kind"] == "flint":
                 composite["sieve"] = "failed"
         self._look_at_the_clock()
 
-    def _count(self, args: dict[str, Any], curves: int) -> None:
+    def _pass(self, args: dict[str, Any], curves: int) -> None:
         """Count curves for every composite that they were run on: a curve on n is one on all divisors of n."""
         for composite in self.composites:
-            if args["n"] % composite["n"] == 0 and args["b1"] == self._level(composite).b1:
-                composite["folded"] += curves
+            if args["n"] % composite["n"] == 0:
+                climb.count(composite, args["b1"], curves)
 
     def _divide(self, factors: Iterable[int], unit: Unit) -> None:
         """Split every composite that has a factor in common with the new ones, and stop the work on it."""
@@ -182,25 +164,16 @@ class Factor(DistributedFunction):
                 self._settle(base, multiplicity * composite["multiplicity"], unit.id, heir_of=composite)
 
     def _settle(self, n: int, multiplicity: int, unit: int = 0, heir_of: Composite | None = None) -> None:
-        """Put a new part of the number where it belongs. A cofactor has had all the curves of what it divides."""
+        """Put a new part of the number where it belongs."""
         for nature, base, power in groundwork.settle(n):
             if nature is Nature.PRIME:
                 self.primes.append([base, power * multiplicity, unit])
             elif nature is Nature.UNPROVED:
                 self.unproved.append([base, power * multiplicity])
             else:
-                had = heir_of["folded"] if heir_of else 0
-                self.composites.append(
-                    {
-                        "n": base,
-                        "multiplicity": power * multiplicity,
-                        "group": f"C{ladder.digits(base)}-{_digest(base)[:8]}",
-                        "level": heir_of["level"] if heir_of else 0,
-                        "issued": had,
-                        "folded": had,
-                        "sieve": "",
-                    }
-                )
+                group = f"C{ladder.digits(base)}-{_digest(base)[:8]}"
+                fixed = [self.b1, self.curves] if self.b1 else []
+                self.composites.append(climb.begin(base, power * multiplicity, group, fixed, heir_of))
 
     # -- ending ----------------------------------------------------------------------------------------------
 
@@ -218,6 +191,7 @@ class Factor(DistributedFunction):
             "found_by": sorted([p, unit] for p, _, unit in self.primes if unit),
             "unfinished": unfinished,
             "complete": not unfinished,
+            "summary": words.answer(self.n, factors, unfinished),
         }
         self.done = not self.composites
 
@@ -234,12 +208,13 @@ class Factor(DistributedFunction):
             "phase": self._phase(),
             "fraction": self._fraction(),
             "curves_done": self.curves_done,
-            "composites": [self._view(composite) for composite in self.composites],
+            "summary": words.standing(self.curves_done, len(self.primes)),
+            "composites": [climb.view(composite) for composite in self.composites],
             "factors": [[str(p), e] for p, e, _ in sorted(self.primes)],
         }
         if self.work_s >= SPEED_KNOWN_S and self.composites:
             speed = self.work_s / max(time.time() - self.started_at, 0.001)
-            shown["eta_s"] = sum(map(self._left_s, self.composites)) / speed
+            shown["eta_s"] = sum(map(climb.left_s, self.composites)) / speed
         return shown
 
     def _phase(self) -> str:
@@ -251,36 +226,16 @@ class Factor(DistributedFunction):
         what = f"a composite of {ladder.digits(hardest['n'])} digits"
         if hardest["sieve"] == "running":
             return f"quadratic sieve on {what}"
-        return f"curves at B1={self._level(hardest).b1:,} on {what}"
+        return f"curves at B1={climb.view(hardest)['b1']:,} on {what}"
 
     def _fraction(self) -> float:
         """Return the share of the number's length that is proved, plus a part of what has been tried on the rest."""
         length = max(abs(self.n).bit_length(), 1)
         open_bits = 0.0
         for composite in self.composites:
-            rungs = 1 if self.b1 else len(ladder.levels(composite["n"]))
-            climbed = composite["level"] + min(composite["folded"] / self._level(composite).curves, 1)
-            weight = 1 - 0.9 * min(climbed / rungs, 1)
+            weight = 1 - 0.9 * climb.climbed(composite)
             open_bits += weight * composite["multiplicity"] * composite["n"].bit_length()
         return max(0.0, min(1.0, 1 - open_bits / length)) if self.started_at else 0.0
-
-    def _view(self, composite: Composite) -> dict[str, Any]:
-        level = self._level(composite)
-        return {
-            "digits": ladder.digits(composite["n"]),
-            "b1": level.b1,
-            "curves": level.curves,
-            "curves_done": composite["folded"],
-            "sieve": composite["sieve"] == "running",
-        }
-
-    def _left_s(self, composite: Composite) -> float:
-        """Return the reference seconds that are left of a composite's present level, once for each of the quorum."""
-        if composite["sieve"] == "running":
-            return ladder.sieve_s(composite["n"])
-        level = self._level(composite)
-        left = max(level.curves - composite["folded"], 0)
-        return left * ladder.curve_s(composite["n"], level.b1)
 
 
 def _first_sigma(n: int) -> int:

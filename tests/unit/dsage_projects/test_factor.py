@@ -298,7 +298,7 @@ def test_curves_on_a_number_count_for_its_cofactor() -> None:
     assert unit is not None
     factor.process_result(unit, {"residues": [b""] * 20, "factor": q, "curve": 20})
     (left,) = factor.composites
-    assert left["issued"] == left["folded"] == 20
+    assert left["passed"] == [left["issued"]] == [20]
     assert factor.curves_done == 21
 
 
@@ -402,6 +402,71 @@ def test_progress_tells_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -> Non
     assert shown["curves_done"] > 0
     assert ["1993099906542710819727884501", 1] in shown["factors"]
     codec.encode(shown)
+
+
+def test_progress_tells_the_level_whose_answers_are_awaited_not_the_one_given_out() -> None:
+    factor = Factor(PHI_300_11)
+    units = [factor.next_job() for _ in range(12)]
+    assert len({unit.args["b1"] for unit in units if unit}) > 1
+    assert "B1=2,000" in factor.progress()["phase"]
+    last = [unit for unit in units if unit is not None and unit.args["b1"] == 11_000][0]
+    factor.process_result(last, {"residues": [], "factor": 0, "curve": last.args["curves"]})
+    assert "B1=2,000" in factor.progress()["phase"]
+    assert factor.progress()["composites"][0]["curves_done"] == 0
+    for unit in units:
+        if unit is not None and unit.args["b1"] == 2000:
+            factor.process_result(unit, {"residues": [], "factor": 0, "curve": unit.args["curves"]})
+    shown = factor.progress()
+    assert "B1=11,000" in shown["phase"]
+    assert shown["composites"][0]["curves_done"] == last.args["curves"]
+
+
+def test_a_unit_that_was_given_up_does_not_hold_a_level_open() -> None:
+    factor = Factor(PHI_300_11)
+    unit = factor.next_job()
+    while unit is not None and unit.args["b1"] == 2000:
+        factor.unit_failed(unit, "no luck")
+        unit = factor.next_job()
+    assert "B1=11,000" in factor.progress()["phase"]
+
+
+def test_a_cofactor_goes_on_where_the_answers_are_in() -> None:
+    p, q, r = prime(30), prime(31), prime(52)
+    factor = Factor(p * q * r)
+    units = [unit for unit in (factor.next_job() for _ in range(12)) if unit]
+    high = next(unit for unit in units if unit.args["b1"] == 11_000)
+    factor.process_result(high, {"residues": [], "factor": 0, "curve": high.args["curves"]})
+    factor.process_result(units[0], {"residues": [], "factor": q, "curve": 0})
+    later: list[int] = []
+    while (unit := factor.next_job()) is not None and unit.args["b1"] <= 11_000:
+        later += [unit.args["curves"]] * (unit.args["b1"] == 11_000)
+    assert sum(later) == ladder.LADDER[1].curves - high.args["curves"]
+
+
+@pytest.mark.parametrize(
+    ("n", "summary"),
+    [
+        (1, "1 has no prime factors"),
+        (7, "7 is prime"),
+        (-12, "-12 = -1 · 2^2 · 3"),
+        ("10^2*3^5", "24300 = 2^2 · 3^5 · 5^2"),
+    ],
+)
+def test_the_answer_in_words(n: int | str, summary: str) -> None:
+    factor = Factor(n)
+    assert factor.next_job() is None
+    assert factor.result["summary"] == summary
+
+
+def test_an_unfinished_answer_in_words() -> None:
+    factor = Factor(6 * PHI_300_11, b1=50, curves=1)
+    unit = factor.next_job()
+    assert unit is not None
+    factor.process_result(unit, {"residues": [], "factor": 0, "curve": 1})
+    head, tail = factor.result["summary"].splitlines()
+    assert head == f"{6 * PHI_300_11} = 2 · 3 · {PHI_300_11}"
+    assert tail == f"unfinished, of 84 digits: {PHI_300_11}"
+    assert factor.progress()["summary"] == "1 curve done; 2 prime factors known"
 
 
 def test_the_bundle_is_all_that_a_volunteer_needs(tmp_path: Path) -> None:

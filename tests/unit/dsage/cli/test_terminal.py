@@ -47,6 +47,21 @@ def test_one_plain_line_says_it_all() -> None:
     )
 
 
+def test_a_summary_stands_for_what_has_no_words() -> None:
+    told = {"phase": "curves", "curves": 120, "composites": [{"digits": 84}], "factors": [["2", 1]]}
+    assert "curves 120" in plain(view(progress=codec.encode(told)), NOW)
+    assert "[" not in plain(view(progress=codec.encode(told)), NOW)
+    line = plain(view(progress=codec.encode({**told, "summary": "120 curves done"})), NOW)
+    assert line.startswith("Factor · run 3 · curves · units: 3 ready, 2 active, 10 valid · 120 curves done · 2 vol")
+
+
+@pytest.mark.parametrize("state", ["running", "done", "failed"])
+def test_an_ended_run_offers_no_way_on(state: str) -> None:
+    out = io.StringIO()
+    Console(file=out, width=120).print(drawn(view(state=state), [], NOW, "Ctrl-C detaches."))
+    assert ("Ctrl-C detaches." in out.getvalue()) == (state == "running")
+
+
 def test_the_drawn_view_shows_the_same_facts() -> None:
     out = io.StringIO()
     events = [Event(id=1, at=NOW, kind="found", text="a factor was found\x1b[2J")]

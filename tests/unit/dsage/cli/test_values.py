@@ -63,6 +63,8 @@ def test_json_integers_are_exact_or_strings(number: int) -> None:
         ([1, [2, "x"]], "1\n[2, x]"),
         ({"factors": [[2**60, 1]], "unfinished": []}, "factors: [[1152921504606846976, 1]]\nunfinished: []"),
         ([{"a": 1}], "{a: 1}"),
+        ({"n": 6, "summary": "6 = 2 · 3\n\x1b[2Junfinished"}, "6 = 2 · 3\n [2Junfinished"),
+        ({"summary": 6}, "summary: 6"),
     ],
 )
 def test_answers_as_text(value: Any, text: str) -> None:
