@@ -409,7 +409,7 @@ def test_progress_tells_the_level_whose_answers_are_awaited_not_the_one_given_ou
     units = [factor.next_job() for _ in range(12)]
     assert len({unit.args["b1"] for unit in units if unit}) > 1
     assert "B1=2,000" in factor.progress()["phase"]
-    last = [unit for unit in units if unit is not None and unit.args["b1"] == 11_000][0]
+    last = next(unit for unit in units if unit is not None and unit.args["b1"] == 11_000)
     factor.process_result(last, {"residues": [], "factor": 0, "curve": last.args["curves"]})
     assert "B1=2,000" in factor.progress()["phase"]
     assert factor.progress()["composites"][0]["curves_done"] == 0
