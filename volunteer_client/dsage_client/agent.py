@@ -208,7 +208,10 @@ class Agent:
             self._greeted = False
             if greeting:
                 self._refused(error)
-        except (ServerAway, TrustError) as error:
+        except ServerAway as error:
+            self._greeted = False
+            self._refused(error)
+        except TrustError as error:
             self._refused(error)
         except NotAllowed as error:
             self._farewell = MustStop(

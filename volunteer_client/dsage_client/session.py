@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from dsage.codec import digest
 from dsage.connection import Transport, login
-from dsage.errors import BadSignature, LoggedOut
+from dsage.errors import BadSignature, LoggedOut, ServerAway
 from dsage.trust.chain import Chain
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, seal
@@ -58,9 +58,9 @@ class Session:
     ) -> ExchangeReply:
         """Make the one call of a client: `results` become its reports and its signed proof.
 
-        The first call of each login introduces the host, and the server then takes back every lease that it does
-        not list. Raises LoggedOut (the next call logs in again), ServerAway, Busy, TooOld, NotAllowed, TrustError,
-        RequestError.
+        The first call of each login, and the first after a call whose reply may have been lost, introduces the host,
+        and the server then takes back every lease that it does not list. Raises LoggedOut (the next call logs in
+        again), ServerAway, Busy, TooOld, NotAllowed, TrustError, RequestError.
         """
         message.reports = [finished.report() for finished in results]
         message.proof = self._proof(results) if results else None
@@ -75,6 +75,9 @@ class Session:
                 )
             except LoggedOut:
                 self._token = None if self._token == token else self._token
+                raise
+            except (ServerAway, TimeoutError):
+                self._introduced = None
                 raise
         self._introduced = token
         return reply
