@@ -125,7 +125,7 @@ class DistributedFunction:
 
     def progress(self) -> dict[str, Any]:
         """Return what a live page shows of this run: small, plain data. Every view understands `phase` and `summary`
-        (text), `fraction` (0..1) and `eta_s` (seconds)."""
+        (text), `fraction` (0..1) and `eta_s` (seconds; None: nobody can know)."""
         return {}
 
     # -- what authors call -----------------------------------------------------------------------------------

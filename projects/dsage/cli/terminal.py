@@ -36,8 +36,8 @@ MAX_REASON: Final = 500
 MIN_FRACTION: Final = 0.02
 """Below it, an estimate of the time left would be a guess."""
 KNOWN: Final = frozenset({"phase", "fraction", "eta_s", "summary"})
-"""What every view understands of a run's progress. A summary stands for all the rest; without one, what is plain text
-or a number is shown, and what has parts is left to programs."""
+"""What every view understands of a run's progress. An `eta_s` of None forbids to guess it from the fraction. A summary
+stands for all the rest; without one, what is plain text or a number is shown, and what has parts is left to programs."""
 COLOURS: Final = {
     UnitState.READY: "default",
     UnitState.ACTIVE: "yellow",
@@ -77,7 +77,7 @@ def facts(view: RunView, now: float) -> Facts:
     elapsed_s = max(0.0, (view.finished or now) - view.created)
     fraction = _between(told.get("fraction"), 1.0)
     eta_s = _between(told.get("eta_s"), 1e9)
-    if eta_s is None and fraction is not None and fraction >= MIN_FRACTION:
+    if "eta_s" not in told and fraction is not None and fraction >= MIN_FRACTION:
         eta_s = elapsed_s / fraction * (1.0 - fraction)
     extra = {
         shown(name, 40): shown(value, MAX_FIELD)

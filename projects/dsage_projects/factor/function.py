@@ -203,10 +203,12 @@ class Factor(DistributedFunction):
 
     def progress(self) -> dict[str, Any]:
         """Return what a page shows: `composites` under work, `factors` so far (decimal text), `curves_done`, and
-        `eta_s`, the seconds until the present levels are climbed at the speed so far, when that is known."""
+        `level_eta_s`, the seconds until the present levels are climbed at the speed so far, when that is known. Nobody
+        knows when a curve will be lucky, so `eta_s` is known only while nothing but sieves is left."""
         shown = {
             "phase": self._phase(),
             "fraction": self._fraction(),
+            "eta_s": None,
             "curves_done": self.curves_done,
             "summary": words.standing(self.curves_done, len(self.primes)),
             "composites": [climb.view(composite) for composite in self.composites],
@@ -214,7 +216,9 @@ class Factor(DistributedFunction):
         }
         if self.work_s >= SPEED_KNOWN_S and self.composites:
             speed = self.work_s / max(time.time() - self.started_at, 0.001)
-            shown["eta_s"] = sum(map(climb.left_s, self.composites)) / speed
+            shown["level_eta_s"] = sum(map(climb.left_s, self.composites)) / speed
+            if all(composite["sieve"] == "running" for composite in self.composites):
+                shown["eta_s"] = shown["level_eta_s"]
         return shown
 
     def _phase(self) -> str:

@@ -105,6 +105,13 @@ def test_what_a_run_says_of_itself_is_not_believed_blindly(progress: bytes) -> N
     assert "\n" not in plain(view(progress=progress), NOW)
 
 
+def test_a_time_left_is_guessed_from_the_fraction_unless_that_is_forbidden() -> None:
+    told: dict[str, Any] = {"fraction": 0.25}
+    assert facts(view(progress=codec.encode(told)), NOW).eta_s == 180.0
+    assert facts(view(progress=codec.encode({**told, "eta_s": 7.5})), NOW).eta_s == 7.5
+    assert facts(view(progress=codec.encode({**told, "eta_s": None})), NOW).eta_s is None
+
+
 def test_an_ended_run_has_no_time_left() -> None:
     ended = facts(view(state="done", finished=NOW - 10.0), NOW)
     assert (ended.phase, ended.eta_s, ended.elapsed_s) == ("done", None, 50.0)
