@@ -133,6 +133,23 @@ async def test_a_lost_message_costs_nothing(client: Any, fault: Fault) -> None:
     assert len(client.server.order) == len(set(client.server.order))
 
 
+async def test_after_a_lost_reply_the_client_says_anew_what_it_holds(client: Any) -> None:
+    introduced: list[bool] = []
+
+    class Watched(FaultyTransport):
+        async def call(self, method: str, path: str, body: Any, reply: Any, **options: Any) -> Any:
+            if path == "/v1/exchange":
+                introduced.append(body.host is not None)
+            return await super().call(method, path, body, reply, **options)
+
+    client.transport = Watched(client.server, lambda path: Fault.REPLY_LOST if len(introduced) == 2 else None)
+    async with client.running():
+        await client.server.give(1)
+        await client.until(lambda: len(introduced) > 3)
+    assert introduced[:2] == [True, False]
+    assert introduced[2:].count(True) == 1
+
+
 async def test_an_expired_token_costs_one_login(client: Any) -> None:
     async with client.running():
         await client.server.give(1)
