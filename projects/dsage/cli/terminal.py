@@ -37,7 +37,7 @@ MIN_FRACTION: Final = 0.02
 """Below it, an estimate of the time left would be a guess."""
 KNOWN: Final = frozenset({"phase", "fraction", "eta_s", "summary"})
 """What every view understands of a run's progress. An `eta_s` of None forbids to guess it from the fraction. A summary
-stands for all the rest; without one, what is plain text or a number is shown, and what has parts is left to programs."""
+stands for all the rest; without one, plain text and numbers are shown, and what has parts is left to programs."""
 COLOURS: Final = {
     UnitState.READY: "default",
     UnitState.ACTIVE: "yellow",
