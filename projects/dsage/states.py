@@ -1,6 +1,6 @@
 """The states of runs, units and replicas, and the one table of moves between them.
 
-The pure decisions (`dsage_validator.life`) and the guards in the store's SQL both read this table.
+The pure decisions (`dsage_validator.life`) go by this table; the store writes what they decided.
 """
 
 from __future__ import annotations
@@ -109,8 +109,3 @@ def move(current: S, to: S) -> S:
     if to is current or to in MOVES[current]:
         return to
     raise IllegalMove(f"a {type(current).__name__.removesuffix('State').lower()} cannot go from {current} to {to}")
-
-
-def sources(to: S) -> list[str]:
-    """Return the states from which the table leads to `to`: the guard of an SQL update."""
-    return sorted(state.value for state, targets in MOVES.items() if type(state) is type(to) and to in targets)

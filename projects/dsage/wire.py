@@ -46,7 +46,6 @@ class Hello(Message):
     protocols: list[int]
     root_version: int
     time: float
-    oldest_client: str
     pages_url: str
 
 

@@ -32,7 +32,6 @@ class Settings:
     public: bool = False
     own_work: bool = False
     wait_s: float = MAX_WAIT_S
-    call_timeout_s: float = 60.0
     backoff_low_s: float = 0.5
     backoff_high_s: float = 60.0
     checkpoint_every_s: float = 5.0

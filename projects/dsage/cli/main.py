@@ -77,7 +77,7 @@ def _overview() -> str:
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return (
         "Usage: dsage COMMAND [OPTIONS] ...\n\n"
-        "Idle computers as a research instrument: `dsage demo` shows it in a minute.\n\n"
+        "Volunteers' computers as a research instrument: `dsage demo` shows it in a minute.\n\n"
         "Commands:\n" + "\n".join(lines) + "\n\n"
         "`dsage COMMAND --help` says more; `dsage help exit-codes` lists the exit codes;\n"
         "--debug (or DSAGE_DEBUG=1) shows where an error came from; --version prints the version.\n"

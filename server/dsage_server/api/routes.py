@@ -18,7 +18,6 @@ from dsage_server.hub import Hub
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import events, hosts, views
 
-OLDEST_CLIENT = "0.1.0"
 MAX_UNITS_ASKED = 500
 
 
@@ -76,7 +75,7 @@ class Api:
             wire.Hello(
                 server_id=hub.server_id, name=self.name,
                 protocols=list(range(wire.OLDEST_PROTOCOL, wire.PROTOCOL + 1)),
-                root_version=hub.chain.root.version, time=hub.clock(), oldest_client=OLDEST_CLIENT,
+                root_version=hub.chain.root.version, time=hub.clock(),
                 pages_url=self.pages_url,
             )
         )  # fmt: skip
