@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dsage.errors import Conflict, NotFound
-from dsage.states import HOLDS_PLACE, MOVES, IllegalMove, ReplicaState, RunState, UnitState, move, sources
+from dsage.states import HOLDS_PLACE, MOVES, IllegalMove, ReplicaState, RunState, UnitState, move
 from dsage.states import ReplicaState as R
 from dsage.states import UnitState as U
 from dsage_validator import life
@@ -213,13 +213,12 @@ def test_only_a_lease_can_be_given_up(state: R) -> None:
         life.lease(unit, life.Replica(id=6, volunteer=6, state=R.VALID))
 
 
-def test_the_table_of_moves_is_closed_and_read_both_ways() -> None:
+def test_the_table_of_moves_is_closed() -> None:
     kinds: list[type[StrEnum]] = [RunState, UnitState, ReplicaState]
     assert set(MOVES) == {state for kind in kinds for state in kind}
     for state, targets in MOVES.items():
         for target in targets:
             assert type(target) is type(state)
-            assert state.value in sources(target)  # type: ignore[type-var]
             assert move(state, target) is target  # type: ignore[type-var]
         assert move(state, state) is state  # type: ignore[type-var]
 
