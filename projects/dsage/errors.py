@@ -106,7 +106,9 @@ class Expired(TrustError):
     """Past its expiry date (or not valid yet)."""
 
     code = "trust.expired"
-    default_hint = "Check this computer's clock; if it is right, the operator must renew the signature."
+    default_hint = (
+        "Check the clocks of this computer and of the server; if both are right, the operator must renew the signature."
+    )
 
 
 class WrongServer(TrustError):

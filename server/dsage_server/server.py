@@ -75,6 +75,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         chain = Chain.first(
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
+        store.write_now(partial(timekeeping.note_root, version=chain.root.version))
         bundles = folder / "bundles"
         bundles.mkdir(mode=0o700, exist_ok=True)
         hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, bundles=bundles)

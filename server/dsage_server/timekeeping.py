@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.bundle import unpack
-from dsage.errors import BundleError, Busy, DSageError, NotFound, SandboxRefused, StorageFull, UnitFailed
+from dsage.errors import BundleError, Busy, DSageError, NotFound, RolledBack, SandboxRefused, StorageFull, UnitFailed
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
 from dsage_server.hub import Hub
@@ -41,6 +41,8 @@ RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
 CHECKERS: Final = 2
 RETRIES: Final = 2
+ROOT_VERSION: Final = "root_version"
+"""Where the highest version of root.json is remembered."""
 
 
 async def steadily(what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -165,9 +167,23 @@ async def watch_root(hub: Hub, path: Path) -> None:
             log.warning("root.json was not taken over: %s", error)
 
 
+def note_root(connection: Connection, version: int) -> None:
+    """Remember the highest version of root.json that was in force here. Raises RolledBack for a lower one: what a later
+    one revoked would be believed again by new volunteers."""
+    seen = int(recall(connection, ROOT_VERSION) or 0)
+    if version < seen:
+        raise RolledBack(
+            f"root.json has version {version}, and this server has had version {seen} in force already",
+            hint=f"Put the newer root.json back, or have it signed again until its version is above {seen}.",
+        )
+    remember(connection, ROOT_VERSION, str(version))
+
+
 async def take_root(hub: Hub, path: Path) -> None:
     """Advance the chain to the root.json at `path`. Raises TrustError if it does not follow."""
-    hub.chain = hub.chain.advance(load_root(path), hub.clock())
+    chain = hub.chain.advance(load_root(path), hub.clock())
+    await hub.store.write(functools.partial(note_root, version=chain.root.version))
+    hub.chain = chain
     hub.sessions.drop_keys(set(hub.chain.root.revoked_keys))
     await end_revoked(hub)
     log.info("root.json version %s is in force", hub.chain.root.version)

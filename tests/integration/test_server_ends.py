@@ -11,11 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from dsage import codec, wire
-from dsage.errors import (
-    Conflict,
-    MustStop,
-    StorageFull,
-)
+from dsage.errors import Conflict, MustStop, RolledBack, StorageFull
 from dsage.home import Home
 from dsage.researcher import Researcher
 from dsage.trust.ceremony import sign_root
@@ -133,6 +129,27 @@ async def test_a_revoked_app_ends_its_run_and_stops_its_copies(
         reply = await host.introduce(got[0])
         assert reply.abort == [got[0].replica]
         assert await host.fetch(want=5) == []
+
+
+async def test_an_older_root_json_is_no_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timekeeping, "ROOT_S", 0.01)
+    home = Home(tmp_path)
+    async with running_server(tmp_path) as running:
+        older = home.root_file.read_bytes()
+        sign_root(home, revoked_apps=["0" * 64])
+
+        async def taken() -> bool:
+            return running.hub.chain.root.version == 2
+
+        await until(taken)
+    newer = home.root_file.read_bytes()
+    home.root_file.write_bytes(older)
+    with pytest.raises(RolledBack, match="has version 1, and this server has had version 2"):
+        async with running_server(tmp_path):
+            pass
+    home.root_file.write_bytes(newer)
+    async with running_server(tmp_path) as running:
+        assert running.hub.chain.root.version == 2
 
 
 async def state_is(world: World, run: HandDriver, state: str) -> bool:

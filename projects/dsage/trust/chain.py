@@ -161,9 +161,11 @@ class Chain:
 def check_dates(what: str, issued: float | None, expires: float, now: float) -> None:
     """Raise Expired if `what` has run out, or was issued in the future, by more than CLOCK_SKEW_S."""
     if now > expires + CLOCK_SKEW_S:
-        raise Expired(f"{what} expired on {_date(expires)}, and this computer's clock says {_date(now)}")
+        raise Expired(f"{what} expired on {_date(expires)}; the clock of the computer that checks it says {_date(now)}")
     if issued is not None and issued > now + CLOCK_SKEW_S:
-        raise Expired(f"{what} is only valid from {_date(issued)}, and this computer's clock says {_date(now)}")
+        raise Expired(
+            f"{what} is only valid from {_date(issued)}; the clock of the computer that checks it says {_date(now)}"
+        )
 
 
 def _check_roles(root: Root) -> None:

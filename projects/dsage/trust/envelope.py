@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from dsage.errors import BadSignature, TrustError, WrongRole
-from dsage.trust.documents import Document
+from dsage.trust.documents import PAYLOAD_PREFIX, Document
 from dsage.trust.keys import PrivateKey, fingerprint, verify
 
 MAX_SIGNATURES: Final = 16
@@ -78,11 +78,11 @@ def verified_signers(envelope: Envelope, keys: Iterable[bytes]) -> list[bytes]:
     candidates = [signature for signature in envelope.signatures if signature.keyid in wanted]
     if not candidates:
         who = ", ".join(fingerprint(key) for key in signers(envelope)) or "nobody"
-        raise WrongRole(f"{envelope.payload_type[:80]} is signed by {who}, who may not sign it")
+        raise WrongRole(f"{_called(envelope)} is signed by {who}, which is not a key that may sign it here")
     signed = pae(envelope.payload_type, envelope.payload)
     good = [signature.keyid for signature in candidates if verify(signature.keyid, signature.sig, signed)]
     if not good:
-        raise BadSignature(f"the signature of {envelope.payload_type[:80]} does not fit its contents")
+        raise BadSignature(f"the signature of {_called(envelope)} does not fit its contents")
     return good
 
 
@@ -99,6 +99,11 @@ def parse(data: bytes, kind: type[D]) -> D:
 def signers(envelope: Envelope) -> list[bytes]:
     """Return the keys that claim to have signed, unchecked."""
     return [signature.keyid for signature in envelope.signatures]
+
+
+def _called(envelope: Envelope) -> str:
+    """Return what people call this kind of document, such as root.json."""
+    return envelope.payload_type[:80].removeprefix(PAYLOAD_PREFIX).replace("+json", ".json")
 
 
 def hash_of(envelope: Envelope) -> str:

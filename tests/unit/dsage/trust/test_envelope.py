@@ -159,3 +159,10 @@ def test_signed_nonsense_is_refused_all_the_same(payload: bytes) -> None:
 def test_every_document_has_a_type_of_its_own() -> None:
     kinds = Document.__subclasses__()
     assert len({kind.payload_type for kind in kinds}) == len(kinds) >= 8
+
+
+def test_a_refusal_calls_the_document_what_people_call_it() -> None:
+    with pytest.raises(
+        WrongRole, match=r"^login\.json is signed by ....-.*, which is not a key that may sign it here$"
+    ):
+        open_as(SEALED, Login, [OTHER.public])
