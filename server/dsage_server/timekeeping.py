@@ -155,7 +155,7 @@ async def renew_signatures(hub: Hub) -> None:
 
 async def watch_root(hub: Hub, path: Path) -> None:
     """Take over a newer root.json: new keys at once, and revoked apps end their runs."""
-    stamp = os.stat(path).st_mtime_ns
+    stamp = 0
     while True:
         await asyncio.sleep(ROOT_S)
         try:
@@ -182,6 +182,8 @@ def note_root(connection: Connection, version: int) -> None:
 async def take_root(hub: Hub, path: Path) -> None:
     """Advance the chain to the root.json at `path`. Raises TrustError if it does not follow."""
     chain = hub.chain.advance(load_root(path), hub.clock())
+    if chain.root.version == hub.chain.root.version:
+        return
     await hub.store.write(functools.partial(note_root, version=chain.root.version))
     hub.chain = chain
     hub.sessions.drop_keys(set(hub.chain.root.revoked_keys))
