@@ -11,6 +11,7 @@ import flint
 import gmpy2
 
 from dsage.errors import UsageError
+from dsage_projects.factor import sieve
 from dsage_projects.factor.algebra import Parts, coprime, perfect_root, split
 from dsage_projects.factor.expression import MAX_DIGITS, Expression, parse
 from dsage_projects.factor.ladder import digits
@@ -77,7 +78,7 @@ def settle(n: int) -> list[tuple[Nature, int, int]]:
     if size <= MAX_PROOF_DIGITS and flint.fmpz(root).is_prime():
         return [(Nature.PRIME, root, power)]
     if size <= OWN_DIGITS:
-        return [(Nature.PRIME, int(p), int(e) * power) for p, e in flint.fmpz(root).factor()]
+        return [(Nature.PRIME, p, e * power) for p, e in sieve.factor(root)]
     return [(Nature.COMPOSITE, root, power)]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from dsage_projects.factor import curve
 from dsage_projects.factor.curve import Curve, FactorFound, start, to_bytes
 
 PLACES: Final = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
@@ -30,6 +31,21 @@ class ProgramFailed(Exception):
 def find() -> str | None:
     """Return the path of a program called ecm, or None."""
     return shutil.which("ecm", path=":".join((*PLACES, str(Path(sys.executable).parent))))
+
+
+def outcomes(n: int, b1: int, sigmas: Sequence[int]) -> Iterator[Curve]:
+    """Run curves with GMP-ECM where it is and as long as it works, else with gmpy2."""
+    done = 0
+    ecm = find() if sigmas else None
+    if ecm is not None:
+        try:
+            for outcome in run(ecm, n, b1, sigmas):
+                yield outcome
+                done += 1
+            return
+        except ProgramFailed:
+            pass
+    yield from curve.run(n, b1, sigmas[done:])
 
 
 def run(program: str, n: int, b1: int, sigmas: Sequence[int]) -> Generator[Curve]:

@@ -15,14 +15,12 @@ Everything that judges an answer takes whatever a hostile client may send, and n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import flint
 
 from dsage import checkpoint, progress, restored
-from dsage_projects.factor import curve, program
-from dsage_projects.factor.curve import Curve
+from dsage_projects.factor import curve, program, sieve
 
 CHECKPOINT_S: Final = 1.0
 """Seconds of work that a stopped unit may lose (or one curve, if that takes longer)."""
@@ -31,7 +29,7 @@ CHECKPOINT_S: Final = 1.0
 def compute(args: dict[str, Any]) -> dict[str, Any]:
     """Do a unit's work."""
     if args["kind"] == "flint":
-        return {"factors": [[int(p), int(e)] for p, e in flint.fmpz(args["n"]).factor()]}
+        return {"factors": sieve.factor(args["n"])}
     return _compute_curves(args)
 
 
@@ -70,7 +68,7 @@ def _compute_curves(args: dict[str, Any]) -> dict[str, Any]:
     state = restored()
     residues: list[bytes] = state["residues"] if _has_residues(args, state) else []
     kept = time.monotonic()
-    for outcome in _outcomes(n, args["b1"], range(first + len(residues), first + count)):
+    for outcome in program.outcomes(n, args["b1"], range(first + len(residues), first + count)):
         if outcome.factor:
             return {"residues": residues, "factor": outcome.factor, "curve": len(residues)}
         residues.append(outcome.residue)
@@ -79,21 +77,6 @@ def _compute_curves(args: dict[str, Any]) -> dict[str, Any]:
             progress(len(residues) / count)
             kept = time.monotonic()
     return {"residues": residues, "factor": 0, "curve": count}
-
-
-def _outcomes(n: int, b1: int, sigmas: Sequence[int]) -> Iterator[Curve]:
-    """Run curves with GMP-ECM where it is and as long as it works, else with gmpy2."""
-    done = 0
-    ecm = program.find() if sigmas else None
-    if ecm is not None:
-        try:
-            for outcome in program.run(ecm, n, b1, sigmas):
-                yield outcome
-                done += 1
-            return
-        except program.ProgramFailed:
-            pass
-    yield from curve.run(n, b1, sigmas[done:])
 
 
 def _has_residues(args: dict[str, Any], value: Any) -> bool:
