@@ -37,7 +37,7 @@ class Outcome:
     """The factors of `n`, ascending [prime, multiplicity], and whom to thank; `seconds` include the start-up.
 
     `credit` is in minutes of the reference core, by pseudonym; `found_by` names the finder of a prime that a unit's
-    answer gave. `unfinished` are cofactors that no time was left for. `kept` says how to look at what was kept.
+    answer gave. `called_off` of the units were cancelled, most of them before anybody got them. `unfinished` are cofactors that no time was left for. `kept` says how to look at what was kept.
     """
 
     number: str
@@ -47,6 +47,7 @@ class Outcome:
     seconds: float
     budget_s: float = 0.0
     units: int = 0
+    called_off: int = 0
     replicas: int = 0
     curves: int = 0
     credit: dict[str, float] = field(default_factory=dict)
@@ -140,18 +141,19 @@ def _proof(outcome: Outcome) -> str:
     took = f"{outcome.seconds:.1f} s in all"
     if outcome.unfinished:
         checked = f"The budget of {outcome.budget_s:g} s is spent. Each prime is proved, and the product was checked."
-    elif len(outcome.factors) > 1:
+    elif sum(p > 1 for p, _ in outcome.factors) > 1:
         checked = "Each is proved prime, and their product is the number."
     else:
-        checked = "It is proved prime." if outcome.factors else ""
+        checked = "It is proved prime." if outcome.factors and abs(outcome.n) > 1 else ""
     if not outcome.units:
         return f"{checked} No volunteer was needed, so nothing was started.".strip()
     work = [
         _counted(outcome.curves, "curve", "curves"),
-        _counted(outcome.units, "unit", "units"),
-        _counted(outcome.replicas, "copy of them sent out", "copies of them sent out"),
+        _counted(outcome.units - outcome.called_off, "unit of work done", "units of work done"),
+        _counted(outcome.called_off, "unit called off", "units called off"),
+        _counted(outcome.replicas, "copy of a unit sent out", "copies of units sent out"),
     ]
-    return f"{checked} {took}: {', '.join(work)}."
+    return f"{checked} {took}: {', '.join(part for part in work if not part.startswith('0 '))}."
 
 
 def _verdict(liar: Liar, credit: dict[str, float]) -> str:

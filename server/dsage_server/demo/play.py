@@ -19,7 +19,7 @@ from dsage.cli.terminal import progress_of
 from dsage.driver import Driver
 from dsage.errors import DSageError
 from dsage.researcher import Researcher
-from dsage.states import ReplicaState, RunState
+from dsage.states import ReplicaState, RunState, UnitState
 from dsage.wire import RunView
 from dsage_server.demo.groundwork import Groundwork
 from dsage_server.demo.outcome import Liar, Outcome
@@ -161,6 +161,7 @@ async def _thanks(wish: Wish, stage: Stage, api: Researcher, view: RunView, serv
         seconds=time.monotonic() - wish.started,
         budget_s=wish.budget_s,
         units=sum(view.units.values()),
+        called_off=view.units.get(UnitState.CANCELLED, 0),
         replicas=sum(view.replicas.values()),
         curves=_curves(view),
         credit={v.pseudonym: paid.get(v.pseudonym, 0) / 1000 for v in people},

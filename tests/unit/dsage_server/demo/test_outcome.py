@@ -13,7 +13,8 @@ DONE = Outcome(
     factors=[[2, 2], [3, 1], [7, 1]],
     unfinished=[],
     seconds=1.23456,
-    units=2,
+    units=9,
+    called_off=7,
     replicas=1,
     curves=3,
     credit={"calm-ibis-1": 0.5, "sly-fox-2": 0.0},
@@ -27,7 +28,7 @@ def test_the_document_of_a_complete_answer_has_just_the_fields_of_its_schema() -
         "n": "84",
         "factors": {"2": 2, "3": 1, "7": 1},
         "seconds": 1.235,
-        "units": 2,
+        "units": 9,
         "replicas": 1,
         "credit": {"calm-ibis-1": 0.5, "sly-fox-2": 0.0},
         "found_by": {"7": "calm-ibis-1"},
@@ -40,9 +41,16 @@ def test_the_words_name_each_finder_once_and_everybodys_credit() -> None:
     assert "The 3 prime factors of 84" in text
     assert "algebra and small primes\n    2^2 · 3\n" in text
     assert "found by calm-ibis-1\n    7\n" in text
-    assert "1.2 s in all: 3 curves, 2 units, 1 copy of them sent out." in text
+    assert "1.2 s in all: 3 curves, 2 units of work done, 7 units called off, 1 copy of a unit sent out." in text
+    assert "called off" not in str(closing(replace(DONE, called_off=0)))
     assert text.index("calm-ibis-1  0.500") < text.index("sly-fox-2    0.000")
     assert text.count("\n  dsage ") == 3
+
+
+def test_minus_one_is_no_prime() -> None:
+    minus = replace(DONE, number="-1", n=-1, factors=[[-1, 1]], units=0, credit={}, found_by={})
+    assert "proved" not in str(closing(minus))
+    assert "It is proved prime." in str(closing(replace(minus, number="-5", n=-5, factors=[[-1, 1], [5, 1]])))
 
 
 def test_what_is_unfinished_is_labelled_everywhere() -> None:
