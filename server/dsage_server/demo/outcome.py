@@ -37,7 +37,8 @@ class Outcome:
     """The factors of `n`, ascending [prime, multiplicity], and whom to thank; `seconds` include the start-up.
 
     `credit` is in minutes of the reference core, by pseudonym; `found_by` names the finder of a prime that a unit's
-    answer gave. `called_off` of the units were cancelled, most of them before anybody got them. `unfinished` are cofactors that no time was left for. `kept` says how to look at what was kept.
+    answer gave. `called_off` of the units were cancelled, most of them before anybody got them. `unfinished` are
+    cofactors that no time was left for. `kept` says how to look at what was kept.
     """
 
     number: str
