@@ -103,8 +103,13 @@ class Stage:
     async def serve(self, volunteers: int) -> Serving:
         """Start the server, make an invite for so many, and return what the server says of itself."""
         said: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def hear(document: dict[str, Any]) -> None:
+            if not said.done():
+                said.set_result(document)
+
         words = ["serve", "--listen", "127.0.0.1:0", "--pages", "localhost:0", "--name", "the demo", "--own-work"]
-        self._server = await self._start("server", [*DSAGE, *words, "--json"], said.set_result)
+        self._server = await self._start("server", [*DSAGE, *words, "--json"], hear)
         self._guard(self._lost_server(self._server))
         from dsage_server.cli import make_invite
 

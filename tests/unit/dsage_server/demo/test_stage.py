@@ -13,6 +13,7 @@ import pytest
 
 from dsage.errors import DSageError
 from dsage_server.demo.children import Child
+from dsage_server.demo.place import place
 from dsage_server.demo.stage import Stage, Volunteer
 
 
@@ -123,3 +124,21 @@ async def test_waiting_in_vain_ends_with_the_reason() -> None:
         asyncio.get_running_loop().call_soon(stage.broken.set_exception, DSageError("the server has gone"))
         with pytest.raises(DSageError, match="the server has gone"):
             await stage.unless_broken(asyncio.Event().wait())
+
+
+async def test_a_server_that_speaks_only_when_it_is_stopped_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print('{"data": {}}', flush=True), sys.exit()))
+open(os.environ["DSAGE_HOME"] + "/ready", "w").close()
+time.sleep(99)
+"""
+    monkeypatch.setattr("dsage_server.demo.stage.DSAGE", ("-c", late))
+    with place(None) as where:
+        async with Stage(where, [], slots=1, needed=1, say=print) as stage:
+            serving = asyncio.create_task(stage.serve(1))
+            while not (where.server.folder / "ready").exists():
+                await asyncio.sleep(0)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
