@@ -258,5 +258,5 @@ def _at_least(minimum: int, name: str, value: object) -> float:
     except ValueError:
         number = -1.0
     if not minimum <= number < 1e15:
-        raise UsageError(f"{name} must be a number of at least {minimum}")
+        raise UsageError(f"{name} must be a number from {minimum} to 10^15")
     return number
