@@ -67,6 +67,7 @@ class Agent:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._greeted = False
+        self._turned_away = False  # logged out, and not answered since: a token that is new is no use either
         self._calls = 0
         self._failure: BaseException | None = None
         self._most_reports = 0
@@ -206,8 +207,9 @@ class Agent:
             self._refused(error, error.retry_s)
         except LoggedOut as error:
             self._greeted = False
-            if greeting:
+            if greeting and self._turned_away:
                 self._refused(error)
+            self._turned_away = True
         except ServerAway as error:
             self._greeted = False
             self._refused(error)
@@ -246,7 +248,7 @@ class Agent:
         self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
     ) -> None:
         self._patience.answered()
-        self._greeted, self._most_reports = True, 0
+        self._greeted, self._turned_away, self._most_reports = True, False, 0
         self._acknowledge(reply)
         if reply.root_version > self._session.chain.root.version:
             await self._refresh_root()

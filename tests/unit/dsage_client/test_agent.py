@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dsage import codec
-from dsage.errors import Busy, MustStop, NotAllowed, ServerAway, TooLarge, TooOld
+from dsage.errors import Busy, LoggedOut, MustStop, NotAllowed, ServerAway, TooLarge, TooOld
 from dsage.sandbox import Outcome
 from dsage.trust.keys import PrivateKey
 from dsage_client.testing import Fault, FaultyTransport
@@ -159,6 +159,26 @@ async def test_an_expired_token_costs_one_login(client: Any) -> None:
         await client.until(lambda: len(client.server.ended) == 2)
     assert client.server.logins == 2
     assert "away" not in client.kinds()
+
+
+async def test_a_server_that_was_away_and_forgot_everybody_is_logged_in_to_at_once(client: Any) -> None:
+    async with client.running():
+        await client.server.give(1)
+        await client.until(lambda: client.server.ended)
+        await client.server.strike(AWAY)
+        await client.until(lambda: "away" in client.kinds())
+        client.server.forget_tokens()
+        await client.server.strike(None)
+        await client.until(lambda: client.kinds().count("connected") == 2)
+    assert client.server.logins == 2
+    assert "log in" not in client.text()
+
+
+async def test_a_server_that_refuses_every_token_is_left_alone_for_a_while(client: Any) -> None:
+    await client.server.strike(LoggedOut("log in first"))
+    async with client.running():
+        await client.until(lambda: client.kinds().count("away") >= 1)
+    assert "log in first" in client.text()
 
 
 async def test_a_busy_server_is_left_alone_as_long_as_it_asks(client: Any) -> None:
