@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dsage.cli.options import json_option
-from dsage.cli.output import emit
+from dsage.cli.output import emit, say
 from dsage.cli.values import shown
 from dsage.errors import UsageError
 from dsage_server.demo.groundwork import Groundwork, groundwork
@@ -95,6 +95,8 @@ def demo(number: str, volunteers: int, budget: float | None, keep: Path | None, 
         return INTERRUPTED
     if as_json:
         emit(SCHEMA, outcome.document(), as_json)
+        for line in outcome.kept:
+            say(line)
     else:
         _bow(outcome)
     return outcome.exit_status
