@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from dsage.errors import MustStop, UsageError
+from dsage.errors import Conflict, UsageError
 from dsage_server.settings import Settings
 
 SHUTDOWN_S: Final = 2.0
@@ -29,7 +29,9 @@ _HINTS: Final = {
 async def listen(
     stack: AsyncExitStack, app: web.Application, address: str, port: int, context: ssl.SSLContext | None
 ) -> int:
-    """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port. Raises MustStop.
+    """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port.
+
+    Raises Conflict if the port is taken, UsageError for an address that cannot be had.
 
     A handler is cancelled when its peer hangs up, so that no work is handed out to nobody.
     """
@@ -51,7 +53,8 @@ async def listen(
             bound = listener.getsockname()[1]
             await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
     except OSError as error:
-        raise MustStop(
+        kind = Conflict if error.errno == errno.EADDRINUSE else UsageError
+        raise kind(
             f"cannot listen on {address or 'every address'}, port {port}: {error.strerror or error}",
             hint=_HINTS.get(error.errno or 0, "Choose another address with --listen or --pages."),
         ) from None
@@ -64,6 +67,17 @@ def certificate_names(settings: Settings) -> list[str]:
     if settings.public:
         names.append(host_of(settings.public))
     return list(dict.fromkeys(name for name in names if name not in EVERYWHERE))
+
+
+def page_names(settings: Settings) -> frozenset[str] | None:
+    """Return the names that pages served to this computer alone answer to; None if they are open to the network."""
+    if not only_here(f"https://{spelled(settings.pages)}" if settings.pages not in EVERYWHERE else "https://0.0.0.0"):
+        return None
+    return frozenset({settings.pages.lower(), socket.gethostname().lower()} | _public_host(settings))
+
+
+def _public_host(settings: Settings) -> set[str]:
+    return {host_of(settings.public)} if settings.public else set()
 
 
 def public_url(settings: Settings, port: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from dsage import codec, wire
-from dsage.errors import Conflict, MustStop, RolledBack, StorageFull
+from dsage.errors import Conflict, RolledBack, StorageFull
 from dsage.home import Home
 from dsage.researcher import Researcher
 from dsage.trust.ceremony import sign_root
@@ -59,7 +59,7 @@ async def test_two_servers_on_one_folder_and_a_taken_port_are_refused(world: Wor
         async with running_server(world.folder):
             pass
     port = int(world.running.url.rpartition(":")[2])
-    with pytest.raises(MustStop, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
+    with pytest.raises(Conflict, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
         async with running_server(tmp_path, port=port):
             pass
 

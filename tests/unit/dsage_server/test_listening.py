@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from dsage.errors import MustStop
+from dsage.errors import Conflict, UsageError
 from dsage_server.listening import listen
 
 
@@ -35,7 +35,7 @@ async def test_one_address(host: str) -> None:
 @pytest.mark.parametrize(("host", "hint"), [("192.0.2.1", "no address of this computer"), ("no.invalid", "another")])
 async def test_an_address_of_somebody_else(host: str, hint: str) -> None:
     async with AsyncExitStack() as stack:
-        with pytest.raises(MustStop, match="cannot listen on") as refused:
+        with pytest.raises(UsageError, match="cannot listen on") as refused:
             await listen(stack, web.Application(), host, 0, None)
     assert hint in refused.value.hint
 
@@ -43,6 +43,6 @@ async def test_an_address_of_somebody_else(host: str, hint: str) -> None:
 async def test_a_port_that_is_taken() -> None:
     async with AsyncExitStack() as stack:
         port = await listen(stack, web.Application(), "127.0.0.1", 0, None)
-        with pytest.raises(MustStop) as refused:
+        with pytest.raises(Conflict) as refused:
             await listen(stack, web.Application(), "127.0.0.1", port, None)
     assert "Another program has this port" in refused.value.hint
