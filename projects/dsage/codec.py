@@ -21,19 +21,29 @@ Value: TypeAlias = Any
 BIG_INTEGER: Final = 1
 MAX_DEPTH: Final = 32
 """Deeper nesting than any answer needs, and far from any stack limit."""
+MAX_ITEMS: Final = 1 << 19
+"""Single values in one: a byte of input can become 80 bytes of objects, so they are counted before they are made."""
+SMALL_BYTES: Final = 1 << 16
+"""Too short to hold many values."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def encode(value: Value) -> bytes:
     """Return the canonical bytes of `value`. Raises CodecError for anything that is not data."""
-    return _encoder.encode(_plain(value, 0))
+    try:
+        data = _encoder.encode(_plain(value, 0))
+    except UnicodeEncodeError as error:
+        raise CodecError(f"text that is not Unicode cannot travel: {error.reason}") from None
+    _check_count(data, MAX_ITEMS)
+    return data
 
 
-def decode(data: bytes, *, max_bytes: int | None = None) -> Value:
+def decode(data: bytes, *, max_bytes: int | None = None, max_items: int = MAX_ITEMS) -> Value:
     """Return the value that `data` encodes. Raises CodecError for malformed, too deep or too long input."""
     if max_bytes is not None and len(data) > max_bytes:
         raise CodecError(f"{len(data)} bytes are more than the {max_bytes} allowed here")
+    _check_count(data, max_items)
     try:
         return _checked(_decoder.decode(data), 0)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -43,6 +53,25 @@ def decode(data: bytes, *, max_bytes: int | None = None) -> Value:
 def digest(data: bytes) -> str:
     """Return the lower-case hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _check_count(data: bytes, most: int) -> None:
+    """Raise CodecError if `data` holds more than `most` values: a walk from one to the next that makes no objects.
+
+    Source of the lengths: github.com/msgpack/msgpack, spec.md, "Formats".
+    """
+    if len(data) <= min(most, SMALL_BYTES):
+        return
+    position, count, end = 0, 0, len(data)
+    while position < end:
+        count += 1
+        if count > most:
+            raise CodecError(f"more than {most} single values in one")
+        first = data[position]
+        width = _LENGTH_BYTES[first]
+        if width:
+            position += int.from_bytes(data[position + 1 : position + 1 + width], "big")
+        position += _FIXED[first]
 
 
 def _plain(value: Value, depth: int) -> Value:
@@ -93,3 +122,24 @@ def _extension(code: int, data: memoryview) -> int:
 
 
 _decoder = msgspec.msgpack.Decoder(ext_hook=_extension)
+
+_LENGTH_BYTES: Final = bytes(
+    {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}.get(first, 0)
+    for first in range(256)
+)
+"""By first byte: how many bytes hold the length of what follows (bin, ext and str)."""
+
+
+def _fixed(first: int) -> int:
+    if 0xA0 <= first <= 0xBF:
+        return 1 + first - 0xA0
+    sizes = {
+        0xC4: 2, 0xC5: 3, 0xC6: 5, 0xC7: 3, 0xC8: 4, 0xC9: 6, 0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9,
+        0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9, 0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18, 0xD9: 2, 0xDA: 3, 0xDB: 5,
+        0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5,
+    }  # fmt: skip
+    return sizes.get(first, 1)
+
+
+_FIXED: Final = bytes(map(_fixed, range(256)))
+"""By first byte: the bytes of a value without what its length counts; of lists and dicts only the head."""

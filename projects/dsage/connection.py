@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -193,7 +194,7 @@ async def login(conn: Transport, key: PrivateKey, role: str, server_id: str) -> 
     challenge = await conn.call("POST", "/v1/challenge", None, ChallengeReply)
     if challenge.server_id != server_id:
         raise WrongServer(f"{conn.link.url} says it is server {challenge.server_id}, not {server_id}")
-    proof = Login(server_id=server_id, challenge=challenge.challenge, key=key.public, role=role)
+    proof = Login(server_id=server_id, challenge=challenge.challenge, ca=conn.link.ca, key=key.public, role=role)
     return await conn.call("POST", "/v1/login", seal(proof, key), LoginReply)
 
 
@@ -225,9 +226,9 @@ def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
 
 async def _fetch_ca(link: Link) -> bytes:
     async with _session(False) as session:
-        status, headers, data = await _send(session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None)
+        status, _, data = await _send(session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None)
     if status >= 300:
-        raise problem(status, headers, data)
+        raise ServerAway(f"{link.url} answered {status} when it was asked for its certificate authority")
     if len(data) > MAX_PEM_BYTES:
         raise TooLarge(f"{link.url} sent {len(data)} bytes as its certificate authority")
     return data
@@ -306,9 +307,10 @@ def _shown(text: Any) -> str:
 
 def _seconds(text: str | None) -> float:
     try:
-        return min(max(float(text or BUSY_S), 0.0), 3600.0)
+        seconds = float(text or BUSY_S)
     except ValueError:
         return BUSY_S
+    return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else BUSY_S
 
 
 def _class_of(code: Any) -> type[DSageError] | None:

@@ -102,7 +102,7 @@ class HostInfo(Message):
     cores: Count
     memory_bytes: Count
     sandbox: str
-    offers: list[str] = []
+    offers: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
 
 
 class Exchange(Message):
@@ -124,11 +124,11 @@ class Exchange(Message):
 class Assignment(Message):
     """A leased replica and the proof of its unit; `batch` names an envelope in ExchangeReply.batches."""
 
-    replica: int
+    replica: Count
     lease: bytes
-    deadline_s: float
+    deadline_s: Seconds
     document: bytes
-    index: int
+    index: Count
     path: list[bytes]
     batch: str
 
@@ -148,7 +148,7 @@ class ExchangeReply(Message):
     units: list[Assignment] = []
     batches: dict[str, Envelope] = {}
     abort: list[int] = []
-    retry_s: float = 0.0
+    retry_s: Seconds = 0.0
     reason: str = ""
     root_version: int = 0
 

@@ -29,6 +29,7 @@ from dsage.trust.documents import Authorisation, ResultBatch, SignedResult
 from dsage.trust.envelope import Envelope, hash_of, open_as
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling import policy
+from dsage_server.scheduling.allowance import Allowance
 from dsage_server.scheduling.checking import CheckQueue
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.waiting import Waiting
@@ -46,6 +47,9 @@ TOUCH_S: Final = 20.0
 LIVE_S: Final = 60.0
 MAX_HOLDING: Final = 2000
 """Copies that one host may hold: 40 full batches."""
+MAX_PROOF_BYTES: Final = 64 << 10
+"""The signed results of one call, kept for good: some 300 bytes for each of MAX_BATCH."""
+SPENT: Final = "too many units came back from this computer unanswered, or not at all; it gets more as time goes by"
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class LiveHost:
     seen: float = -math.inf
     touched: float = -math.inf
     calls: int = 0
+    allowance: Allowance = field(default_factory=Allowance)
 
 
 @dataclass(slots=True)
@@ -107,7 +112,7 @@ class Hub:
             raise TooLarge(f"{len(request.holding)} copies held by one host; at most {MAX_HOLDING} are believed")
         want = max(0, min(request.want, wire.MAX_BATCH))
         live.wants = want > 0
-        live.capacity = want + len(request.holding)
+        live.capacity = min(want + len(request.holding), int(live.allowance.most))
         ends = self.ticks() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
         first = True
         while True:
@@ -133,11 +138,13 @@ class Hub:
         """Return what there is to say now, and whether to look again at once: others were quicker."""
         caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
         await self._refill()
-        choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=want)
         now, ticks = self.clock(), self.ticks()
+        allowed = min(want, live.allowance.now(ticks))
+        choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=allowed)
+        reason = SPENT if allowed < min(want, 1) else choice.reason
         touch = ticks - live.touched > TOUCH_S
         if not (first and (results or request.host)) and not request.holding and not choice.units and not touch:
-            return self._reply(leases.Applied(), choice.reason), False
+            return self._reply(leases.Applied(), reason), False
         envelope = msgspec.msgpack.encode(request.proof) if results else b""
 
         def change(connection: Connection) -> leases.Applied:
@@ -153,12 +160,14 @@ class Hub:
                 leases.take_results(connection, caller, results, envelope, now, applied, has_check)
             leases.renew(connection, caller, request.holding, now, applied, fresh=first)
             if choice.units and not self.closing:
-                leases.hand_out(connection, caller, choice.units, want, now, applied)
+                leases.hand_out(connection, caller, choice.units, allowed, now, applied)
             return applied
 
         applied = await self.store.write(change, then=lambda applied: self.learn(applied.changed))
         live.touched = ticks if touch or request.host else live.touched
-        return self._reply(applied, choice.reason), applied.missed and not applied.leased
+        live.allowance.earn(applied.answered)
+        live.allowance.spend(len(applied.leased))
+        return self._reply(applied, reason), applied.missed and not applied.leased
 
     def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
         return wire.ExchangeReply(
@@ -177,6 +186,8 @@ class Hub:
             raise TooLarge(f"{len(request.reports)} reports in one call; at most {wire.MAX_BATCH} are taken")
         if request.proof is None:
             raise NotAllowed("reports need a proof: a ResultBatch signed by the host's key")
+        if len(msgspec.msgpack.encode(request.proof)) > MAX_PROOF_BYTES:
+            raise TooLarge(f"the proof of a call's results has at most {MAX_PROOF_BYTES} bytes")
         batch = open_as(request.proof, ResultBatch, [session.key])
         if batch.server_id != self.server_id:
             raise WrongServer("these results were signed for another server")

@@ -23,7 +23,7 @@ from dsage.trust.invite import Link
 from dsage_server import timekeeping
 from dsage_server.api.routes import Api
 from dsage_server.hub import Hub
-from dsage_server.listening import certificate_names, listen, public_url, spelled
+from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
 from dsage_server.locking import only_one
 from dsage_server.settings import Settings
 from dsage_server.store import hosts
@@ -88,11 +88,12 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         if boxes is not None:
             stack.push_async_callback(boxes.close)
         hub.can_check = boxes is not None
+        store.write_now(lambda connection: remember(connection, "checks", "on" if hub.can_check else "off"))
 
-        pages = await listen(
-            stack, make_pages(store, server_id=hub.server_id, name=settings.name, clock=hub.clock),
-            settings.pages, settings.pages_port, None,
-        )  # fmt: skip
+        pages_app = make_pages(
+            store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
+        )
+        pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
         pages_url = f"http://{spelled(settings.pages)}:{pages}"
         context = tls.server_context(home.tls)
         api = Api(

@@ -107,6 +107,7 @@ class Host:
             enrolment = Enrolment(
                 server_id=link.server_id,
                 challenge=challenge.challenge,
+                ca=link.ca,
                 key=host.key.public,
                 code=link.code,
                 public=True,

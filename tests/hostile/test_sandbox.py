@@ -161,6 +161,7 @@ async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkey
         ("disk", None, LIMITS, "disk"),
         ("many_files", None, LIMITS, "disk"),
         ("sparse_file", 1 << 30, LIMITS, "disk"),
+        ("sockets", None, replace(LIMITS, memory_bytes=1 << 30), "memory"),
         ("spin", None, replace(LIMITS, cpu_s=1), "cpu"),
         ("spin_in_children", None, replace(LIMITS, cpu_s=0.5), "cpu"),
         ("hang", None, replace(LIMITS, wall_s=0.3), "wall"),
@@ -192,6 +193,24 @@ async def test_processes_and_open_files_are_counted(box):
     opened = await call(box, "files_open")
     assert codec.decode(opened.value) < 300
     await still_works(box)
+
+
+async def test_the_init_s_standard_error_takes_no_more_than_a_page_of_words(tmp_path):
+    box = await Box.open(Level.BUBBLEWRAP, ATTACKS, "hostile:Hostile", tmp_path)
+    try:
+        written = codec.decode((await call(box, "print_for_init", 4 << 20)).value)
+        assert written <= 1 << 16
+        await still_works(box)
+    finally:
+        await box.close()
+
+
+async def test_checkpoints_cost_the_host_little(box):
+    taken = []
+    limits = replace(LIMITS, output_bytes=1 << 20, memory_bytes=1 << 30)
+    outcome = await call(box, "checkpoints_of_many_values", limits=limits, on_checkpoint=taken.append)
+    assert codec.decode(outcome.value) == "sent"
+    assert len(taken) == 1, "what comes before the host has recovered from the first is left out"
 
 
 # -- ending badly, lying -------------------------------------------------------------------------------------

@@ -7,13 +7,24 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from dsage import wire
-from dsage.errors import BadSignature, Busy, NotAllowed, TooLarge, TrustError, UsageError, WrongRole
+from dsage.errors import (
+    BadSignature,
+    LoggedOut,
+    NotAllowed,
+    Replayed,
+    TooLarge,
+    TrustError,
+    UsageError,
+    WrongRole,
+    WrongServer,
+)
 from dsage.trust.documents import Login
 from dsage.trust.envelope import Envelope, Signature, seal, seal_bytes
 from dsage_server import hub, sessions
@@ -30,6 +41,17 @@ async def challenge(host: Host) -> wire.ChallengeReply:
     return await host.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
 
 
+def greeting(host: Host, fresh: wire.ChallengeReply, **changes: Any) -> Login:
+    login = Login(
+        server_id=fresh.server_id,
+        challenge=fresh.challenge,
+        ca=host.conn.link.ca,
+        key=host.key.public,
+        role="host",
+    )
+    return msgspec.structs.replace(login, **changes)
+
+
 async def enter(host: Host, envelope: Envelope) -> None:
     await host.conn.call("POST", "/v1/login", envelope, wire.LoginReply)
 
@@ -37,7 +59,7 @@ async def enter(host: Host, envelope: Envelope) -> None:
 async def test_envelopes_that_were_bent_open_nothing(world: World) -> None:
     host = await world.host()
     fresh = await challenge(host)
-    login = Login(server_id=fresh.server_id, challenge=fresh.challenge, key=host.key.public, role="host")
+    login = greeting(host, fresh)
     good = seal(login, host.key)
     twice = good.payload[:-1] + b',"role":"researcher"}'
     many = [Signature(host.key.public, bytes(64))] * 17
@@ -46,7 +68,7 @@ async def test_envelopes_that_were_bent_open_nothing(world: World) -> None:
         (Envelope(good.payload_type, good.payload, [Signature(host.key.public, b"")]), BadSignature),
         (Envelope(good.payload_type.replace("login", "enrol"), good.payload, good.signatures), WrongRole),
         (seal_bytes(Login.payload_type, twice, host.key), TrustError),
-        (seal_bytes(Login.payload_type, b"[" * 100_000, host.key), TrustError),
+        (seal_bytes(Login.payload_type, b"[" * 10_000, host.key), TrustError),
         (seal_bytes(Login.payload_type, good.payload[:-1] + b',"more":1}', host.key), TrustError),
     ]
     for envelope, refusal in bent:
@@ -86,19 +108,57 @@ async def test_guessing_copies_tells_nothing(world: World) -> None:
     assert await owner.report(got, [1]) == ["ok"]
 
 
-async def test_a_flood_of_logins_makes_the_server_say_busy_and_passes(
+async def test_a_flood_of_challenges_keeps_nobody_from_logging_in(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "MAX_CHALLENGES", 5)
+    monkeypatch.setattr(sessions, "MAX_USED", 5)
     host = await world.host()
-    for _ in range(5):
+    for _ in range(20):
         await challenge(host)
-    with pytest.raises(Busy, match="too many logins"):
-        await challenge(host)
-    assert await host.fetch() == [], "who is logged in is served all the time"
+    await host.sign_in()
+    assert await host.fetch() == []
+
+
+async def test_a_challenge_that_was_bent_used_or_kept_too_long_opens_nothing(world: World) -> None:
+    host = await world.host()
+    fresh = await challenge(host)
+    other = await challenge(host)
+    for bent in (b"", fresh.challenge[:-1], bytes(56), fresh.challenge[:24] + other.challenge[24:], bytes(100_000)):
+        with pytest.raises((Replayed, TooLarge)):
+            await enter(host, seal(greeting(host, fresh, challenge=bent), host.key))
+    await enter(host, seal(greeting(host, fresh), host.key))
+    with pytest.raises(Replayed):
+        await enter(host, seal(greeting(host, fresh), host.key))
     steady = world.running.hub.ticks
     world.running.hub.ticks = lambda: steady() + sessions.CHALLENGE_S + 1.0
-    await host.sign_in()
+    with pytest.raises(Replayed):
+        await enter(host, seal(greeting(host, other), host.key))
+
+
+async def test_a_login_that_another_server_passes_on_opens_nothing(world: World) -> None:
+    """A server that claims this one's id, with a CA of its own, hands on this one's challenge."""
+    host = await world.host()
+    with pytest.raises(WrongServer):
+        await enter(host, seal(greeting(host, await challenge(host), ca="ab" * 32), host.key))
+
+
+async def test_one_key_that_logs_in_for_ever_puts_out_nobody_else(world: World) -> None:
+    host, noisy = await world.host(), await world.host()
+    first = noisy.token
+    for _ in range(sessions.SESSIONS_PER_KEY):
+        await noisy.sign_in()
+    assert len(world.running.hub.sessions._sessions) == sessions.SESSIONS_PER_KEY + 1
+    assert await host.fetch() == await noisy.fetch() == []
+    noisy.token = first
+    with pytest.raises(LoggedOut):
+        await noisy.fetch()
+
+
+async def test_a_stranger_s_greeting_is_short(world: World) -> None:
+    host = await world.host()
+    for path in ("/v1/login", "/v1/enrol"):
+        with pytest.raises(TooLarge):
+            await host.conn.call("POST", path, bytes(20_000), bytes)
 
 
 async def test_a_researchers_run_is_out_of_reach_for_a_host(world: World) -> None:

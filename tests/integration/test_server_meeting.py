@@ -56,7 +56,10 @@ async def test_a_challenge_is_good_once_and_for_this_server(world: World) -> Non
 
     async def fresh(**changes: Any) -> Envelope:
         challenge = await host.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
-        proof = Login(server_id=challenge.server_id, challenge=challenge.challenge, key=host.key.public, role="host")
+        proof = Login(
+            server_id=challenge.server_id, challenge=challenge.challenge, ca=host.conn.link.ca, key=host.key.public,
+            role="host",
+        )  # fmt: skip
         return seal(msgspec.structs.replace(proof, **changes), host.key)
 
     async def enter(envelope: Envelope) -> None:
@@ -92,7 +95,12 @@ async def test_an_invite_is_good_for_as_many_as_it_says(world: World) -> None:
     async def enrol(key: PrivateKey, code: str) -> wire.EnrolReply:
         challenge = await host.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
         said = Enrolment(
-            server_id=link.server_id, challenge=challenge.challenge, key=key.public, code=code, public=False
+            server_id=link.server_id,
+            challenge=challenge.challenge,
+            ca=link.ca,
+            key=key.public,
+            code=code,
+            public=False,
         )
         return await host.conn.call("POST", "/v1/enrol", seal(said, key), wire.EnrolReply)
 

@@ -21,7 +21,7 @@ EXTRA_REPLICAS: Final = 6
 """Copies beyond the quorum before a unit is given up: enough for two liars and a few lost computers."""
 MAX_ERRORS: Final = 4
 MIN_ERROR_VOLUNTEERS: Final = 2
-"""A unit is blamed for errors only when this many volunteers saw them."""
+"""A unit is blamed for errors only when this many volunteers saw them, and nobody could answer it."""
 ERRORS_PER_VOLUNTEER: Final = 2
 """After so many errors on one unit a volunteer is not asked again."""
 
@@ -86,6 +86,7 @@ def lease(unit: Unit, replica: Replica) -> Unit:
 def report(unit: Unit, number: int, *, partial: bool = False) -> Unit:
     """Return the unit with an answer in, not judged yet. A late answer (of an expired lease) is one too.
 
+    A `partial` one is worth the share of the work that it shows, and nothing while the unit is still open.
     Raises Conflict if the lease ended otherwise, or ran out and its volunteer holds another copy by now.
     """
     replica = unit.replica(number)
@@ -209,7 +210,8 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
     errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
     people = len({r.volunteer for r in errors})
-    if len(errors) >= MAX_ERRORS and people >= MIN_ERROR_VOLUNTEERS:
+    answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)
+    if len(errors) >= MAX_ERRORS and people >= MIN_ERROR_VOLUNTEERS and not answered:
         return f"it failed {len(errors)} times on {people} volunteers' computers, last with: {reason or 'an error'}"
     used = sum(r.state in HOLDS_PLACE for r in unit.replicas)
     if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:

@@ -117,6 +117,7 @@ async def enrol(settings: Settings, link: Link, key: PrivateKey, now: float) -> 
         wish = Enrolment(
             server_id=link.server_id,
             challenge=challenge.challenge,
+            ca=link.ca,
             key=key.public,
             code=link.code,
             public=settings.public,

@@ -30,6 +30,8 @@ MAX_REQUEST: Final = 1 << 30
 MAX_OPEN_FILES: Final = 256
 BETWEEN_REPORTS_S: Final = 0.2
 """Progress and checkpoints that come faster than this are thinned out."""
+CHECKPOINT_BYTES_PER_S: Final = 1 << 20
+"""Large checkpoints are thinned out more: the host ends a call that floods it."""
 LOST: Final = 70
 """Exit status of a child that ended without an answer."""
 
@@ -188,6 +190,7 @@ class _Reporter:
             if len(body) > self._most:
                 raise CodecError(f"a checkpoint of {len(body)} bytes; {self._most} are allowed")
             self._channel.sendall(frames.pack(Kind.CHECKPOINT, body))
+            self._next[Kind.CHECKPOINT] += len(body) / CHECKPOINT_BYTES_PER_S
 
     def progress(self, fraction: float) -> None:
         if self._due(Kind.PROGRESS):

@@ -30,11 +30,21 @@ POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
 BEAT_S: Final = 1.0
 """How often a call that only computes counts as progressing, if its processor time has advanced."""
+NOTICED_CPU_S: Final = 0.05
+"""Less processor time than this is no progress: starting a call takes some, also one that then hangs."""
 GRACE_S: Final = 1.0
 """How long a call may take to end after it has answered."""
 FRAMES_AT_ONCE: Final = 100
 FRAMES_PER_S: Final = 20.0
+FRAME_BYTES: Final = 1 << 16
+"""A longer frame counts as several: each byte costs the host time to check."""
+LEISURE: Final = 10.0
+"""A checkpoint that took t seconds to check is the last for ten times that: the host's own processor time is not the
+app's to use."""
 MAX_FILES: Final = 10_000
+MAX_DESCRIPTORS: Final = 1024
+"""Open files, pipes and sockets of a lane's processes together: what a socket or pipe buffers is memory of the kernel,
+up to 0.2 MB each, that no other limit counts."""
 OPENING: Final = Limits(cpu_s=60.0, wall_s=60.0)
 """What loading the app may use."""
 MAX_CONTROL: Final = 1 << 16
@@ -198,7 +208,7 @@ class Lane:
             raise UnitFailed(f"the app could not be loaded:\n{str(answer.get('detail'))[-frames.MAX_DETAIL :]}")
         self._base = processes.tree(self.pid)
         if answer.get("ready") is not True or len(self._base) < self.plan.layers:
-            printed = os.pread(self._started.printed, frames.MAX_DETAIL, 0).decode("utf-8", "replace").strip()
+            printed = os.pread(self._started.printed, frames.MAX_DETAIL, 0).decode("utf-8", "replace").strip(" \0\n")
             raise explain.refusal(self.plan.level, printed)
         if processes.usage(self._base).threads > self.plan.layers:
             raise UnitFailed("the app leaves threads or processes running when it is imported")
@@ -221,12 +231,12 @@ class Lane:
         with suppress(ConnectionError):
             await loop.sock_sendall(channel, frames.pack(Kind.REQUEST, codec.encode(asked)))
         allowed = frames.caps(limits.output_bytes)
-        began, heard = time.monotonic(), 0
+        began, heard, due = time.monotonic(), 0, 0.0
         while (header := await _exactly(channel, frames.HEADER.size)) is not None:
-            heard += 1
+            kind, length = frames.opened(header, allowed)
+            heard += 1 + (length // FRAME_BYTES if kind is Kind.CHECKPOINT else 0)
             if heard > FRAMES_AT_ONCE + FRAMES_PER_S * (time.monotonic() - began):
                 raise TooLarge("a flood of progress reports")
-            kind, length = frames.opened(header, allowed)
             body = await _exactly(channel, length)
             if body is None:
                 return None
@@ -235,7 +245,11 @@ class Lane:
             if kind is Kind.FAILURE:
                 return _failed(*frames.failure(body))
             if kind is Kind.CHECKPOINT:
+                arrived = time.monotonic()
+                if arrived < due:
+                    continue
                 state = _canonical(body)
+                due = arrived + LEISURE * (time.monotonic() - arrived)
                 if request.on_checkpoint is not None:
                     request.on_checkpoint(state)
             elif (share := frames.fraction(body)) is not None:
@@ -269,13 +283,16 @@ class Lane:
                     return None
                 if self._paused_at is not None:
                     continue
-                used = processes.usage(processes.tree(self.pid))
+                pids = processes.tree(self.pid)
+                used = processes.usage(pids)
                 cpu_s = used.cpu_s - before.cpu_s
                 passed = self._passed(limits, cpu_s, used.memory_bytes - 2 * before.memory_bytes, began)
+                if passed is None and processes.descriptors(pids) > MAX_DESCRIPTORS:
+                    passed = _Verdict("limit", "memory", f"more than {MAX_DESCRIPTORS} open files, pipes and sockets")
                 if passed is not None:
                     return passed
                 now = time.monotonic()
-                if request is not None and cpu_s > seen_cpu_s and now - beat >= BEAT_S:
+                if request is not None and cpu_s > seen_cpu_s + NOTICED_CPU_S and now - beat >= BEAT_S:
                     seen_cpu_s, beat = cpu_s, now
                     if request.on_cpu is not None:
                         request.on_cpu(cpu_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -20,6 +21,7 @@ from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
 
 UNPRIVILEGED: Final = 60707
 """Who a box runs as when root starts it: a number that neither Debian nor systemd gives to anybody."""
+MAX_PRINTED: Final = 1 << 16
 PROCESSES: Final = 64
 """Threads and processes that a box may have at a time."""
 
@@ -96,7 +98,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
         on_failure.callback(control.close)
         handed_over.callback(inner.close)
         control.setblocking(False)
-        printed = os.memfd_create("printed")
+        printed = _bounded_file("printed", MAX_PRINTED)
         on_failure.callback(os.close, printed)
         settings: dict[str, Any] = {
             "entry": plan.entry,
@@ -184,6 +186,14 @@ def _most_processes(level: Level) -> int:
         return PROCESSES
     user = dropped_user()
     return PROCESSES + processes.count(os.getuid() if user is None else user)
+
+
+def _bounded_file(name: str, size: int) -> int:
+    """Return a file in memory that cannot grow: boxed code finds it at its init's standard error."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    return fd
 
 
 def _memory_file(held: ExitStack, data: bytes) -> int:

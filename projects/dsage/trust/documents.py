@@ -118,12 +118,17 @@ class UnitDocument(Document, frozen=True, kw_only=True):
 
 
 class Enrolment(Document, frozen=True, kw_only=True):
-    """A volunteer's key joins: signed by the new key, over a challenge of this server and an invite code."""
+    """A volunteer's key joins: signed by the new key, over a challenge of this server and an invite code.
+
+    `ca`, here and in `Login`, is the hash of the CA key that the connection rests on: whoever passes on a challenge of
+    another server cannot pass on the answer.
+    """
 
     payload_type: ClassVar[str] = PAYLOAD_PREFIX + "enrol+json"
 
     server_id: str
     challenge: bytes
+    ca: str
     key: bytes
     code: str
     public: bool
@@ -136,6 +141,7 @@ class Login(Document, frozen=True, kw_only=True):
 
     server_id: str
     challenge: bytes
+    ca: str
     key: bytes
     role: str
 

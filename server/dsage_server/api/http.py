@@ -31,9 +31,9 @@ def reply(message: Any) -> web.Response:
     return web.Response(body=_encoder.encode(message), content_type=MEDIA_TYPE)
 
 
-async def body(request: web.Request, kind: type[M]) -> M:
-    """Return the request's message. Raises UsageError if it is not one, TooLarge beyond the cap."""
-    data = await read_capped(request, MAX_BODY_BYTES)
+async def body(request: web.Request, kind: type[M], most: int = MAX_BODY_BYTES) -> M:
+    """Return the request's message. Raises UsageError if it is not one, TooLarge beyond `most` bytes."""
+    data = await read_capped(request, most)
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:

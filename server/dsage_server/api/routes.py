@@ -19,6 +19,8 @@ from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import events, hosts, views
 
 MAX_UNITS_ASKED = 500
+MAX_GREETING_BYTES = 16 << 10
+"""An enrolment or login, of somebody whom nobody knows yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +93,9 @@ class Api:
 
     async def enrol(self, request: web.Request) -> web.Response:
         """A new volunteer's key joins by an invite code."""
-        envelope = await body(request, Envelope)
+        envelope = await body(request, Envelope, MAX_GREETING_BYTES)
         enrolment = open_as(envelope, Enrolment, signers(envelope)[:1])
-        self._check_fresh(enrolment.server_id, enrolment.challenge)
+        self._check_fresh(enrolment)
         if signers(envelope)[:1] != [enrolment.key]:
             raise NotAllowed("the enrolment is not signed by the key that it names")
         now = self.hub.clock()
@@ -105,18 +107,18 @@ class Api:
     async def login(self, request: web.Request) -> web.Response:
         """A proof of a key, for a token."""
         hub = self.hub
-        envelope = await body(request, Envelope)
+        envelope = await body(request, Envelope, MAX_GREETING_BYTES)
         login = open_as(envelope, Login, signers(envelope)[:1])
-        self._check_fresh(login.server_id, login.challenge)
+        self._check_fresh(login)
         if signers(envelope)[:1] != [login.key]:
             raise NotAllowed("the login is not signed by the key that it names")
         session = await self._session(login.role, login.key, hub.ticks() + TOKEN_S)
         return reply(wire.LoginReply(token=hub.sessions.open(session), valid_s=TOKEN_S, name=session.name))
 
-    def _check_fresh(self, server_id: str, challenge: bytes) -> None:
-        if server_id != self.hub.server_id:
+    def _check_fresh(self, greeting: Enrolment | Login) -> None:
+        if greeting.server_id != self.hub.server_id or not self.hub.chain.accepts_ca(greeting.ca):
             raise WrongServer("this was signed for another server")
-        self.hub.sessions.use(challenge, self.hub.ticks())
+        self.hub.sessions.use(greeting.challenge, self.hub.ticks())
 
     async def _session(self, role: str, key: bytes, expires: float) -> Session:
         root = self.hub.chain.root

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -34,6 +35,8 @@ MAX_SENT_BYTES: Final = wire.MAX_BODY_BYTES // 4
 """Units in one reply, as JSON: far below the most that a client takes, with their proofs."""
 MAX_REASON: Final = 4000
 """Characters kept of why a copy failed: the end of it, where the error stands."""
+_CODE = re.compile(r"[a-z][a-z.-]{0,39}")
+"""Reasons that a client may give, which people see: the codes of errors and of sandboxes, and no prose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class Applied:
     leased: list[wire.Assignment] = field(default_factory=list)
     batches: dict[str, bytes] = field(default_factory=dict)
     changed: list[units.Changed] = field(default_factory=list)
+    answered: int = 0
     missed: bool = False
 
 
@@ -69,19 +73,21 @@ def take_results(
     """Take finished replicas: each is acknowledged by itself, so one bad report never costs another."""
     rows = {row.id: row for row in _replicas(connection, [signed.replica for signed, _ in results])}
     before = units.load(connection, {row.unit_id for row in rows.values()})
+    most = units.output_bytes(connection, before)
     after = dict(before)
     kept: list[dict[str, Any]] = []
     for signed, report in results:
         row = rows.get(signed.replica)
-        ack = _acceptable(caller, signed, row, after)
+        ack = _acceptable(caller, signed, row, after, now)
         if ack is None and row is not None:
             try:
-                after[row.unit_id] = _apply(after[row.unit_id], signed, row)
+                after[row.unit_id] = _apply(after[row.unit_id], _within(signed, report, most[row.unit_id]), row)
             except DSageError as error:
                 ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
         applied.acks.append(ack or wire.Ack(replica=signed.replica))
         if ack is None and row is not None:
             kept.append(_payload(after[row.unit_id].replica(row.id), signed, report, now))
+            applied.answered += kept[-1]["b_value"] is not None
     if not kept:
         return
     proof_id = connection.execute(
@@ -197,7 +203,9 @@ def _replicas(connection: Connection, numbers: Iterable[int]) -> list[Any]:
     return rows
 
 
-def _acceptable(caller: Caller, signed: SignedResult, row: Any | None, after: dict[int, life.Unit]) -> wire.Ack | None:
+def _acceptable(
+    caller: Caller, signed: SignedResult, row: Any | None, after: dict[int, life.Unit], now: float
+) -> wire.Ack | None:
     """Return why a report is not taken, or None."""
     if row is None or row.host_id != caller.host:
         return wire.Ack(replica=signed.replica, code="unknown", message="this host holds no such replica")
@@ -206,6 +214,8 @@ def _acceptable(caller: Caller, signed: SignedResult, row: Any | None, after: di
     if row.value_hash is not None:
         same = row.value_hash == signed.value
         return wire.Ack(replica=signed.replica, code="ok" if same else "refused", message="answered before")
+    if now > row.hard_deadline:
+        return wire.Ack(replica=signed.replica, code="late", message="this came long after its lease had run out")
     state = after[row.unit_id].replica(row.id).state
     if state not in (ReplicaState.LEASED, ReplicaState.EXPIRED):
         return wire.Ack(replica=signed.replica, code="late", message=f"this replica is {state.value} already")
@@ -214,9 +224,18 @@ def _acceptable(caller: Caller, signed: SignedResult, row: Any | None, after: di
     return None
 
 
+def _within(signed: SignedResult, report: wire.Report, most: int) -> SignedResult:
+    """Return a result as it counts: an answer longer than its unit allows is a failure, as it is in the sandbox."""
+    if report.value is not None and len(report.value) > most:
+        return msgspec.structs.replace(signed, status="failed", reason="output")
+    return signed if _CODE.fullmatch(signed.reason) else msgspec.structs.replace(signed, reason="")
+
+
 def _apply(current: life.Unit, signed: SignedResult, row: Any) -> life.Unit:
     if signed.status == "done":
-        return life.report(current, row.id)
+        # What proves itself may be copied once its run shows it, which is why siblings are cancelled: it is no proof of
+        # work any more, so only the share that it shows is paid.
+        return life.report(current, row.id, partial=current.state is UnitState.CANCELLED)
     if signed.status == "aborted" and signed.value and current.final:
         return life.report(current, row.id, partial=True)
     if signed.status == "failed":
@@ -228,7 +247,8 @@ def _apply(current: life.Unit, signed: SignedResult, row: Any) -> life.Unit:
 def _payload(copy: life.Replica, signed: SignedResult, report: wire.Report, now: float) -> dict[str, Any]:
     """Return what is stored of a report: a value only if it is an answer."""
     answer = copy.state is ReplicaState.REPORTED
-    reason = signed.reason if not report.detail else f"{signed.reason}: {report.detail[-2000:]}"
+    code = signed.reason if _CODE.fullmatch(signed.reason) else ""
+    reason = code if not report.detail else f"{code}: {report.detail[-2000:]}"
     return {
         "b_id": signed.replica, "b_value": report.value if answer else None, "b_hash": signed.value if answer else None,
         "b_cpu": report.cpu_s, "b_reported": now, "b_reason": reason[-MAX_REASON:],

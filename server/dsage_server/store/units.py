@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dsage.errors import Conflict
@@ -21,6 +22,15 @@ from dsage_validator import life
 
 LOAD_CHUNK: Final = 500
 """Numbers per IN list: below SQLite's limit on bound variables."""
+
+
+class _Sizes(msgspec.Struct):
+    """The part of a UnitDocument that is looked at when an answer comes in."""
+
+    output_bytes: int
+
+
+_sizes = msgspec.json.Decoder(_Sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,16 @@ def load(connection: Connection, numbers: Iterable[int]) -> dict[int, life.Unit]
                 replicas=tuple(copies[line.id]),
             )
     return found
+
+
+def output_bytes(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
+    """Return how long the answers of units may be."""
+    query = select(unit.c.id, unit.c.document)
+    return {
+        row.id: _sizes.decode(row.document).output_bytes
+        for part in chunks(numbers)
+        for row in connection.execute(query.where(unit.c.id.in_(part)))
+    }
 
 
 def save(

@@ -10,6 +10,8 @@ from dsage import __version__, wire
 from dsage.errors import NotFound
 from dsage.states import RunState
 from dsage_server.store.credit import recent_average
+from dsage_server.store.meta import recall
+from dsage_server.store.runs import info
 from dsage_server.store.schema import credit_entry, credit_sum, host, replica, run, unit, volunteer
 from dsage_server.store.units import load
 from dsage_validator import life
@@ -143,8 +145,11 @@ def _counts(connection: Connection, column: Any, *where: Any) -> dict[str, int]:
 
 def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: float) -> str:
     """Return the named reason why a running run stands still, or an empty text if it does not."""
-    if row.state != RunState.RUNNING or units.get("active") or units.get("comparing"):
+    if row.state != RunState.RUNNING or units.get("active"):
         return ""
+    if units.get("comparing"):
+        stuck = recall(connection, "checks") == "off" and info(connection, row.id).has_check
+        return "its answers wait to be checked: this server has no sandbox for that (its log says why)" if stuck else ""
     if row.driver_seen is None or row.driver_seen < now - DRIVER_LIVE_S:
         return f"its driver is away: `dsage attach {row.id}` goes on from step {row.step}"
     if not units.get("ready"):

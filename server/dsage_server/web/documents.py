@@ -156,7 +156,7 @@ class Copy(msgspec.Struct, kw_only=True):
 
 
 class UnitPage(Document, kw_only=True):
-    """One unit of work; `answer` is the accepted one and is there only once the unit is valid."""
+    """One unit of work; `answer` is the accepted one, once the unit is valid and nobody could be paid for a copy."""
 
     schema: ClassVar[str] = "dsage.unit/1"
     unit: int
@@ -255,12 +255,22 @@ def unit_page(connection: Connection, asked: Asked) -> UnitPage:
     args = msgspec.json.decode(row.document, type=UnitDocument).args
     command = f"`dsage results {row.run_id}`"
     answer = plain.opened(row.value, command) if row.state == UnitState.VALID else Opened()
+    if answer != Opened() and _may_be_answered(connection, row.id, asked.now):
+        answer = Opened(note="it is shown once nobody else can answer this unit any more")
     return UnitPage(
         unit=row.id, run=row.run_id, title=row.title, key=row.key, group=row.grp, state=row.state, reason=row.reason,
         quorum=row.quorum, unsent=row.unsent, credit=row.credit_milli / 1000, deadline_s=row.deadline_s,
         created=row.created, finished=row.finished, args=plain.opened(args, command), answer=answer,
         replicas=_copies(connection, row), events=_events(connection, RUN_EVENTS, event.c.unit_id == row.id),
     )  # fmt: skip
+
+
+def _may_be_answered(connection: Connection, number: int, now: float) -> bool:
+    """Whether a copy of a unit could still bring an answer, which would be paid if it is the accepted one."""
+    open_copies = select(replica.c.id).where(
+        replica.c.unit_id == number, replica.c.state.in_(["leased", "expired"]), replica.c.hard_deadline >= now
+    )
+    return connection.execute(select(exists(open_copies))).scalar_one()
 
 
 def status(connection: Connection, asked: Asked) -> StatusPage:

@@ -34,8 +34,8 @@ STALLED_S: Final = 20.0
 """A visitor who takes longer to read one message is cut off; the browser comes back by itself."""
 PER_ADDRESS: Final = 16
 IN_ALL: Final = 1000
-KEPT: Final = 512
-"""Shared values in memory."""
+KEPT: Final = 64
+"""Shared values in memory: pages of the largest answers take a megabyte or so each."""
 
 _log = logging.getLogger(__name__)
 

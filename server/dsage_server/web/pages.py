@@ -7,17 +7,19 @@ for the stream that keeps the first up to date (the front page is `/`, `/index.j
 from __future__ import annotations
 
 import gzip
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from sqlalchemy import text
 
-from dsage.errors import NotFound
+from dsage.errors import NotAllowed, NotFound
 from dsage_server.store.engine import Store
 from dsage_server.web import assets, documents, plain
 from dsage_server.web.documents import Asked, Document, Load
@@ -172,9 +174,12 @@ def make_pages(
     clock: Callable[[], float] = time.time,
     streams: Streams | None = None,
     period_s: float = PERIOD_S,
+    names: frozenset[str] | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
+    With `names`, only visitors who asked for this machine by one of them, or by an address, are answered: a page of
+    somewhere else whose name was made to point here (DNS rebinding) reads nothing.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     It reads only, holds no secret and sets no cookie, so it may stand on plain http on localhost or behind any proxy.
@@ -183,7 +188,7 @@ def make_pages(
     site = Site(name, files)
     open_streams = streams or Streams(period_s=period_s)
     pages = Pages(store, site, files, server_id, name, clock, open_streams, Shared(period_s=period_s))
-    app = web.Application(middlewares=[refusing(site)])
+    app = web.Application(middlewares=[refusing(site), *([] if names is None else [_answering_to(names)])])
     app.router.add_get("/", pages.front)
     app.router.add_get(r"/index{form:\.json|\.live}", pages.front)
     for page in PAGES:
@@ -197,6 +202,29 @@ def make_pages(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_streams)
     return app
+
+
+def _answering_to(names: frozenset[str]) -> Middleware:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_ours(request.host, names):
+            raise NotAllowed(
+                "these pages are not served under this name", hint="A proxy must pass on the name given by --public."
+            )
+        return await handler(request)
+
+    return middleware
+
+
+def _is_ours(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header names this machine: by an address, as "localhost", or by one of `names`."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        ipaddress.ip_address(name)
+    except ValueError:
+        name = host.partition(":")[0].lower().rstrip(".")
+        return name in names or name == "localhost" or name.endswith(".localhost")
+    return True
 
 
 def _number(given: str) -> int:

@@ -12,6 +12,7 @@ from dsage import codec
 from dsage.codec import Value
 from dsage.errors import CodecError
 
+MAX_VALUE_ITEMS: Final = 10_000
 MAX_VALUE_BYTES: Final = 256 << 10
 """Larger arguments and answers are named on pages by their size only."""
 SAFE_INTEGER: Final = 2**53
@@ -36,7 +37,7 @@ def opened(data: bytes | None, where: str) -> Opened:
     if len(data) > MAX_VALUE_BYTES:
         return Opened(note=f"{len(data):,} bytes are too many for a page: {where} fetches them")
     try:
-        return Opened(codec.decode(data))
+        return Opened(codec.decode(data, max_items=MAX_VALUE_ITEMS))
     except CodecError as error:
         return Opened(note=f"it cannot be read ({error.message})")
 

@@ -73,6 +73,41 @@ class Hostile(DistributedFunction):
         return len(held)
 
     @staticmethod
+    def sockets(_):
+        """Fill the buffers of sockets, which no limit of a process counts, in several processes."""
+        for _ in range(8):
+            if os.fork() == 0:
+                break
+        held = []
+        while True:
+            try:
+                held += socket.socketpair()
+                held[-1].setblocking(False)
+                while True:
+                    held[-1].send(bytes(1 << 16))
+            except OSError:
+                time.sleep(0.01)
+
+    @staticmethod
+    def print_for_init(size):
+        """Write to the standard error of the box's first process, which lies outside of the box's own limits."""
+        try:
+            with open("/proc/1/fd/2", "wb", buffering=0) as printed:
+                return printed.write(bytes(size))
+        except OSError:
+            return 0
+
+    @staticmethod
+    def checkpoints_of_many_values(_):
+        """Have the host take apart half a million values again and again."""
+        count = 1 << 18
+        body = b"\xdd" + count.to_bytes(4, "big") + b"\x90" * count
+        talk = channel()
+        for _ in range(6):
+            talk.sendall(struct.pack("!BI", 3, len(body)) + body)
+        return "sent"
+
+    @staticmethod
     def disk(_):
         for number in range(10_000):
             with open(f"big{number}", "wb") as big:

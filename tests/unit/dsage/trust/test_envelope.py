@@ -24,7 +24,7 @@ from dsage.trust.keys import PrivateKey
 
 KEY = PrivateKey.generate()
 OTHER = PrivateKey.generate()
-LOGIN = Login(server_id="server-one", challenge=b"\x00\xff" * 16, key=KEY.public, role="host")
+LOGIN = Login(server_id="server-one", challenge=b"\x00\xff" * 16, ca="", key=KEY.public, role="host")
 SEALED = seal(LOGIN, KEY)
 
 
@@ -41,7 +41,7 @@ def test_lengths_in_pae_are_of_bytes() -> None:
 @given(server=st.text(max_size=40), challenge=st.binary(max_size=80), role=st.text(max_size=10), by_json=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_what_is_sealed_comes_back_from_both_encodings(server: str, challenge: bytes, role: str, by_json: bool) -> None:
-    login = Login(server_id=server, challenge=challenge, key=KEY.public, role=role)
+    login = Login(server_id=server, challenge=challenge, ca="", key=KEY.public, role=role)
     sealed = seal(login, KEY)
     wire = msgspec.json if by_json else msgspec.msgpack
     back = wire.decode(wire.encode(sealed), type=Envelope)
