@@ -16,7 +16,7 @@ from dsage.errors import NotFound, UsageError
 from dsage.files import write_whole
 from dsage.trust.invite import Link
 
-_KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def default_folder() -> Path:
@@ -25,6 +25,11 @@ def default_folder() -> Path:
         return Path(own).expanduser()
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "dsage"
+
+
+def is_plain(name: str) -> bool:
+    """Say whether a key or a project may have this name: letters, digits, . _ and -, at most 64 of them."""
+    return _PLAIN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,14 @@ class Home:
 
     def code_key(self, name: str) -> Path:
         """Return the file of a code key. Raises UsageError for a name that is not a plain word."""
-        if not _KEY_NAME.fullmatch(name):
+        if not is_plain(name):
             raise UsageError(f"{name!r} cannot be the name of a key", hint="Use letters, digits, . _ and -.")
         return self.keys / f"code-{name}.key"
+
+    def code_key_names(self) -> list[str]:
+        """Return the names of the code keys here, in order."""
+        names = (path.name.removeprefix("code-").removesuffix(".key") for path in self.keys.glob("code-*.key"))
+        return sorted(name for name in names if is_plain(name))
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

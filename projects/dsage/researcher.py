@@ -72,7 +72,7 @@ class Researcher:
         if link is None or key_name is None:
             stored = _stored(home, needed=link is None)
             link = link or stored.server
-            key_name = key_name or stored.key
+            key_name = key_name or _present(home, stored.key)
         conn = await Connection.open(link)
         try:
             chain, _ = await fetch_chain(conn, link, time.time())
@@ -98,9 +98,12 @@ class Researcher:
             try:
                 self._key = PrivateKey.load(self.home.code_key(self._key_name))
             except NotFound as error:
+                others = ", ".join(self.home.code_key_names())
                 raise NotAllowed(
                     f"there is no code key {self._key_name!r} on this computer",
-                    hint="Make one (`dsage keys new code`) and have the operator certify it.",
+                    hint=f"There is {others}: choose by --key NAME."
+                    if others
+                    else "Make one (`dsage keys new code`) and have the operator certify it.",
                 ) from error
         return self._key
 
@@ -311,7 +314,9 @@ def construct(kind: type[DistributedFunction], params: dict[str, Any]) -> Distri
     try:
         return kind(**params)
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise UsageError(f"{kind.__name__} does not take these parameters: {error}") from error
+        raise UsageError(
+            f"{kind.__name__} does not take these parameters: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}"
+        ) from error
 
 
 def _stored(home: Home, *, needed: bool) -> Login:
@@ -323,6 +328,12 @@ def _stored(home: Home, *, needed: bool) -> Login:
                 "no server is known here", hint="Run `dsage serve` here, or `dsage login LINK` for another one."
             ) from error
         return Login(link="", key=DEFAULT_KEY)
+
+
+def _present(home: Home, name: str) -> str:
+    """Return the remembered key's name or, if that key is not here and just one other is, the other's."""
+    here = home.code_key_names()
+    return here[0] if len(here) == 1 and name not in here else name
 
 
 def _is_function(value: Any) -> TypeGuard[type[DistributedFunction]]:

@@ -277,6 +277,14 @@ def test_login_stores_the_server_it_has_checked(lab: Lab, tmp_path: Path) -> Non
     assert lab.run("status", home=tmp_path)[0] == 0
     assert lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", home=tmp_path)[0] == 4
 
+    (tmp_path / "keys").mkdir(mode=0o700)
+    shutil.copy(lab.home / "keys" / "code-lab.key", tmp_path / "keys" / "code-anna.key")
+    assert lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--detach", home=tmp_path)[0] == 0, "the only key there is"
+    shutil.copy(lab.home / "keys" / "code-lab.key", tmp_path / "keys" / "code-berta.key")
+    code, _, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", home=tmp_path)
+    assert code == 4
+    assert "anna, berta: choose by --key" in err
+
     shutil.copytree(lab.home / "keys", tmp_path / "keys", dirs_exist_ok=True)
     assert json.loads(lab.run("login", lab.link, "--json", home=tmp_path)[1])["data"]["signed_in_as"] == "lab"
 

@@ -10,7 +10,7 @@ import click
 
 from dsage.cli.output import emit, say, table
 from dsage.errors import Conflict, UsageError
-from dsage.home import Home
+from dsage.home import Home, is_plain
 from dsage.trust import ceremony
 from dsage.trust.inventory import Line, inventory
 from dsage.trust.keys import PrivateKey, fingerprint, parse_public, public_text
@@ -68,7 +68,7 @@ def new(role: str, name: str, as_json: bool) -> None:
 @click.argument("public_or_file")
 @click.option("--project", "projects", multiple=True, help="A project that the key may sign for; repeatable.")
 @click.option("--name", default="", help="Whose key it is (default: the key's file name, else its fingerprint).")
-@click.option("--days", type=click.FloatRange(1 / 24, 3650), default=ceremony.CODE_KEY_DAYS, show_default=True)
+@click.option("--days", type=click.FloatRange(0.05, 3650), default=ceremony.CODE_KEY_DAYS, show_default=True)
 @click.option("--unit", is_flag=True, help="Certify a server's unit key instead of a code key.")
 @root_key_option
 @root_file_option
@@ -88,6 +88,9 @@ def certify(
     public, stem = _read_public(public_or_file)
     if unit == bool(projects):
         raise UsageError("certify a code key with --project, or a unit key with --unit")
+    for project in projects:
+        if not is_plain(project):
+            raise UsageError(f"{project!r} cannot be the name of a project", hint="Use letters, digits, . _ and -.")
     _, root = ceremony.open_root(home, root_key, root_file)
     known = next((entry.name for entry in root.code_keys if entry.key == public), "")
     changes: dict[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import re
 from typing import Final
 
 import click
@@ -17,7 +16,6 @@ from dsage.researcher import DEFAULT_KEY, Researcher
 from dsage.trust.invite import Link
 
 SCHEMA: Final = "dsage.login/1"
-_KEY_FILE = re.compile(r"code-(.+)\.key")
 
 
 @click.command(short_help="Remember the server that you work with.")
@@ -54,7 +52,7 @@ def login(link: Link, key: str | None, as_json: bool) -> None:
 
 def _only_key(home: Home) -> str:
     """Return the name of the only code key here, `lab` if there is none. Raises UsageError if there are several."""
-    found = sorted(match[1] for path in home.keys.glob("code-*.key") if (match := _KEY_FILE.fullmatch(path.name)))
+    found = home.code_key_names()
     if len(found) > 1 and DEFAULT_KEY not in found:
         raise UsageError(f"there are {len(found)} code keys here: {', '.join(found)}", hint="Choose one by --key.")
     return found[0] if len(found) == 1 else DEFAULT_KEY

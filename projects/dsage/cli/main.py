@@ -147,7 +147,7 @@ def find(name: str) -> click.Command:
 
 def _sentence(error: click.ClickException) -> str:
     """Return click's message the way ours begin: lower case, no full stop."""
-    message = error.format_message().strip().removesuffix(".")
+    message = " ".join(error.format_message().split()).removesuffix(".")
     return message[:1].lower() + message[1:]
 
 

@@ -36,7 +36,9 @@ Begin: TypeAlias = Callable[[Researcher], Awaitable[tuple[int, DistributedFuncti
 @click.argument("target")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
 @click.option(
-    "--project", metavar="P", help="The project to run under (default: the one named like TARGET, else `lab`)."
+    "--project",
+    metavar="P",
+    help="The project to run under (default: the one named like TARGET, else `lab`, else one of the key's).",
 )
 @click.option("--detach", is_flag=True, help="Only start the run; `dsage attach ID` drives it.")
 @server_option

@@ -43,6 +43,15 @@ def test_a_key_name_is_a_plain_word(name: str) -> None:
         Home(Path("/h")).code_key(name)
 
 
+def test_the_code_keys_that_are_here(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.code_key_names() == []
+    home.keys.mkdir()
+    for name in ("code-lab.key", "code-anna.key", "root.key", "code-a b.key", "code-old.key.bak"):
+        (home.keys / name).touch()
+    assert home.code_key_names() == ["anna", "lab"]
+
+
 def test_a_login_is_kept_privately(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with pytest.raises(NotFound, match="not logged in"):

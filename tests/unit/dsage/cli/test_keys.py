@@ -240,3 +240,9 @@ def test_status_warns_ahead(lab: Home, days: float, words: str) -> None:
     warnings = [line for line in run("status").stderr.splitlines() if line.startswith("Warning")]
     assert len(warnings) == (1 if words else 0)
     assert all(words in line and "root.json" in line for line in warnings)
+
+
+@pytest.mark.parametrize("project", ["", "a b", "../x", "x" * 65])
+def test_a_project_has_a_plain_name(lab: Home, project: str) -> None:
+    refused = run("certify", lab.code_key("lab"), "--project", project, expect=UsageError)
+    assert "cannot be the name of a project" in str(refused.exception)

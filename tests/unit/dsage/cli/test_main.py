@@ -85,6 +85,14 @@ def test_an_error_is_a_sentence_a_hint_and_a_status(
     assert told["status"] == kind.status
 
 
+def test_what_a_missing_choice_may_be_stands_in_the_same_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["join", "LINK"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "always" in told[0] or "invite link" in told[0]
+    assert "\t" not in told[0]
+
+
 @pytest.mark.parametrize("args", [["nosuch"], ["submit", "--nosuch"], ["submit"], ["watch", "abc"], ["help", "nosuch"]])
 def test_what_cannot_be_understood_is_status_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2
