@@ -30,6 +30,8 @@ MAX_BUNDLE_BYTES: Final = 4 << 20
 """Source is small; data belongs into arguments and inputs."""
 MAX_PATH_CHARACTERS: Final = 200
 MAX_DEPTH: Final = 8
+MAX_ITEMS: Final = 4 * MAX_FILES
+"""Single values in the encoding, names included: what holds more is not even read."""
 
 _FOLDER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.(py|pyi|txt|json|csv|md)")
@@ -111,7 +113,7 @@ def unpack(data: bytes, folder: Path, *, expected_sha256: str, max_bytes: int = 
 
 def _files_in(data: bytes) -> dict[str, bytes]:
     try:
-        value = codec.decode(data)
+        value = codec.decode(data, max_items=MAX_ITEMS)
     except CodecError as error:
         raise BundleError(f"the bundle is not a bundle: {error.message}") from None
     if type(value) is not dict or value.keys() != {"files"} or type(value["files"]) is not dict:

@@ -184,9 +184,14 @@ async def fetch_chain(conn: Transport, link: Link, now: float) -> tuple[Chain, E
     """
     envelope = await conn.call("GET", "/v1/root", None, Envelope)
     chain = Chain.first(envelope, server_id=link.server_id, root_key_hash=link.root, now=now)
-    if not chain.accepts_ca(spki_hash(conn.ca_pem) if conn.ca_pem else SYSTEM_CA):
-        raise BadSignature(f"root.json of {link.url} does not accept the certificate authority it uses")
+    check_ca(chain, conn)
     return chain, envelope
+
+
+def check_ca(chain: Chain, conn: Transport) -> None:
+    """Raise BadSignature unless root.json accepts the CA that a connection rests on."""
+    if not chain.accepts_ca(spki_hash(conn.ca_pem) if conn.ca_pem else SYSTEM_CA):
+        raise BadSignature(f"root.json of {conn.link.url} does not accept the certificate authority it uses")
 
 
 async def login(conn: Transport, key: PrivateKey, role: str, server_id: str) -> LoginReply:

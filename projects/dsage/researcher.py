@@ -14,13 +14,27 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Final, Self, TypeGuard, TypeVar
 
+import msgspec
+
 from dsage import bundle as bundles
 from dsage import codec
 from dsage.bundle import Bundle
 from dsage.connection import Body, Connection, Query, fetch_chain, login
-from dsage.errors import BadSignature, BundleError, LoggedOut, NotAllowed, NotFound, ServerAway, TrustError, UsageError
+from dsage.errors import (
+    BadSignature,
+    BundleError,
+    LoggedOut,
+    NotAllowed,
+    NotFound,
+    ServerAway,
+    StorageFull,
+    TrustError,
+    UsageError,
+)
+from dsage.files import write_whole
 from dsage.function import DistributedFunction
 from dsage.home import Home, Login
+from dsage.trust.ceremony import load_root
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest
 from dsage.trust.envelope import Envelope, hash_of, open_as, seal
@@ -75,7 +89,8 @@ class Researcher:
             key_name = key_name or _present(home, stored.key)
         conn = await Connection.open(link)
         try:
-            chain, _ = await fetch_chain(conn, link, time.time())
+            chain, envelope = await fetch_chain(conn, link, time.time())
+            _keep_newest(home, link, chain, envelope)
         except BaseException:
             await conn.close()
             raise
@@ -334,6 +349,22 @@ def _present(home: Home, name: str) -> str:
     """Return the remembered key's name or, if that key is not here and just one other is, the other's."""
     here = home.code_key_names()
     return here[0] if len(here) == 1 and name not in here else name
+
+
+def _keep_newest(home: Home, link: Link, chain: Chain, envelope: Envelope) -> None:
+    """Keep the newest root.json of a server. Raises RolledBack if this one is older or another of its version."""
+    path = home.folder / "roots" / f"{link.server_id}-{link.root[:16]}.json"
+    try:
+        seen = Chain.first(load_root(path), server_id=link.server_id, root_key_hash=link.root, now=None)
+    except NotFound:
+        seen = None
+    if seen is not None:
+        seen.advance(envelope, time.time())
+    if seen is None or seen.root.version < chain.root.version:
+        try:
+            write_whole(path, msgspec.json.encode(envelope))
+        except OSError as error:
+            raise StorageFull(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _is_function(value: Any) -> TypeGuard[type[DistributedFunction]]:

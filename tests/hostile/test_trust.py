@@ -60,7 +60,7 @@ def believe(delivery: Delivery, now: float = NOW) -> UnitDocument:
     app_hash = hash_of(delivery.manifest)
     authorisation = chain.authorisation(delivery.authorisation, manifest, app_hash, now)
     unit = chain.unit(delivery.document, delivery.index, delivery.path, delivery.batch, now)
-    chain.check_unit_against(unit, authorisation)
+    chain.check_unit_against(unit, authorisation, hash_of(delivery.authorisation))
     return unit
 
 

@@ -213,14 +213,12 @@ class Agent:
         except ServerAway as error:
             self._greeted = False
             self._refused(error)
-        except TrustError as error:
-            self._refused(error)
         except NotAllowed as error:
             self._farewell = MustStop(
                 f"the server does not know this client any more: {error.message}",
                 hint="Ask its operator; with a fresh invite link, join again with --home and a new folder.",
             )
-        except RequestError as error:
+        except DSageError as error:
             self._refused(error)
         else:
             superseded = self._calls > number
@@ -233,7 +231,7 @@ class Agent:
             slots=self._settings.slots,
             held=len(self._slots),
             mean_unit_s=self._slots.unit_s,
-            storage_full=self._spool.full,
+            storage_full=self._spool.full or self._spool.crowded,
         )
 
     def _holding(self, sending: list[Finished]) -> list[Holding]:
@@ -253,7 +251,9 @@ class Agent:
         if reply.root_version > self._session.chain.root.version:
             await self._refresh_root()
         await self._slots.abort(reply.abort, ASKED)
-        for given in reply.units:
+        if len(reply.units) > asked.want:
+            self._patience.say("protocol", f"the server sent {len(reply.units)} units; {asked.want} were asked for")
+        for given in reply.units[: asked.want]:
             batch = reply.batches.get(given.batch)
             if batch is None:
                 self._patience.say(
@@ -309,15 +309,19 @@ class Agent:
             self._tell(Event(kind=kind, text=f"the result of unit {finished.unit} {words}{said}", data=data))
 
     async def _refresh_root(self) -> None:
+        before = self._session.chain.root.version
         try:
-            if await self._session.refresh_root():
-                version = self._session.chain.root.version
-                self._tell(Event(kind="root", text=f"root.json version {version} is in force"))
-                await self._slots.recheck()
+            await self._session.refresh_root()
         except TrustError as error:
             self._patience.say("untrusted", f"the server's new root.json is not believed: {error.message}")
-        except (ServerAway, RequestError) as error:
+        except StorageFull as error:
+            self._patience.say("storage", f"the server's new root.json cannot be kept: {error.message}")
+        except DSageError as error:
             self._patience.say("waiting", f"the server's new root.json cannot be fetched yet: {error.message}")
+        version = self._session.chain.root.version
+        if version > before:
+            self._tell(Event(kind="root", text=f"root.json version {version} is in force"))
+            await self._slots.recheck()
 
     def _shrink(self, results: list[Finished], error: TooLarge) -> None:
         """Send one at a time what is too much at once; what is too much by itself has failed."""

@@ -24,11 +24,15 @@ Tell: TypeAlias = Callable[[Event], None]
 
 
 def plain(stream: TextIO | None = None) -> Tell:
-    """Return a teller that writes `HH:MM:SS sentence` lines, to standard error unless told otherwise."""
+    """Return a teller that writes `HH:MM:SS sentence` lines, to standard error unless told otherwise.
+
+    What a server or an app put into a sentence cannot move the cursor or begin a line of its own.
+    """
 
     def tell(event: Event) -> None:
         out = sys.stderr if stream is None else stream
-        out.write(f"{time.strftime('%H:%M:%S')} {event.text}\n")
+        sentence = "".join(c if c.isprintable() else " " for c in event.text)
+        out.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
         out.flush()
 
     return tell

@@ -69,11 +69,13 @@ class Library:
         """
         now, chain = self._session.clock(), self._session.chain
         unit = chain.unit(lease.document, lease.index, lease.path, lease.batch, now)
-        allowed = await self._document(unit.run)
         app = await self._document(unit.app)
         manifest = chain.manifest(app, now)
+        allowed = await self._document(unit.run)
         authorisation = chain.authorisation(allowed, manifest, unit.app, now)
-        chain.check_unit_against(unit, authorisation)
+        chain.check_unit_against(unit, authorisation, hash_of(allowed))
+        self._remember(unit.app, app)
+        self._remember(unit.run, allowed)
         for name in manifest.needs:
             if not available(name):
                 raise MissingNeed(f"this computer has no {name}, which {manifest.title or unit.app[:12]} needs")
@@ -95,18 +97,21 @@ class Library:
         chain.authorisation(proven.authorisation_envelope, manifest, proven.unit.app, now)
 
     async def _document(self, sha256: str) -> Envelope:
+        """Return a document that was kept, or fetch it. Nobody has vouched for it yet: it is not kept here."""
         _check_name(sha256)
+        found = self._documents.get(sha256) or _stored(self._folder / "documents" / sha256, sha256)
+        return found or await self._session.document(sha256)
+
+    def _remember(self, sha256: str, envelope: Envelope) -> None:
+        """Keep a document whose signature holds."""
         if sha256 in self._documents:
-            return self._documents[sha256]
+            return
         file = self._folder / "documents" / sha256
-        envelope = _stored(file, sha256)
-        if envelope is None:
-            envelope = await self._session.document(sha256)
+        if not file.exists():
             _keep(file, msgspec.msgpack.encode(envelope))
         while len(self._documents) >= MAX_REMEMBERED:
             del self._documents[next(iter(self._documents))]
         self._documents[sha256] = envelope
-        return envelope
 
     async def _app(self, manifest: Manifest) -> Path:
         """Return the folder with the app's source, unpacked afresh once in a client's life."""

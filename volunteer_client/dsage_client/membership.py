@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dsage.connection import Connection, fetch_chain, login
-from dsage.errors import Conflict, InviteRefused, NotAllowed, UsageError
+from dsage.errors import Conflict, InviteRefused, NotAllowed, StorageFull, UsageError
 from dsage.files import write_whole
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Enrolment
@@ -136,8 +136,11 @@ async def enrol(settings: Settings, link: Link, key: PrivateKey, now: float) -> 
 
 
 def save_root(settings: Settings, envelope: Envelope) -> None:
-    """Keep the newest root.json: a later start refuses to go back behind it."""
-    write_whole(settings.root_file, msgspec.json.encode(envelope))
+    """Keep the newest root.json: a later start refuses to go back behind it. Raises StorageFull."""
+    try:
+        write_whole(settings.root_file, msgspec.json.encode(envelope))
+    except OSError as error:
+        raise StorageFull(f"{settings.root_file} cannot be written: {error.strerror}") from error
 
 
 def load_chain(settings: Settings, link: Link) -> Chain:

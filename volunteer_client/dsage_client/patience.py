@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from dsage.errors import DSageError
 from dsage_client import policy
 from dsage_client.events import Event, Tell, at_clock
 from dsage_client.settings import Settings
+
+MAX_IDLE_S: Final = 3600.0
 
 
 class Patience:
@@ -47,7 +50,7 @@ class Patience:
 
     def refused(self, error: DSageError, *, delay_s: float | None = None, busy: bool) -> None:
         """A call failed: stay away for `delay_s`, or for longer after each failure; `busy` if work goes on here."""
-        delay_s = self._backoff() if delay_s is None else delay_s
+        delay_s = self._backoff() if delay_s is None else max(delay_s, self._settings.backoff_low_s)
         self._connected = False
         self._away_until = self._now() + delay_s
         going_on = ", computing goes on" if busy else ""
@@ -62,8 +65,8 @@ class Patience:
         return self._backoff()
 
     def idle(self, delay_s: float) -> None:
-        """Ask for no work for so long."""
-        self._idle_until = self._now() + delay_s
+        """Ask for no work for so long, an hour at most."""
+        self._idle_until = self._now() + min(delay_s, MAX_IDLE_S)
 
     def worked(self) -> None:
         """A unit was finished."""

@@ -15,6 +15,8 @@ MAX_RESERVE: Final = 20
 RENEWAL_S: Final = 60.0
 """The longest that a client which holds work stays silent."""
 RENEWALS_PER_DEADLINE: Final = 3.0
+SHORTEST_S: Final = 1.0
+"""However short its leases are, a server is not called more often than this for their sake."""
 SMOOTHING: Final = 0.3
 TOLERATED_FAILURES: Final = 3
 
@@ -50,7 +52,7 @@ def smoothed(mean: float | None, sample: float) -> float:
 
 def renewal_s(deadlines_s: Iterable[float]) -> float:
     """Return the longest silence that no lease with these deadlines would notice."""
-    return min((deadline / RENEWALS_PER_DEADLINE for deadline in deadlines_s), default=RENEWAL_S)
+    return max(SHORTEST_S, min((deadline / RENEWALS_PER_DEADLINE for deadline in deadlines_s), default=RENEWAL_S))
 
 
 def hold_s(longest_s: float, deadlines_s: Iterable[float]) -> float:

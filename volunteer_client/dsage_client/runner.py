@@ -7,6 +7,8 @@ or at once when it is broken, and closed when its run has brought nothing for a 
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome
 from dsage_client.library import Proven
+from dsage_client.spool import MAX_CALL_BYTES
 
 SPARE_BOXES: Final = 2
 """Idle boxes kept warm: a run that comes back soon finds its own."""
@@ -35,15 +38,21 @@ class Work:
 
     @property
     def limits(self) -> Limits:
-        """What the unit may use: never more than its run is authorised for."""
+        """What the unit may use: never more than its run is authorised for, nor than this computer can spare."""
         unit, run = self.proven.unit, self.proven.authorisation
         return Limits(
             cpu_s=min(unit.cpu_s, run.cpu_s),
             wall_s=min(unit.wall_s, run.wall_s),
-            memory_bytes=min(unit.memory_bytes, run.memory_bytes),
-            disk_bytes=min(unit.disk_bytes, run.disk_bytes),
-            output_bytes=min(unit.output_bytes, run.output_bytes),
+            memory_bytes=min(unit.memory_bytes, run.memory_bytes, memory_of_host() // 2),
+            disk_bytes=min(unit.disk_bytes, run.disk_bytes, memory_of_host() // 4),
+            output_bytes=min(unit.output_bytes, run.output_bytes, MAX_CALL_BYTES),
         )
+
+
+@functools.cache
+def memory_of_host() -> int:
+    """Return the physical memory of this computer (bytes); what a box keeps on its disk lies there too."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Runner(Protocol):

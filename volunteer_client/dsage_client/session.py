@@ -7,9 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import msgspec
+
 from dsage.codec import digest
-from dsage.connection import Transport, login
-from dsage.errors import BadSignature, LoggedOut, ServerAway
+from dsage.connection import Transport, check_ca, login
+from dsage.errors import BadSignature, LoggedOut, ServerAway, TooLarge
 from dsage.trust.chain import Chain
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, seal
@@ -20,6 +22,9 @@ from dsage_client.spool import Finished
 ROLE: Final = "host"
 GRACE_S: Final = 20.0
 """How much longer than the server's hold a call may take before the server counts as away."""
+
+MAX_DOCUMENT_BYTES: Final = 256 << 10
+"""A manifest or authorisation has a kilobyte or so."""
 
 T = TypeVar("T")
 
@@ -87,6 +92,8 @@ class Session:
         envelope = await self._call("GET", f"/v1/documents/{sha256}", None, Envelope)
         if hash_of(envelope) != sha256:
             raise BadSignature(f"the server sent another document than {sha256[:12]}")
+        if len(msgspec.msgpack.encode(envelope)) > MAX_DOCUMENT_BYTES:
+            raise TooLarge(f"document {sha256[:12]} has more than {MAX_DOCUMENT_BYTES} bytes")
         return envelope
 
     async def bundle(self, sha256: str, size: int) -> bytes:
@@ -99,14 +106,17 @@ class Session:
     async def refresh_root(self) -> bool:
         """Fetch root.json and believe it if it follows from the present one; say whether it is a newer one.
 
-        Raises RolledBack, BadSignature, WrongRole, WrongServer, Expired, ServerAway; the present one stays.
+        Raises RolledBack, BadSignature, WrongRole, WrongServer, Expired, ServerAway; the present one stays. Raises
+        StorageFull, or BadSignature if it withdraws the CA of this very connection, when it is believed all the same.
         """
         envelope = await self._call("GET", "/v1/root", None, Envelope)
         chain = self.chain.advance(envelope, self.clock())
         if chain.root.version == self.chain.root.version:
             return False
-        self._keep_root(envelope)
         self.chain = chain
+        if self._transport is not None:
+            check_ca(chain, self._transport)
+        self._keep_root(envelope)
         return True
 
     async def close(self) -> None:
@@ -123,6 +133,7 @@ class Session:
         async with self._login:
             if self._transport is None:
                 self._transport = await self._connect()
+            check_ca(self.chain, self._transport)
             return self._transport
 
     async def _call(self, method: str, path: str, body: None, reply: type[T], *, timeout_s: float = 30.0) -> T:

@@ -21,6 +21,9 @@ from dsage_client.checked import read_checked, set_aside, write_checked
 SUFFIX: Final = ".result"
 MAX_CALL_BYTES: Final = 16 << 20
 """Values sent in one call: half of what a server takes, so that proofs and framing fit beside them."""
+MAX_WAITING: Final = 4 * MAX_BATCH
+MAX_WAITING_BYTES: Final = 256 << 20
+"""What may lie here before more work is fetched: a server that acknowledges nothing does not fill the disk."""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,12 @@ class Spool:
     def full(self) -> bool:
         """Whether the disk refused a result that is now only in memory."""
         return bool(self._unsaved)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits to be acknowledged that no more work should be begun."""
+        size = sum(len(entry.value or b"") for _, entry in self._entries.values())
+        return len(self._entries) >= MAX_WAITING or size >= MAX_WAITING_BYTES
 
     def put(self, entry: Finished) -> None:
         """Keep a result. Raises StorageFull when it could only be kept in memory (it is kept all the same)."""

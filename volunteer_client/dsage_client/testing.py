@@ -325,6 +325,7 @@ class MemoryServer:
             "root_key": self.root_key.public,
             "unit_keys": [self.unit_key.public],
             "code_keys": [code],
+            "ca_keys": ["system"],
         }
         return seal(Root(**(fields | changes)), self.root_key)
 

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 
-import msgspec
-
-from dsage import codec
 from dsage.errors import Expired, Revoked, RolledBack, TrustError, WrongPath, WrongRole, WrongServer
 from dsage.trust.documents import Authorisation, CodeKey, Manifest, Root, UnitBatch, UnitDocument
 from dsage.trust.envelope import D, Envelope, hash_of, open_as, parse, verified_signers
@@ -109,10 +106,12 @@ class Chain:
         check_dates(f"unit {unit.unit}", None, unit.expires, now)
         return unit
 
-    def check_unit_against(self, unit: UnitDocument, authorisation: Authorisation) -> None:
-        """Raise WrongRole unless the unit belongs to this authorised run and stays within its limits."""
-        run = codec.digest(msgspec.json.encode(authorisation))
-        if unit.run != run or unit.app != authorisation.app or unit.server_id != authorisation.server_id:
+    def check_unit_against(self, unit: UnitDocument, authorisation: Authorisation, run_hash: str) -> None:
+        """Raise WrongRole unless the unit belongs to this authorised run and stays within its limits.
+
+        `run_hash` is the hash of the envelope that `authorisation` was read from.
+        """
+        if unit.run != run_hash or unit.app != authorisation.app or unit.server_id != authorisation.server_id:
             raise WrongRole(f"unit {unit.unit} does not belong to the run {authorisation.run_key}")
         for name in LIMITS:
             asked, allowed = getattr(unit, name), getattr(authorisation, name)

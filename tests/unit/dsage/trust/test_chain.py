@@ -27,7 +27,7 @@ def believe(world: World = WORLD, chain: Chain | None = None, now: float = NOW, 
     for index, document in enumerate(signed.documents):
         unit = chain.unit(document, index, signed.paths[index], signed.batch, now)
         assert unit.unit == index
-        chain.check_unit_against(unit, authorisation)
+        chain.check_unit_against(unit, authorisation, hash_of(world.authorisation()))
 
 
 def test_the_whole_chain_holds() -> None:
@@ -227,7 +227,7 @@ def test_a_unit_of_another_run(changes: dict[str, str]) -> None:
 
 def test_a_unit_and_its_run_are_of_one_server() -> None:
     with pytest.raises(WrongRole, match="does not belong"):
-        WORLD.chain().check_unit_against(WORLD.unit(1, server_id="server-two"), _authorisation())
+        WORLD.chain().check_unit_against(WORLD.unit(1, server_id="server-two"), _authorisation(), WORLD.unit(1).run)
 
 
 def test_revoked_apps_and_keys() -> None:
