@@ -203,8 +203,8 @@ class Factor(DistributedFunction):
 
     def progress(self) -> dict[str, Any]:
         """Return what a page shows: `composites` under work, `factors` so far (decimal text), `curves_done`, and
-        `level_eta_s`, the seconds until the present levels are climbed at the speed so far, when that is known. Nobody
-        knows when a curve will be lucky, so `eta_s` is known only while nothing but sieves is left."""
+        `seconds_left_on_this_level` at the speed so far, when that is known. Nobody knows when a curve will be lucky,
+        so `eta_s` is known only while nothing but sieves is left."""
         shown = {
             "phase": self._phase(),
             "fraction": self._fraction(),
@@ -216,9 +216,9 @@ class Factor(DistributedFunction):
         }
         if self.work_s >= SPEED_KNOWN_S and self.composites:
             speed = self.work_s / max(time.time() - self.started_at, 0.001)
-            shown["level_eta_s"] = sum(map(climb.left_s, self.composites)) / speed
+            shown["seconds_left_on_this_level"] = round(sum(map(climb.left_s, self.composites)) / speed)
             if all(composite["sieve"] == "running" for composite in self.composites):
-                shown["eta_s"] = shown["level_eta_s"]
+                shown["eta_s"] = shown["seconds_left_on_this_level"]
         return shown
 
     def _phase(self) -> str:

@@ -138,7 +138,7 @@ def picture(view: RunView, volunteers: Sequence[Volunteer], now: float, footer: 
 
 def time_left(told: dict[str, Any]) -> str:
     """Return what can be said of the time left: nobody knows when a curve will be lucky."""
-    eta_s = told.get("level_eta_s")
+    eta_s = told.get("seconds_left_on_this_level")
     if not isinstance(eta_s, int | float):
         return "time left: not known yet"
     return f"about {duration(eta_s)} more, unless a factor turns up sooner"

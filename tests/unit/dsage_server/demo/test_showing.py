@@ -33,7 +33,9 @@ def people() -> list[Volunteer]:
 
 
 def test_a_line_holds_what_people_ask_for() -> None:
-    line = line_of(view(phase="curves at B1=11,000", fraction=0.6, curves_done=45, level_eta_s=12.0), people(), NOW)
+    line = line_of(
+        view(phase="curves at B1=11,000", fraction=0.6, curves_done=45, seconds_left_on_this_level=12.0), people(), NOW
+    )
     for part in (
         "7 s", "curves at B1=11,000", "60%", "45 curves done", "4 ready, 2 active, 0 comparing, 5 valid, 1 cancelled",
         "1 volunteer ", "about 12 s more",
@@ -72,7 +74,7 @@ def test_no_time_is_left_to_tell_of_when_it_is_done() -> None:
 
 @pytest.mark.parametrize("eta", [None, "soon", []])
 def test_a_time_left_that_is_no_number_is_unknown(eta: object) -> None:
-    assert time_left({"level_eta_s": eta}) == "time left: not known yet"
+    assert time_left({"seconds_left_on_this_level": eta}) == "time left: not known yet"
 
 
 class Told(Showing):
