@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from dsage import codec
@@ -16,7 +17,7 @@ from dsage.function import Limits
 from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import Envelope, Signature, hash_of, seal
 from dsage.trust.keys import PrivateKey
-from dsage.wire import ExchangeReply
+from dsage.wire import Exchange, ExchangeReply
 from dsage_client import events, policy, runner, spool
 from dsage_client.events import Event
 from dsage_client.runner import Work
@@ -77,19 +78,13 @@ async def test_no_refusal_of_a_server_ends_its_clients(client: Any, trouble: Exc
 
 async def test_a_withdrawn_ca_is_not_spoken_through_any_more(client: Any) -> None:
     session = client.agent()._session
-    await session.exchange(no_message(), [])
+    await session.exchange(Exchange(), [])
     await client.server.new_root(2, ca_keys=["ab" * 32])
     with pytest.raises(BadSignature, match="certificate authority"):
         await session.refresh_root()
     assert session.chain.root.version == 2
     with pytest.raises(BadSignature, match="certificate authority"):
-        await session.exchange(no_message(), [])
-
-
-def no_message() -> Any:
-    from dsage.wire import Exchange
-
-    return Exchange()
+        await session.exchange(Exchange(), [])
 
 
 async def test_documents_that_no_researcher_signed_are_not_kept(client: Any) -> None:
@@ -99,8 +94,9 @@ async def test_documents_that_no_researcher_signed_are_not_kept(client: Any) -> 
     client.server.documents |= {hash_of(each): each for each in junk}
     padded = Envelope(real.payload_type, real.payload, [*real.signatures, Signature(b"x", bytes(1 << 20))])
     async with client.running():
-        for each in junk:
+        for number, each in enumerate(junk, 1):
             await client.server.give(1, run=hash_of(each))
+            await client.until(lambda number=number: len(client.server.ended) == number)
         client.server.documents[hash_of(real)] = padded
         await client.server.give(1)
         await client.until(lambda: len(client.server.ended) == 4)
@@ -110,8 +106,6 @@ async def test_documents_that_no_researcher_signed_are_not_kept(client: Any) -> 
 
 
 def fields_of(envelope: Envelope) -> dict[str, Any]:
-    import msgspec
-
     return fields(msgspec.json.decode(envelope.payload, type=Authorisation))
 
 
