@@ -12,12 +12,16 @@ import msgspec
 import pytest
 
 from dsage import codec, wire
-from dsage.errors import TooLarge, UsageError
+from dsage.errors import RolledBack, TooLarge, UsageError
+from dsage.home import Home
+from dsage.researcher import Researcher
+from dsage.trust.ceremony import sign_root
 from dsage.trust.documents import SignedResult
 from dsage.trust.envelope import Signature, seal
 from dsage_server.scheduling import allowance
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, running_server, until
+from dsage_validator import life
 
 
 @pytest.fixture
@@ -94,17 +98,38 @@ async def test_who_takes_and_never_answers_gets_no_more_for_a_while(
     assert (await world.view(run)).units == {"active": 4, "valid": 8}
 
 
-async def test_who_hands_a_unit_back_for_ever_is_given_it_ever_more_slowly(world: World) -> None:
-    host, run = await world.host(), await world.run()
+async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: World) -> None:
+    host, other, run = await world.host(), await world.host(), await world.run()
     await run.make(1)
     times = 0
     while got := await host.fetch():
         await host.report(got, [None], status="returned")
         times += 1
-        assert times <= allowance.FIRST
+        assert times <= life.LOSSES_PER_VOLUNTEER
+    await run.make(*range(1000))
+    taken = [await host.fetch(want=50) for _ in range(5)]
+    assert sum(map(len, taken)) <= allowance.FIRST - times
     steady = world.running.hub.ticks
-    world.running.hub.ticks = lambda: steady() + allowance.RECOVERY_S
-    assert len(await host.fetch()) == 1
+    world.running.hub.ticks = lambda: steady() + 2 * allowance.RECOVERY_S
+    assert len(await host.fetch(want=50)) in (2, 3)
+    assert unit_of(await other.fetch()) == 1
+
+
+async def test_a_step_that_cancels_a_million_groups_holds_up_nobody(world: World) -> None:
+    run = await world.run()
+    await run.make(1, group="g7")
+    await run.commit(cancel_groups=[f"g{n}" for n in range(300_000)])
+    assert (await world.view(run)).units == {"cancelled": 1}
+
+
+async def test_a_researcher_is_not_shown_an_older_root_than_before(world: World) -> None:
+    home = Home(world.folder)
+    older = home.root_file.read_bytes()
+    sign_root(home)
+    await (await Researcher.open(home)).close()
+    home.root_file.write_bytes(older)
+    with pytest.raises(RolledBack):
+        await Researcher.open(home)
 
 
 async def test_an_accepted_answer_is_not_shown_to_those_who_could_still_give_it(world: World) -> None:

@@ -24,6 +24,8 @@ MIN_ERROR_VOLUNTEERS: Final = 2
 """A unit is blamed for errors only when this many volunteers saw them, and nobody could answer it."""
 ERRORS_PER_VOLUNTEER: Final = 2
 """After so many errors on one unit a volunteer is not asked again."""
+LOSSES_PER_VOLUNTEER: Final = 50
+"""Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +160,11 @@ def cancel(unit: Unit, *, checked: bool) -> Unit:
 
 
 def may_take(unit: Unit, volunteer: int) -> bool:
-    """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors."""
-    errors = sum(r.volunteer == volunteer and r.state is ReplicaState.ERROR for r in unit.replicas)
-    return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER
+    """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors or losses."""
+    before = Counter(r.state for r in unit.replicas if r.volunteer == volunteer)
+    lost = before[ReplicaState.RETURNED] + before[ReplicaState.EXPIRED]
+    errors = before[ReplicaState.ERROR]
+    return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER and lost < LOSSES_PER_VOLUNTEER
 
 
 def _holds_place(unit: Unit, volunteer: int) -> bool:

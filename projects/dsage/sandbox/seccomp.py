@@ -115,6 +115,10 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "semctl": (66, 191),
     "semtimedop": (220, 192),
     "mq_open": (240, 180),
+    # what a user has little of, also outside of the box: the desktop's own programs would go without
+    "io_setup": (206, 0),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
 }
 
 NEW_NAMESPACES: Final = 0x7E020000

@@ -194,10 +194,12 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
     """Cancel the open units of some groups of a run, or (None) of all of it."""
     if groups is not None and not groups:
         return []
-    query = select(unit.c.id).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
-    if groups is not None:
+    query = select(unit.c.id, unit.c.grp).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
+    if groups is not None and len(groups) <= units.LOAD_CHUNK:
         query = query.where(unit.c.grp.in_(list(groups)))
-    before = units.load(connection, connection.execute(query).scalars().all())
+    wanted = None if groups is None else set(groups)
+    found = [row.id for row in connection.execute(query) if wanted is None or row.grp in wanted]
+    before = units.load(connection, found)
     if not before:
         return []
     checked = info(connection, number).has_check
