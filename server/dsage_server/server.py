@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final
 from dsage.errors import SandboxRefused
 from dsage.home import Home
 from dsage.sandbox import Report, strongest
+from dsage.sandbox.space import working_space
 from dsage.trust import tls
 from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
@@ -83,7 +83,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()
         await timekeeping.end_revoked(hub)
-        work_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsage-validator-")))
+        work_dir = stack.enter_context(working_space(folder / "work"))
         report, boxes = await _boxes(settings, work_dir)
         if boxes is not None:
             stack.push_async_callback(boxes.close)

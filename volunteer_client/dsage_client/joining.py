@@ -7,17 +7,15 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from dsage import __version__
 from dsage.connection import Connection
 from dsage.errors import SandboxRefused
 from dsage.sandbox import Level, Report, strongest
+from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
 from dsage.wire import HostInfo
 from dsage_client import membership
@@ -53,33 +51,6 @@ async def volunteer(
             text = f"{'joined' if new else 'back at'} {member.server.url} as {member.pseudonym}"
             tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
             return await _work(settings, member, report, tell, wrap)
-
-
-@contextmanager
-def working_space(place: Path) -> Iterator[Path]:
-    """Make the sandbox's working space, empty, and remove it at the end, or what a killed client left of it.
-
-    When root runs the client, boxes run as another user, who may not be able to enter root's own folders; then
-    `place` is a link to a folder that anybody may pass through.
-    """
-    _remove_space(place)
-    if os.geteuid() == 0:
-        space = Path(tempfile.mkdtemp(prefix="dsage-client-"))
-        space.chmod(0o711)
-        place.symlink_to(space)
-    else:
-        space = place
-        space.mkdir(mode=0o700)
-    try:
-        yield space
-    finally:
-        _remove_space(place)
-
-
-def _remove_space(place: Path) -> None:
-    shutil.rmtree(place.resolve(), ignore_errors=True)
-    if place.is_symlink():
-        place.unlink()
 
 
 async def _enrolled(settings: Settings, link: Link) -> Membership:

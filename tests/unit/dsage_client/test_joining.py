@@ -14,7 +14,7 @@ from dsage import codec
 from dsage.errors import Conflict, UsageError
 from dsage.sandbox import Outcome
 from dsage.trust.invite import Link
-from dsage_client import events, joining, membership, runner
+from dsage_client import events, membership, runner
 from dsage_client.cli import join
 from dsage_client.membership import Membership
 from dsage_client.runner import Altered, SandboxRunner, Work
@@ -97,16 +97,6 @@ def test_a_damaged_membership_is_said(settings: Settings, damage: str) -> None:
     settings.root_file.write_text(damage)
     with pytest.raises(UsageError, match="missing or damaged"):
         membership.load_chain(settings, HERE)
-
-
-def test_the_working_space_is_removed_also_after_a_kill(settings: Settings) -> None:
-    with joining.working_space(settings.work) as killed:
-        (killed / "left").write_text("behind")
-        with joining.working_space(settings.work) as space:
-            assert list(space.iterdir()) == []
-            assert space == killed or not killed.exists()
-        assert not space.exists()
-        assert not settings.work.exists()
 
 
 def test_events_are_sentences_for_people_and_json_for_programs() -> None:
