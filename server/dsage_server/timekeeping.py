@@ -123,10 +123,9 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
     info = await hub.run(case.run)
     try:
         app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
-        asker = await boxes.judge_for(info.app, app_dir, info.manifest.entry)
-        verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
+        async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:
+            verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
     except (UnitFailed, SandboxRefused, BundleError, NotFound, OSError) as error:
-        await boxes.forget(info.app)
         tries[number] += 1
         log.warning("check of unit %s failed (%s): %s", number, tries[number], error)
         if tries[number] <= RETRIES:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -146,35 +147,60 @@ class BoxJudge:
             return None
 
 
+@dataclass(slots=True)
+class _Warm:
+    box: Box
+    users: int = 0
+    worn: bool = False
+
+
 class Boxes:
-    """Warm boxes by app version, the least recently used closed first."""
+    """Warm boxes by app version. Those that nobody uses are closed, the least recently used first.
+
+    An app's box may take a minute to open and its checks minutes to answer: neither holds up another app's, and no
+    box is closed under a check that runs in it.
+    """
 
     def __init__(self, level: Level, work_dir: Path) -> None:
         self.level = level
         self.work_dir = work_dir
-        self._boxes: dict[str, Box] = {}
-        self._lock = asyncio.Lock()
+        self._warm: dict[str, _Warm] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
 
-    async def judge_for(self, app: str, app_dir: Path, entry: str) -> BoxJudge:
-        """Return a judge for an app version, opening its box if need be."""
-        async with self._lock:
-            box = self._boxes.pop(app, None)
-            if box is None:
-                box = await Box.open(self.level, app_dir, entry, self.work_dir)
-            self._boxes[app] = box
-            while len(self._boxes) > MAX_BOXES:
-                oldest = next(iter(self._boxes))
-                await self._boxes.pop(oldest).close()
-            return BoxJudge(box)
+    @asynccontextmanager
+    async def judging(self, app: str, app_dir: Path, entry: str) -> AsyncIterator[BoxJudge]:
+        """Give a judge for an app version, opening its box if need be. A box that ends meanwhile is not used again.
 
-    async def forget(self, app: str) -> None:
-        """Close an app's box: it misbehaved, or its version was revoked."""
-        async with self._lock:
-            box = self._boxes.pop(app, None)
-            if box is not None:
-                await box.close()
+        Raises SandboxRefused or UnitFailed if it cannot be opened.
+        """
+        warm = await self._taken(app, app_dir, entry)
+        try:
+            yield BoxJudge(warm.box)
+        except UnitFailed:
+            warm.worn = True
+            raise
+        finally:
+            warm.users -= 1
+            await self._tidy(app, warm)
 
     async def close(self) -> None:
         """Close every box."""
-        for app in list(self._boxes):
-            await self.forget(app)
+        for app in list(self._warm):
+            await self._warm.pop(app).box.close()
+
+    async def _taken(self, app: str, app_dir: Path, entry: str) -> _Warm:
+        async with self._opening.setdefault(app, asyncio.Lock()):
+            if app not in self._warm:
+                self._warm[app] = _Warm(await Box.open(self.level, app_dir, entry, self.work_dir))
+            warm = self._warm[app] = self._warm.pop(app)
+            warm.users += 1
+            return warm
+
+    async def _tidy(self, app: str, warm: _Warm) -> None:
+        if warm.worn and self._warm.get(app) is warm:
+            del self._warm[app]
+        if warm.worn and not warm.users:
+            await warm.box.close()
+        idle = [name for name, other in self._warm.items() if not other.users]
+        for name in idle[: max(0, len(self._warm) - MAX_BOXES)]:
+            await self._warm.pop(name).box.close()
