@@ -152,8 +152,13 @@ class DistributedFunction:
         return data
 
     def load_state(self, data: bytes) -> None:
-        """Go on from a state that `dump_state` gave. Lists stand where tuples stood."""
+        """Go on from a state that `dump_state` gave. Lists stand where tuples stood.
+
+        The server kept it, so it is no more to be trusted than the server is: it sets data, never a method.
+        """
         for name, value in codec.decode(data).items():
+            if name.startswith("_") or callable(getattr(type(self), name, None)):
+                raise UsageError(f"the stored state is not one of {type(self).__name__}: it holds {name[:60]!r}")
             setattr(self, name, value)
         self._source = None
 

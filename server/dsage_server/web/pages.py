@@ -207,7 +207,7 @@ def make_pages(
 def _answering_to(names: frozenset[str]) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_ours(request.host, names):
+        if not _is_ours(request.headers.get("Host", ""), names):
             raise NotAllowed(
                 "these pages are not served under this name", hint="A proxy must pass on the name given by --public."
             )
