@@ -253,7 +253,7 @@ class Finder(Message):
 
 
 class RunView(Message):
-    """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas."""
+    """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas; `volunteers` took part."""
 
     run: int
     project: str

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, func, select
 
 from dsage import __version__, wire
 from dsage.errors import NotFound
-from dsage.states import RunState
+from dsage.states import HOLDS_PLACE, RunState
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
 from dsage_server.store.runs import info
-from dsage_server.store.schema import credit_entry, credit_sum, host, replica, run, unit, volunteer
+from dsage_server.store.schema import among, credit_entry, credit_sum, host, replica, run, unit, volunteer
 from dsage_server.store.units import load
 from dsage_validator import life
 
@@ -35,12 +35,14 @@ def run_view(connection: Connection, number: int, now: float) -> wire.RunView:
             .group_by(replica.c.state)
         ).all()
     )
-    credit, people = connection.execute(
-        select(
-            func.coalesce(func.sum(credit_entry.c.amount_milli), 0),
-            func.count(credit_entry.c.volunteer_id.distinct()),
-        ).where(credit_entry.c.run_id == number)
-    ).one()
+    credit = connection.execute(
+        select(func.coalesce(func.sum(credit_entry.c.amount_milli), 0)).where(credit_entry.c.run_id == number)
+    ).scalar_one()
+    people = connection.execute(
+        select(func.count(replica.c.volunteer_id.distinct()))
+        .join(unit, unit.c.id == replica.c.unit_id)
+        .where(unit.c.run_id == number, among(replica.c.state, HOLDS_PLACE))
+    ).scalar_one()
     return wire.RunView(
         run=row.id, project=row.project, title=row.title, app=row.app, state=row.state, created=row.created,
         finished=row.finished, driver_seen=row.driver_seen, step=row.step, units=units, replicas=replicas,
