@@ -1,7 +1,8 @@
 """Running a checked unit: the interface, and the one that uses warm sandboxes.
 
 A box serves one run of one app version and is kept warm between its units. It is replaced after a number of units,
-or at once when it is broken, and closed when its run has brought nothing for a while: an idle client is small.
+or at once when it is broken, and closed when its run has brought nothing for a while: an idle client is small. Where
+an app was used lately, a fresh box of it is made while nothing else is to be done, so that its next run starts at once.
 """
 
 from __future__ import annotations
@@ -9,20 +10,27 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
+from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome
 from dsage_client.library import Proven
 from dsage_client.spool import MAX_CALL_BYTES
 
 SPARE_BOXES: Final = 2
-"""Idle boxes kept warm: a run that comes back soon finds its own."""
+"""Idle boxes kept warm: a run that comes back soon finds its own, a new one finds one that no run has used."""
 IDLE_BOX_S: Final = 30.0
 """How long an idle box is kept: about 20 MB each, for a start of a unit that is a tenth of a second quicker."""
+
+PREPARE_S: Final = 1.0
+"""After so long with nothing to do, a fresh box is made for the next run of the app that was used last."""
+UNUSED: Final = ""
+"""Stands where the run stands in the key of a box that no run has used."""
 
 RunKey: TypeAlias = tuple[str, str]
 
@@ -86,7 +94,8 @@ class SandboxRunner:
         self._units_per_box = units_per_box
         self._warm: dict[RunKey, _Warm] = {}
         self._opening = asyncio.Lock()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._preparation: asyncio.TimerHandle | None = None
 
     async def run(self, work: Work) -> Outcome:
         """Run one unit; if its box broke it starts once more in a new one, from its checkpoint.
@@ -98,10 +107,14 @@ class SandboxRunner:
 
     async def close(self) -> None:
         """Close the warm boxes."""
+        self._put_off()
+        for warm in self._warm.values():
+            _keep_open(warm)
+        await asyncio.gather(*self._tasks)
         boxes, self._warm = self._warm, {}
         for warm in boxes.values():
             _keep_open(warm)
-        await asyncio.gather(*self._closing, *(warm.box.close() for warm in boxes.values()))
+        await asyncio.gather(*(warm.box.close() for warm in boxes.values()))
 
     async def _once(self, work: Work) -> Outcome:
         key = (work.proven.unit.app, work.proven.unit.run)
@@ -121,16 +134,14 @@ class SandboxRunner:
         finally:
             warm.running -= 1
             warm.units += 1
-            await self._retire(key, warm)
+            await self._retire(key, warm, work.proven)
 
     async def _box(self, key: RunKey, work: Work) -> _Warm:
+        self._put_off()
         async with self._opening:
             if key not in self._warm:
-                proven = work.proven
-                box = await Box.open(
-                    self._level, proven.app_dir, proven.manifest.entry, self._work_dir, nice=self._niceness
-                )
-                self._warm[key] = _Warm(box)
+                unused = self._warm.pop((key[0], UNUSED), None)
+                self._warm[key] = unused or _Warm(await self._open(work.proven))
             warm = self._warm[key] = self._warm.pop(key)
             _keep_open(warm)
             for other in [k for k, idle in self._warm.items() if not idle.running and idle is not warm][:-SPARE_BOXES]:
@@ -138,7 +149,10 @@ class SandboxRunner:
                 await self._warm.pop(other).box.close()
             return warm
 
-    async def _retire(self, key: RunKey, warm: _Warm) -> None:
+    async def _open(self, proven: Proven) -> Box:
+        return await Box.open(self._level, proven.app_dir, proven.manifest.entry, self._work_dir, nice=self._niceness)
+
+    async def _retire(self, key: RunKey, warm: _Warm, proven: Proven) -> None:
         """Take a worn box out of use, and close it when nothing runs in it any more."""
         warm.worn = warm.worn or warm.units >= self._units_per_box
         if warm.worn and self._warm.get(key) is warm:
@@ -146,14 +160,44 @@ class SandboxRunner:
         if warm.worn and not warm.running:
             await warm.box.close()
         elif not warm.running:
-            warm.expiry = asyncio.get_running_loop().call_later(IDLE_BOX_S, self._expire, key, warm)
+            self._rest(key, warm)
+        if not self._busy:
+            self._put_off()
+            later = asyncio.get_running_loop().call_later
+            self._preparation = later(PREPARE_S, lambda: self._start(self._prepare(proven)))
+
+    @property
+    def _busy(self) -> bool:
+        return any(warm.running for warm in self._warm.values())
+
+    async def _prepare(self, proven: Proven) -> None:
+        """Make a fresh box for the next run of an app, if there is none and nothing else is to be done."""
+        key = (proven.unit.app, UNUSED)
+        async with self._opening:
+            if key in self._warm or self._busy:
+                return
+            with suppress(SandboxRefused, UnitFailed):
+                self._warm[key] = _Warm(await self._open(proven))
+                self._rest(key, self._warm[key])
+
+    def _put_off(self) -> None:
+        if self._preparation is not None:
+            self._preparation.cancel()
+            self._preparation = None
+
+    def _rest(self, key: RunKey, warm: _Warm) -> None:
+        """Close a box later unless it is used again."""
+        warm.expiry = asyncio.get_running_loop().call_later(IDLE_BOX_S, self._expire, key, warm)
 
     def _expire(self, key: RunKey, warm: _Warm) -> None:
         if not warm.running and self._warm.get(key) is warm:
             del self._warm[key]
-            task = asyncio.create_task(warm.box.close(), name="close an idle box")
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._start(warm.box.close())
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _keep_open(warm: _Warm) -> None:

@@ -4,9 +4,11 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -172,6 +174,23 @@ async def test_an_idle_box_is_closed_and_a_busy_one_is_not(
     await client.until(lambda: boxes.closed == 1)
     assert await warm.run(unit) == DONE
     assert boxes.opened == 2
+    await warm.close()
+    assert boxes.closed == 2
+
+
+async def test_a_fresh_box_is_ready_for_the_next_run_of_an_app(
+    client: Any, boxes: type[BoxInMemory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsage_client.runner.PREPARE_S", 0.0)
+    unit, warm = await work(client), boxed(tmp_path)
+    boxes.outcomes = [DONE] * 2
+    assert await warm.run(unit) == DONE
+    await client.until(lambda: boxes.opened == 2)
+    monkeypatch.setattr("dsage_client.runner.PREPARE_S", 60.0)
+    proven = unit.proven
+    another = replace(proven, unit=msgspec.structs.replace(proven.unit, run="another run"))
+    assert await warm.run(replace(unit, proven=another)) == DONE
+    assert (boxes.opened, boxes.closed) == (2, 0)
     await warm.close()
     assert boxes.closed == 2
 
