@@ -166,6 +166,7 @@ class Hub:
         applied = await self.store.write(change, then=lambda applied: self.learn(applied.changed))
         live.touched = ticks if touch or request.host else live.touched
         live.allowance.earn(applied.answered)
+        live.allowance.give_back(applied.stopped)
         live.allowance.spend(len(applied.leased))
         return self._reply(applied, reason), applied.missed and not applied.leased
 

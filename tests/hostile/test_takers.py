@@ -98,6 +98,20 @@ async def test_who_takes_and_never_answers_gets_no_more_for_a_while(
     assert (await world.view(run)).units == {"active": 4, "valid": 8}
 
 
+async def test_who_stops_at_the_server_s_wish_has_lost_nothing(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    await host.introduce()
+    world.running.hub._hosts[host_number(world, host)].allowance = allowance.Allowance(most=4, left=4)
+    for group in "abcd":
+        await run.make(1, 2, 3, group=group)
+        got = await host.fetch(want=3)
+        assert len(got) == 3
+        await run.commit(cancel_groups=[group])
+        batch, reports = host.signed(got, [b""] * 3, status="aborted", value="")
+        await host.exchange(reports=[wire.Report(replica=r.replica) for r in reports], proof=seal(batch, host.key))
+    assert (await world.view(run)).replicas == {"aborted": 12}
+
+
 async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: World) -> None:
     host, other, run = await world.host(), await world.host(), await world.run()
     await run.make(1)

@@ -34,6 +34,10 @@ class Allowance:
         """So many copies went out."""
         self.left -= leased
 
+    def give_back(self, stopped: int) -> None:
+        """So many ended at the server's wish, which is no fault of the volunteer's."""
+        self.left = min(self.most, self.left + stopped)
+
     def earn(self, answered: int) -> None:
         """So many came back with an answer."""
         self.most = min(MOST, self.most + answered)

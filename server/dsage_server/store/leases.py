@@ -58,6 +58,8 @@ class Applied:
     batches: dict[str, bytes] = field(default_factory=dict)
     changed: list[units.Changed] = field(default_factory=list)
     answered: int = 0
+    stopped: int = 0
+    """Copies that ended without an answer because the server wished it."""
     missed: bool = False
 
 
@@ -88,6 +90,7 @@ def take_results(
         if ack is None and row is not None:
             kept.append(_payload(after[row.unit_id].replica(row.id), signed, report, now))
             applied.answered += kept[-1]["b_value"] is not None
+            applied.stopped += after[row.unit_id].replica(row.id).state is ReplicaState.ABORTED
     if not kept:
         return
     proof_id = connection.execute(
