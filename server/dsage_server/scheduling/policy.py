@@ -9,7 +9,6 @@ A host that gets nothing is told why, in words.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -63,6 +62,6 @@ def _why(barred: int, lacking: set[str]) -> str:
     return "no work is waiting"
 
 
-def hungry(capacity: int, unsent: int, quorum: int = 1) -> int:
+def hungry(capacity: int, unsent: int) -> int:
     """Return how many more units drivers should make, given how many copies live hosts can hold at once."""
-    return max(0, math.ceil((capacity * RESERVE + RESERVE_FLOOR - unsent) / quorum))
+    return max(0, capacity * RESERVE + RESERVE_FLOOR - unsent)
