@@ -95,7 +95,7 @@ class Holding(Message):
 
 
 class HostInfo(Message):
-    """What a host offers."""
+    """What a host offers: `offers` names Python packages, `tags` are labels that its owner gave it."""
 
     client: str
     platform: str
@@ -103,6 +103,8 @@ class HostInfo(Message):
     memory_bytes: Count
     sandbox: str
     offers: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
+    disk_bytes: Count = 0
+    tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
 
 
 class Exchange(Message):
@@ -142,7 +144,11 @@ class Ack(Message):
 
 
 class ExchangeReply(Message):
-    """What the server says to an Exchange."""
+    """What the server says to an Exchange.
+
+    Where there is nothing to do, `reason` says why in one sentence and `reasons` by project; `retry_s` is when to ask
+    again. Should the server be away later, a client waits a time drawn from 0 to `spread_s` before its first try.
+    """
 
     acks: list[Ack] = []
     units: list[Assignment] = []
@@ -150,6 +156,8 @@ class ExchangeReply(Message):
     abort: list[int] = []
     retry_s: Seconds = 0.0
     reason: str = ""
+    reasons: dict[str, str] = {}
+    spread_s: Seconds = 0.0
     root_version: int = 0
 
 
@@ -157,12 +165,18 @@ class ExchangeReply(Message):
 
 
 class SubmitRun(Message):
-    """Create a run. The same `Authorisation.run_key` twice is one run."""
+    """Create a run. The same `Authorisation.run_key` twice is one run.
+
+    `priority` orders the runs of one researcher; `platforms` (prefixes) and `tags` say which hosts may get its units.
+    """
 
     manifest: Envelope
     authorisation: Envelope
     params: bytes
     state: bytes
+    priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
+    platforms: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=16)] = []
+    tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=16)] = []
 
 
 class RunCreated(Message):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store import units
-from dsage_server.store.schema import replica, unit
+from dsage_server.store.schema import answer, unit
 from dsage_validator import life
 from dsage_validator.checks import Candidate, Centre, Verdict
 
@@ -39,7 +39,7 @@ def case(connection: Connection, number: int) -> Case | None:
     head = connection.execute(select(unit.c.run_id, unit.c.document).where(unit.c.id == number)).one()
     camps = life.centres(current)
     ids = sorted(camps | {r.id for r in fresh})
-    values = {row.id: row.value for row in connection.execute(_VALUES, {"ids": ids})}
+    values = {row.replica_id: row.value for row in connection.execute(_VALUES, {"ids": ids})}
     cancelled = current.state is UnitState.CANCELLED
     return Case(
         unit=number,
@@ -70,4 +70,4 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     return units.save(connection, before, after, now)
 
 
-_VALUES = select(replica.c.id, replica.c.value).where(replica.c.id.in_(bindparam("ids", expanding=True)))
+_VALUES = select(answer.c.replica_id, answer.c.value).where(answer.c.replica_id.in_(bindparam("ids", expanding=True)))

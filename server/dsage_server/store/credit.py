@@ -8,12 +8,12 @@ recent average at any moment. A double holds this for about 19 years from EPOCH.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Table, bindparam, select, update
 
-from dsage_server.store.schema import credit_entry, credit_sum
+from dsage_server.store.dialect import upsert
+from dsage_server.store.schema import credit_entry, credit_sum, run_credit
 
 EPOCH: Final = 1_790_000_000.0
 """September 2026; the score's time zero."""
@@ -35,38 +35,50 @@ def weight(granted: float) -> float:
 
 
 def fold(connection: Connection) -> int:
-    """Fold up to FOLD unfolded rows into the sums; returns how many were folded."""
-    rows = connection.execute(
-        select(credit_entry.c.id, credit_entry.c.volunteer_id, credit_entry.c.amount_milli, credit_entry.c.granted)
+    """Fold up to FOLD unfolded rows into the sums; returns how many were folded. Several may fold at once."""
+    query = (
+        select(
+            credit_entry.c.id, credit_entry.c.volunteer_id, credit_entry.c.run_id, credit_entry.c.amount_milli,
+            credit_entry.c.granted,
+        )
         .where(credit_entry.c.folded.is_(False))
         .order_by(credit_entry.c.id)
         .limit(FOLD)
-    ).all()
+        .with_for_update(skip_locked=True)
+    )  # fmt: skip
+    rows = connection.execute(query).all()
     if not rows:
         return 0
-    sums: dict[int, tuple[int, int, float]] = {}
+    people: dict[int, tuple[int, int, float]] = {}
+    runs: dict[tuple[int, int], tuple[int, int]] = {}
     for row in rows:
-        amount, valid, score = sums.get(row.volunteer_id, (0, 0, 0.0))
+        amount, valid, score = people.get(row.volunteer_id, (0, 0, 0.0))
         gain = row.amount_milli / 1000 * weight(row.granted)
-        sums[row.volunteer_id] = (amount + row.amount_milli, valid + 1, score + gain)
-    statement = upsert(credit_sum)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["volunteer_id"],
-            set_={
-                "amount_milli": credit_sum.c.amount_milli + statement.excluded.amount_milli,
-                "valid": credit_sum.c.valid + statement.excluded.valid,
-                "score": credit_sum.c.score + statement.excluded.score,
-            },
-        ),
+        people[row.volunteer_id] = (amount + row.amount_milli, valid + 1, score + gain)
+        earned, times = runs.get((row.run_id, row.volunteer_id), (0, 0))
+        runs[row.run_id, row.volunteer_id] = (earned + row.amount_milli, times + 1)
+    _add(
+        connection, credit_sum,
         [
             {"volunteer_id": number, "amount_milli": amount, "valid": valid, "score": score}
-            for number, (amount, valid, score) in sums.items()
+            for number, (amount, valid, score) in sorted(people.items())
         ],
-    )
-    connection.execute(
-        update(credit_entry)
-        .where(credit_entry.c.id >= rows[0].id, credit_entry.c.id <= rows[-1].id)
-        .values(folded=True)
-    )
+    )  # fmt: skip
+    _add(
+        connection, run_credit,
+        [
+            {"run_id": run, "volunteer_id": number, "amount_milli": amount, "valid": valid}
+            for (run, number), (amount, valid) in sorted(runs.items())
+        ],
+    )  # fmt: skip
+    mark = update(credit_entry).where(credit_entry.c.id.in_(bindparam("ids", expanding=True))).values(folded=True)
+    connection.execute(mark, {"ids": [row.id for row in rows]})
     return len(rows)
+
+
+def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Add to the sums of a table; rows in the order of their keys, so that two who add never wait for each other."""
+    statement = upsert(connection, table)
+    keys = [column.name for column in table.primary_key]
+    more = {column.name: column + statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=more), rows)

@@ -21,7 +21,7 @@ from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import SignedResult
 from dsage_server.store import units
-from dsage_server.store.schema import proof, replica, run, unit
+from dsage_server.store.schema import answer, proof, replica, run, unit
 from dsage_validator import life
 from dsage_validator.checks import is_value
 
@@ -96,7 +96,10 @@ def take_results(
     proof_id = connection.execute(
         insert(proof).values(host_id=caller.host, envelope=envelope, received=now).returning(proof.c.id)
     ).scalar_one()
+    values = [{"replica_id": e["b_id"], "value": e.pop("b_value")} for e in kept]
     connection.execute(_STORE_VALUE, [{**entry, "b_proof": proof_id} for entry in kept])
+    if any(entry["value"] is not None for entry in values):
+        connection.execute(insert(answer), [entry for entry in values if entry["value"] is not None])
     after = _judge_plain(connection, after, rows, has_check)
     applied.changed += units.save(connection, before, after, now)
 
@@ -295,8 +298,10 @@ _LEASED_ROWS = (
     .where(replica.c.id.in_(bindparam("ids", expanding=True)))
 )  # fmt: skip
 
-_ANSWERS = select(replica.c.id, replica.c.value_hash, replica.c.value).where(
-    replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None)
+_ANSWERS = (
+    select(replica.c.id, replica.c.value_hash, answer.c.value)
+    .outerjoin(answer, answer.c.replica_id == replica.c.id)
+    .where(replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None))
 )
 
 _RENEW_LEASE = (
@@ -309,7 +314,7 @@ _STORE_VALUE = (
     update(replica)
     .where(replica.c.id == bindparam("b_id"))
     .values(
-        value=bindparam("b_value"), value_hash=bindparam("b_hash"), proof_id=bindparam("b_proof"),
+        value_hash=bindparam("b_hash"), proof_id=bindparam("b_proof"),
         cpu_s=bindparam("b_cpu"), reported=bindparam("b_reported"), reason=bindparam("b_reason"),
     )
 )  # fmt: skip

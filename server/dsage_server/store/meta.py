@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
+from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import meta
 
 
@@ -15,7 +15,7 @@ def recall(connection: Connection, name: str) -> str | None:
 
 def remember(connection: Connection, name: str, value: str) -> None:
     """Remember a value, in place of an older one."""
-    statement = upsert(meta).values(name=name, value=value)
+    statement = upsert(connection, meta).values(name=name, value=value)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
     )

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dsage import wire
 from dsage.errors import Conflict, NotAllowed, NotFound
@@ -17,9 +16,10 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.signing import SignedUnits
 from dsage_server.store import units
+from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import among, batch, document, replica, run, unit
+from dsage_server.store.schema import among, answer, batch, document, run, unit
 from dsage_validator import life
 
 MAX_ANSWERS: Final = 200
@@ -49,7 +49,7 @@ def add_document(connection: Connection, kind: str, envelope: Envelope, now: flo
     """Store a signed document under the hash of its payload; storing it again changes nothing."""
     name = hash_of(envelope)
     connection.execute(
-        upsert(document)
+        upsert(connection, document)
         .values(hash=name, kind=kind, envelope=msgspec.msgpack.encode(envelope), created=now)
         .on_conflict_do_nothing()
     )
@@ -72,7 +72,8 @@ def create(
         .values(
             run_key=run_key, project=manifest.project, title=manifest.title, app=app, authorisation=authorisation,
             researcher=researcher, params=request.params, state=RunState.RUNNING.value, fence=0, step=0,
-            driver_state=request.state, progress=b"", created=now,
+            driver_state=request.state, progress=b"", created=now, priority=request.priority,
+            platforms=_text(request.platforms), tags=_text(request.tags),
         )
         .returning(run.c.id)
     ).scalar_one()  # fmt: skip
@@ -255,6 +256,10 @@ def reserve_unit_ids(connection: Connection, count: int) -> int:
     return first
 
 
+def _text(names: Sequence[str]) -> str:
+    return msgspec.json.encode(sorted(set(names))).decode()
+
+
 def _owned(connection: Connection, number: int, researcher: bytes) -> Any:
     row = connection.execute(select(run).where(run.c.id == number)).first()
     if row is None:
@@ -323,8 +328,8 @@ _MARK_FOLDED = (
 )
 
 _UNFOLDED = (
-    select(unit.c.id, unit.c.key, unit.c.grp, unit.c.document, unit.c.state, unit.c.reason, replica.c.value)
-    .outerjoin(replica, replica.c.id == unit.c.canonical_id)
+    select(unit.c.id, unit.c.key, unit.c.grp, unit.c.document, unit.c.state, unit.c.reason, answer.c.value)
+    .outerjoin(answer, answer.c.replica_id == unit.c.canonical_id)
     .where(unit.c.run_id == bindparam("run"), among(unit.c.state, ["valid", "failed"]), unit.c.folded_step.is_(None))
     .order_by(unit.c.finished, unit.c.id)
     .limit(MAX_ANSWERS)

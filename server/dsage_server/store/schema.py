@@ -67,7 +67,12 @@ host = Table(
     Column("sandbox", String, nullable=False, server_default=""),
     Column("last_seen", Float),
     Column("created", Float, nullable=False),
+    Column("disk_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("offers", String, nullable=False, server_default="[]"),
+    Column("tags", String, nullable=False, server_default="[]"),
+    Column("record", String, nullable=False, server_default=""),
 )
+"""`offers` (Python packages) and `tags` are JSON lists; `record` is the scheduler's HostRecord as JSON."""
 
 invite = Table(
     "invite",
@@ -108,7 +113,11 @@ run = Table(
     Column("reason", String, nullable=False, server_default=""),
     Column("created", Float, nullable=False),
     Column("finished", Float),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("platforms", String, nullable=False, server_default="[]"),
+    Column("tags", String, nullable=False, server_default="[]"),
 )
+"""`platforms` and `tags` are JSON lists: where its units may run at all."""
 
 batch = Table(
     "batch",
@@ -139,14 +148,11 @@ unit = Table(
     Column("reason", String, nullable=False, server_default=""),
     Column("created", Float, nullable=False),
     Column("finished", Float),
+    Column("claimed_by", Integer),
+    Column("claimed_until", Float),
     UniqueConstraint("run_id", "key"),
-    Index("ix_unit_ready", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")),
     Index(
-        "ix_unit_open",
-        "run_id",
-        "state",
-        sqlite_where=text("state IN ('ready', 'active', 'comparing')"),
-        postgresql_where=text("state IN ('ready', 'active', 'comparing')"),
+        "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
     ),
     Index(
         "ix_unit_unfolded",
@@ -189,7 +195,6 @@ replica = Table(
     Column("hard_deadline", Float, nullable=False),
     Column("cpu_s", Float, nullable=False, server_default="0"),
     Column("reported", Float),
-    Column("value", LargeBinary),
     Column("value_hash", String),
     Column("proof_id", ForeignKey("proof.id")),
     Column("camp", Id),
@@ -225,6 +230,26 @@ replica = Table(
     ),
 )
 
+answer = Table(
+    "answer",
+    metadata,
+    Column("replica_id", ForeignKey("replica.id"), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"""The answers themselves, apart from the rows that move. Of equal ones only the first of a unit is kept."""
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("what", String, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+"""Sums that are kept with every commit: `unit.STATE`, `replica.STATE` and `credit` (thousandths) of a run.
+
+Each server process counts in a slot of its own, so none waits for another; whoever reads adds them up."""
+
 credit_entry = Table(
     "credit_entry",
     metadata,
@@ -249,6 +274,33 @@ credit_sum = Table(
     Column("valid", Integer, nullable=False),
     Column("score", Float, nullable=False),
 )
+
+run_credit = Table(
+    "run_credit",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", Integer, nullable=False),
+)
+"""Who earned what in a run; folded together with `credit_sum`."""
+
+used_challenge = Table(
+    "used_challenge",
+    metadata,
+    Column("challenge", LargeBinary, primary_key=True),
+    Column("expires", Float, nullable=False, index=True),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("roles", String, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+"""Server processes on this database: what one of them claimed is free again when it is not seen any more."""
 
 event = Table(
     "event",

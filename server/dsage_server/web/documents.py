@@ -19,6 +19,7 @@ from dsage.errors import NotFound
 from dsage.states import RunState, UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store import views
+from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import credit_entry, credit_sum, event, host, replica, run, unit, volunteer
 from dsage_server.web import plain
 from dsage_server.web.plain import Opened
@@ -245,9 +246,9 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
 def unit_page(connection: Connection, asked: Asked) -> UnitPage:
     """Return one unit with its replicas; raises NotFound."""
     row = connection.execute(
-        select(unit, run.c.title, replica.c.value)
+        select(unit, run.c.title, stored.c.value)
         .join(run, run.c.id == unit.c.run_id)
-        .outerjoin(replica, replica.c.id == unit.c.canonical_id)
+        .outerjoin(stored, stored.c.replica_id == unit.c.canonical_id)
         .where(unit.c.id == asked.number)
     ).first()
     if row is None:
