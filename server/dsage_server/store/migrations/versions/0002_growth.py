@@ -1,0 +1,86 @@
+"""Room to grow: answers apart from replicas, sums kept with every commit, what is known of hosts, several processes"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_TEXT = {
+    "host": {"offers": "[]", "tags": "[]", "record": ""},
+    "run": {"platforms": "[]", "tags": "[]"},
+}
+
+
+def upgrade() -> None:
+    op.add_column("host", sa.Column("disk_bytes", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
+    for table, columns in _TEXT.items():
+        for name, default in columns.items():
+            op.add_column(table, sa.Column(name, sa.String(), nullable=False, server_default=default))
+    op.add_column("unit", sa.Column("claimed_by", sa.Integer()))
+    op.add_column("unit", sa.Column("claimed_until", sa.Float()))
+    op.drop_index("ix_unit_ready", "unit")
+    op.drop_index("ix_unit_open", "unit")
+    ready = sa.text("state = 'ready'")
+    op.create_index("ix_unit_ready", "unit", ["run_id", "id"], sqlite_where=ready, postgresql_where=ready)
+    _tables()
+    op.execute("INSERT INTO answer SELECT id, value FROM replica WHERE value IS NOT NULL")
+    op.drop_column("replica", "value")
+    op.execute("INSERT INTO tally SELECT run_id, 0, 'unit.' || state, count(*) FROM unit GROUP BY run_id, state")
+    op.execute(
+        "INSERT INTO tally SELECT u.run_id, 0, 'replica.' || r.state, count(*) FROM replica r "
+        "JOIN unit u ON u.id = r.unit_id GROUP BY u.run_id, r.state"
+    )
+    op.execute("INSERT INTO tally SELECT run_id, 0, 'credit', sum(amount_milli) FROM credit_entry GROUP BY run_id")
+    op.execute(
+        "INSERT INTO run_credit SELECT run_id, volunteer_id, sum(amount_milli), count(*) FROM credit_entry "
+        "WHERE folded GROUP BY run_id, volunteer_id"
+    )
+
+
+def _tables() -> None:
+    op.create_table(
+        "answer",
+        sa.Column("replica_id", _ID, nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["replica_id"], ["replica.id"], name=op.f("fk_answer_replica_id")),
+        sa.PrimaryKeyConstraint("replica_id", name=op.f("pk_answer")),
+    )
+    op.create_table(
+        "tally",
+        sa.Column("run_id", _ID, nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("what", sa.String(), nullable=False),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_tally_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "slot", "what", name=op.f("pk_tally")),
+    )
+    op.create_table(
+        "run_credit",
+        sa.Column("run_id", _ID, nullable=False),
+        sa.Column("volunteer_id", _ID, nullable=False),
+        sa.Column("amount_milli", sa.BigInteger(), nullable=False),
+        sa.Column("valid", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_run_credit_run_id")),
+        sa.ForeignKeyConstraint(["volunteer_id"], ["volunteer.id"], name=op.f("fk_run_credit_volunteer_id")),
+        sa.PrimaryKeyConstraint("run_id", "volunteer_id", name=op.f("pk_run_credit")),
+    )
+    op.create_table(
+        "used_challenge",
+        sa.Column("challenge", sa.LargeBinary(), nullable=False),
+        sa.Column("expires", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("challenge", name=op.f("pk_used_challenge")),
+    )
+    op.create_index("ix_used_challenge_expires", "used_challenge", ["expires"])
+    op.create_table(
+        "process",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("roles", sa.String(), nullable=False),
+        sa.Column("started", sa.Float(), nullable=False),
+        sa.Column("seen", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_process")),
+    )
