@@ -75,6 +75,13 @@ ROWS: Final[dict[str, dict[str, list[str]]]] = {
 }  # fmt: skip
 """What a database of each revision may hold, table by table, in the order of its columns at that revision."""
 
+ROWS["0003"] = ROWS["0002"] | {
+    "blob": ["'aa', 5, 'whole/aa/aa.0', 1.0, 2.0"],
+    "blob_ref": ["'aa', 1, 'bundle'"],
+    "blob_upload": ["'u', 'bb', x'cc', 9, 4, 1, 3.0"],
+    "blob_piece": ["'u', 0, 4, 'pieces/u.0.0'"],
+}
+
 MOVED: Final = {"replica": {"value"}}
 """Columns that a later revision keeps elsewhere."""
 
