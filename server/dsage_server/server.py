@@ -99,7 +99,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         api = Api(
             hub=hub, name=settings.name, pages_url=pages_url, ca_file=home.tls / "ca.pem", root_file=home.root_file
         )
-        port = await listen(stack, api.app(), settings.listen, settings.port, context)
+        port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
         url = public_url(settings, port)
         stack.callback(_end_waits, hub)
         await _keep_time(stack, hub, home, settings, boxes, work_dir, context)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any, Final, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, DSageError, NotFound, RequestError, TooLarge, TooOld, UsageError
@@ -23,12 +27,45 @@ OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello"})
 """Served to any version: what a peer needs to find out that it is too old."""
 RETRY_S: Final = 5
 
+SPOKEN: Final = str(PROTOCOL)
+
 _encoder = msgspec.msgpack.Encoder()
+
+
+class Reply(web.Response):
+    """A message as the response, head and body sent at once: building heads took a quarter of a request's time."""
+
+    sent = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send all of it, unless the peer wants something rare, which is aiohttp's to answer."""
+        body = self.body
+        if request.version != HttpVersion11 or not request.keep_alive or not isinstance(body, bytes):
+            return await super().prepare(request)
+        self.sent = True
+        await request.writer.write_eof(_head(int(time.time())) % len(body) + body)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the response."""
+        if not self.sent:
+            await super().write_eof(data)
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open."""
+        return self.sent or super().keep_alive
+
+
+@functools.lru_cache(maxsize=1)
+def _head(now: int) -> bytes:
+    date = formatdate(now, usegmt=True)
+    return (f"HTTP/1.1 200 OK\r\nContent-Type: {MEDIA_TYPE}\r\nDate: {date}\r\nContent-Length: %d\r\n\r\n").encode()
 
 
 def reply(message: Any) -> web.Response:
     """Return a message, or a list of them, as the response."""
-    return web.Response(body=_encoder.encode(message), content_type=MEDIA_TYPE)
+    return Reply(body=_encoder.encode(message), content_type=MEDIA_TYPE)
 
 
 async def body(request: web.Request, kind: type[M], most: int = MAX_BODY_BYTES) -> M:
@@ -46,6 +83,8 @@ async def read_capped(request: web.Request, most: int) -> bytes:
         raise UsageError("a compressed body; bodies are taken as they are here")
     if request.content_length is not None and request.content_length > most:
         raise TooLarge(f"a body of {request.content_length} bytes; at most {most} are taken here")
+    if request.content_length is not None and request.content.is_eof():
+        return request.content.read_nowait()  # the whole body came along with the head, as most do
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_chunked(1 << 16):
@@ -78,8 +117,9 @@ def seconds(text: str | None) -> float:
 async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn errors into problem documents and refuse protocol versions that are not served."""
     try:
-        if request.path not in OPEN_PATHS:
-            _check_protocol(request.headers.get(PROTOCOL_HEADER))
+        spoken = request.headers.get(PROTOCOL_HEADER)
+        if spoken != SPOKEN and request.path not in OPEN_PATHS:
+            _check_protocol(spoken)
         return await handler(request)
     except DSageError as error:
         return problem(error, request.path)

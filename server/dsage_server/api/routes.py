@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -13,7 +15,7 @@ from dsage.errors import NotAllowed, UsageError, WrongServer
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
-from dsage_server.api.http import body, manners, number, read_capped, reply, seconds
+from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
 from dsage_server.hub import Hub
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import events, hosts, views
@@ -63,6 +65,10 @@ class Api:
             ]
         )
         return app
+
+    def hot(self) -> Mapping[tuple[str, str], Handler]:
+        """Return what is served before any router is asked, by method and path."""
+        return {("POST", "/v1/exchange"): partial(manners, handler=self.exchange)}
 
     # -- meeting ---------------------------------------------------------------------------------------------
 
