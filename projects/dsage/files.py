@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
-    """Write `data` to `path` by way of a new file that is renamed once it is written.
+    """Write `data` to `path` as `whole_file` does."""
+    with whole_file(path, private=private, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path, *, private: bool = False, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a new file that is renamed to `path` once the block is through, and is gone if that raises.
 
     A `private` file gets mode 0600, others 0644. Missing folders are made with mode 0700. A `durable` file and
-    its name have reached the disk when this returns; any other may be torn by a power cut.
+    its name have reached the disk when the block ends; any other may be torn by a power cut.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         os.replace(fresh, path)
-        if durable and os.name == "posix":
-            _sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -104,6 +104,20 @@ def certify(
     _sign(home, root_key, root_file, as_json, f"certifies {fingerprint(public)}", **changes)
 
 
+@keys.command()
+@click.option("--above", type=click.IntRange(0, 1 << 31), default=0, help="Choose a version above this one.")
+@root_key_option
+@root_file_option
+@as_json_option
+def renew(above: int, root_key: Path | None, root_file: Path | None, as_json: bool) -> None:
+    """Sign root.json again, for another year.
+
+    After a server was put back from an older backup, volunteers may have seen a later root.json than the one in it;
+    one with a version --above that is believed by everybody.
+    """
+    _sign(Home(), root_key, root_file, as_json, "renews it", above=above)
+
+
 @keys.group()
 def revoke() -> None:
     """Withdraw an app version or a key, for good."""

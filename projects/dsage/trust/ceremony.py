@@ -119,12 +119,17 @@ def open_root(home: Home, root_key: Path | None = None, root_file: Path | None =
     return key, open_as(load_root(root_file or home.root_file), Root, [key.public])
 
 
-def sign_root(home: Home, *, root_key: Path | None = None, root_file: Path | None = None, **changes: Any) -> Envelope:
-    """Sign and keep the next version of root.json, with these fields of `Root` changed. Raises as `open_root`."""
+def sign_root(
+    home: Home, *, root_key: Path | None = None, root_file: Path | None = None, above: int = 0, **changes: Any
+) -> Envelope:
+    """Sign and keep the next version of root.json (above `above` too), with these fields of `Root` changed.
+
+    Raises as `open_root`.
+    """
     key, root = open_root(home, root_key, root_file)
     now = time.time()
     following = msgspec.structs.replace(
-        root, version=root.version + 1, issued=now, expires=now + ROOT_DAYS * DAY_S, **changes
+        root, version=max(root.version, above) + 1, issued=now, expires=now + ROOT_DAYS * DAY_S, **changes
     )
     envelope = seal(following, key)
     Chain(root).advance(envelope, now)
