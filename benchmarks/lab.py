@@ -29,13 +29,13 @@ class Lab:
         self.described: dict[str, Any] = {}
         self._logs: list[IO[str]] = []
 
-    def start_server(self) -> None:
+    def start_server(self, *more: str) -> None:
         """Start `dsage serve` and wait until it says where it listens; the same port again after a restart."""
         out = self.folder / "serve.json"
         out.unlink(missing_ok=True)
         with out.open("w") as stdout:
             self.server = self._start(
-                ["serve", "--listen", self.listen, "--pages", "localhost:0", "--own-work", "--json"],
+                ["serve", "--listen", self.listen, "--pages", "localhost:0", "--own-work", "--json", *more],
                 self.home, "server.log", stdout,
             )  # fmt: skip
         self.described = wait_for(lambda: _document(out), self.server)["data"]
