@@ -127,13 +127,13 @@ async def test_a_token_opens_its_own_door_for_a_while(world: World) -> None:
         with pytest.raises(LoggedOut):
             await host.conn.call("POST", "/v1/exchange", wire.Exchange(), wire.ExchangeReply, token=token)
     hub = world.running.hub
-    steady = hub.ticks
+    date = hub.clock
     try:
-        hub.ticks = lambda: steady() + 901.0
+        hub.clock = lambda: date() + 901.0
         with pytest.raises(LoggedOut):
             await host.exchange()
     finally:
-        hub.ticks = steady
+        hub.clock = date
     await host.exchange()
 
 

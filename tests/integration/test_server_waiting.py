@@ -130,7 +130,8 @@ async def waits(world: World, name: tuple[str, int]) -> bool:
 
 
 def host_number(world: World, host: Host) -> int:
-    return world.running.hub.sessions.find(f"Bearer {host.token}", "host", 0.0).host
+    hub = world.running.hub
+    return hub.sessions.find(f"Bearer {host.token}", "host", hub.clock()).host
 
 
 async def held_calls(world: World, host: Host) -> bool:

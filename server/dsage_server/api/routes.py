@@ -94,14 +94,14 @@ class Api:
 
     async def challenge(self, request: web.Request) -> web.Response:
         """A single-use number to sign."""
-        fresh = self.hub.sessions.challenge(self.hub.ticks())
+        fresh = self.hub.sessions.challenge(self.hub.clock())
         return reply(wire.ChallengeReply(challenge=fresh, server_id=self.hub.server_id, valid_s=CHALLENGE_S))
 
     async def enrol(self, request: web.Request) -> web.Response:
         """A new volunteer's key joins by an invite code."""
         envelope = await body(request, Envelope, MAX_GREETING_BYTES)
         enrolment = open_as(envelope, Enrolment, signers(envelope)[:1])
-        self._check_fresh(enrolment)
+        await self._check_fresh(enrolment)
         if signers(envelope)[:1] != [enrolment.key]:
             raise NotAllowed("the enrolment is not signed by the key that it names")
         now = self.hub.clock()
@@ -115,18 +115,19 @@ class Api:
         hub = self.hub
         envelope = await body(request, Envelope, MAX_GREETING_BYTES)
         login = open_as(envelope, Login, signers(envelope)[:1])
-        self._check_fresh(login)
+        await self._check_fresh(login)
         if signers(envelope)[:1] != [login.key]:
             raise NotAllowed("the login is not signed by the key that it names")
-        session = await self._session(login.role, login.key, hub.ticks() + TOKEN_S)
-        return reply(wire.LoginReply(token=hub.sessions.open(session), valid_s=TOKEN_S, name=session.name))
+        session, name = await self._session(login.role, login.key, hub.clock() + TOKEN_S)
+        return reply(wire.LoginReply(token=hub.sessions.open(session), valid_s=TOKEN_S, name=name))
 
-    def _check_fresh(self, greeting: Enrolment | Login) -> None:
+    async def _check_fresh(self, greeting: Enrolment | Login) -> None:
         if greeting.server_id != self.hub.server_id or not self.hub.chain.accepts_ca(greeting.ca):
             raise WrongServer("this was signed for another server")
-        self.hub.sessions.use(greeting.challenge, self.hub.ticks())
+        await self.hub.sessions.use(greeting.challenge, self.hub.clock())
 
-    async def _session(self, role: str, key: bytes, expires: float) -> Session:
+    async def _session(self, role: str, key: bytes, expires: float) -> tuple[Session, str]:
+        """Return who logs in, and the name to call them by."""
         root = self.hub.chain.root
         if key in root.revoked_keys:
             raise NotAllowed("this key was revoked")
@@ -134,12 +135,11 @@ class Api:
             known = await self.hub.store.read(lambda c: hosts.find(c, key))
             if known is None:
                 raise NotAllowed("this key has not enrolled", hint="Join again with an invite link.")
-            return Session(
-                role=role, key=key, expires=expires, name=known.pseudonym, host=known.host, volunteer=known.volunteer
-            )
+            session = Session(role=role, key=key, expires=expires, host=known.host, volunteer=known.volunteer)
+            return session, known.pseudonym
         for certificate in root.code_keys:
             if role == "researcher" and certificate.key == key and certificate.expires > self.hub.clock():
-                return Session(role=role, key=key, expires=expires, name=certificate.name)
+                return Session(role=role, key=key, expires=expires), certificate.name
         raise NotAllowed("this key is not certified here", hint="The operator runs `dsage keys certify`.")
 
     # -- volunteers' hosts -----------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Api:
         return reply(await self.hub.store.read(lambda c: views.leaderboard(c, self.hub.clock())))
 
     def _who(self, request: web.Request, role: str) -> Session:
-        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.ticks())
+        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
 
     @staticmethod
     def _run(request: web.Request) -> int:
