@@ -12,7 +12,8 @@ import json
 import math
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 import aiohttp
@@ -176,6 +177,28 @@ class Connection:
         except msgspec.MsgspecError as error:
             raise RequestError(f"the server's reply to {method} {path} makes no sense: {error}") from None
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str,
+        headers: Mapping[str, str],
+        silence_s: float,
+        data: bytes | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make one request and yield the response before its body, which may be of any length and last any time.
+
+        Raises what `call` raises, also inside the block: ServerAway when nothing moves for `silence_s` seconds.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
+        said = {"Authorization": f"Bearer {token}", **headers}
+        async with _asked(self._session, self._base, method, path, data, said, timeout, None) as response:
+            if response.status >= 300:
+                raise problem(response.status, response.headers, await _capped(response, MAX_PROBLEM_BYTES))
+            yield response
+
 
 async def fetch_chain(conn: Transport, link: Link, now: float) -> tuple[Chain, Envelope]:
     """Return what to believe of the server behind `link`, and its root.json to keep.
@@ -252,6 +275,24 @@ async def _send(
     headers = {"Content-Type": MEDIA_TYPE}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, CONNECT_S))
+    async with _asked(session, base, method, path, data, headers, timeout, query) as response:
+        most = MAX_BODY_BYTES if response.status < 300 else MAX_PROBLEM_BYTES
+        return response.status, response.headers, await _capped(response, most)
+
+
+@asynccontextmanager
+async def _asked(
+    session: aiohttp.ClientSession,
+    base: str,
+    method: str,
+    path: str,
+    data: bytes | None,
+    headers: Mapping[str, str],
+    timeout: aiohttp.ClientTimeout,
+    query: Query | None,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Make one request; what goes wrong on the way, also while the body is read, is said in our words."""
     try:
         async with session.request(
             method,
@@ -260,12 +301,11 @@ async def _send(
             headers=headers,
             params=query,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, CONNECT_S)),
+            timeout=timeout,
         ) as response:
-            most = MAX_BODY_BYTES if response.status < 300 else MAX_PROBLEM_BYTES
-            return response.status, response.headers, await _capped(response, most)
+            yield response
     except TimeoutError:
-        raise ServerAway(f"{base} did not answer within {timeout_s:g} s") from None
+        raise ServerAway(f"{base} did not answer within {timeout.total or timeout.sock_read:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:
         raise _untrusted(base, error.certificate_error) from None
     except aiohttp.ClientSSLError as error:
