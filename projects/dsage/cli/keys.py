@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from dsage.cli import safe
 from dsage.cli.output import emit, say, table
 from dsage.errors import Conflict, UsageError
 from dsage.home import Home, is_plain
@@ -118,6 +119,26 @@ def renew(above: int, root_key: Path | None, root_file: Path | None, as_json: bo
     _sign(Home(), root_key, root_file, as_json, "renews it", above=above)
 
 
+@keys.command("replace-root")
+@click.confirmation_option(
+    prompt="Everybody will have to join and log in again by new links. Go on?", help="Do not ask whether to go on."
+)
+@root_file_option
+@as_json_option
+def replace_root(root_file: Path | None, as_json: bool) -> None:
+    """Make a new root key because the old one is lost or stolen.
+
+    The server stays what it is: accounts, credit, runs and certified keys. But nobody can tell this change from a
+    thief's, so each volunteer and researcher has to be given a new link by a way that they trust. Restart the server.
+    """
+    home = Home()
+    root = ceremony.read(ceremony.replace_root(home, root_file))
+    say(f"Version {root.version} of root.json is signed by a new root key, {fingerprint(root.root_key)}.")
+    say("Restart the server, then send new invites; researchers log in again with its new link.")
+    data = {"root_version": root.version, "file": str(home.root_key), "public": public_text(root.root_key)}
+    emit(SCHEMA, data, as_json, str(home.root_key))
+
+
 @keys.group()
 def revoke() -> None:
     """Withdraw an app version or a key, for good."""
@@ -190,6 +211,10 @@ def export_root(destination: Path, as_json: bool) -> None:
     for path in sorted(home.keys.glob("code-*.key")):
         say(f"The code key {path} can still sign programs for its projects: move it to its researcher's computer.")
     emit(SCHEMA, {"file": str(target), "public": public_text(key.public)}, as_json, str(target))
+
+
+keys.add_command(safe.backup)
+keys.add_command(safe.restore)
 
 
 def _sign(home: Home, root_key: Path | None, root_file: Path | None, as_json: bool, what: str, **changes: Any) -> None:

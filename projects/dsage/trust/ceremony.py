@@ -137,6 +137,25 @@ def sign_root(
     return envelope
 
 
+def replace_root(home: Home, root_file: Path | None = None) -> Envelope:
+    """Make a new root key in place of one that is lost, and sign root.json with it alone.
+
+    Nobody who pinned the old key believes it: everybody joins and logs in again, by new links. What is certified,
+    revoked and known of people stays. Raises Conflict if a root key is here, NotFound without a root.json.
+    """
+    path = root_file or home.root_file
+    root = read(load_root(path))
+    key = PrivateKey.generate()
+    key.save(home.root_key)
+    now = time.time()
+    following = msgspec.structs.replace(
+        root, version=root.version + 1, issued=now, expires=now + ROOT_DAYS * DAY_S, root_key=key.public
+    )
+    envelope = seal(following, key)
+    _save_root(path, envelope)
+    return envelope
+
+
 def certified(root: Root, public: bytes, name: str, projects: Sequence[str], days: float) -> list[CodeKey]:
     """Return `root`'s code keys with this one certified for `projects` too, for `days` from now.
 

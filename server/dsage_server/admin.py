@@ -1,0 +1,81 @@
+"""`dsage admin`: what an operator does with a server's data, on the server's own machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from dsage.cli.options import json_option
+from dsage.cli.output import emit, say
+from dsage.cli.safe import passphrase_option, read_passphrase
+from dsage.home import Home
+from dsage_server.retention.backup import Backup, back_up
+from dsage_server.retention.restore import restore as put_back
+from dsage_server.retention.restore import verify
+
+file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group(short_help="Back up, restore and archive a server's data.")
+def admin() -> None:
+    """Back up, restore and archive a server's data, on the server's own machine."""
+
+
+@admin.command()
+@click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
+@passphrase_option
+@json_option
+def backup(destination: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Write one encrypted file from which the server can be put back; it may run meanwhile.
+
+    DEST is a new file, or a folder that gets one with the time in its name. The database, the blobs, the CA, the unit
+    key and root.json are in it; the root key and code keys are not: keep those apart (`dsage keys export-root`).
+    """
+    made = back_up(Home(), destination, read_passphrase(passphrase_file, new=True))
+    emit("dsage.backup/1", _described(made), as_json, str(made.path))
+    say(f"{made.rows} rows and {made.files} files in {made.bytes} bytes. Without its passphrase nobody can open it.")
+
+
+@admin.command()
+@file_argument
+@click.option("--home", type=click.Path(path_type=Path), help="Where to put the server (default: DSAGE_HOME).")
+@click.option("--verify", "only_verify", is_flag=True, help="Only read it to its end and check everything.")
+@click.option(
+    "--root-key", type=click.Path(path_type=Path, dir_okay=False), help="The root key's file, to sign root.json again."
+)
+@passphrase_option
+@json_option
+def restore(
+    file: Path, home: Path | None, only_verify: bool, root_key: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Put a server back from a backup, where there is none.
+
+    Everything is checked before it is put in place. Start it with `dsage serve`: leases that were open are extended by
+    the time since the backup, and what was issued after it is never issued again with another meaning.
+    """
+    passphrase = read_passphrase(passphrase_file, new=False)
+    if only_verify:
+        found = verify(file, passphrase)
+        emit("dsage.backup/1", _described(found), as_json, str(file))
+        say(f"Whole: {found.rows} rows and {found.files} files of {_date(found.made)}.")
+        return
+    place = Home() if home is None else Home(home)
+    found = put_back(file, passphrase, place, root_key=root_key)
+    emit("dsage.backup/1", _described(found), as_json, str(place.server))
+    say(f"The server of {_date(found.made)} is in {place.server}: {found.rows} rows, {found.files} files.")
+    if root_key is None and not place.root_key.exists():
+        say(
+            f"Its root.json is version {found.root_version}. If it was signed again since the backup, put the newer one"
+        )
+        say(f"into {place.root_file}, or sign it above that: dsage keys renew --above VERSION --root-key FILE.")
+
+
+def _described(found: Backup) -> dict[str, object]:
+    return dataclasses.asdict(found) | {"path": str(found.path)}
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
