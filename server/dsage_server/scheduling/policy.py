@@ -1,67 +1,174 @@
 """Which ready units a host gets: a pure decision over values.
 
-1. A unit whose app needs modules that the host does not offer is passed over.
-2. A unit of which the host's volunteer has a copy (or has failed it repeatedly) is passed over.
-3. What remains goes out oldest first: units of one run in the order its driver made them.
+1. A host gets no more than its record allows: the limit grows with validated work and shrinks with failures.
+2. Runs take turns by fair shares over researchers, then projects and runs; the work handed out of late counts.
+   Priority orders the runs of one researcher (shares.py).
+3. Of the run whose turn it is, units are passed over that the host cannot do: platform, packages, tags, memory, disk
+   (fitting.py), and time.
+4. Units are passed over of which the host's volunteer has a copy, or which it has failed repeatedly.
+5. Copies that came back go first, then units in the order their driver made them (line.py).
+6. The last copies of a run wait a while for fast, reliable hosts (tail.py).
+7. What the run lacks for a full call comes from the next one.
 
-A host that gets nothing is told why, in words.
+What was chosen is out of the queue at once. A host that gets nothing is told why, in words, for each project.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from dsage_server.scheduling.fitting import HostView
+from dsage_server.scheduling.line import Entry, Lane, RunQueue
+from dsage_server.scheduling.ready import ReadyQueue
+from dsage_server.scheduling.shares import FairShare
+from dsage_server.scheduling.tail import Tail
+from dsage_server.scheduling.terms import Choice, HostOffer, Needs, ReadyUnit, RunTerms
+
+__all__ = [
+    "Choice", "FairShare", "HostOffer", "HostView", "Needs", "ReadyQueue", "ReadyUnit", "RunTerms", "choose", "hungry",
+]  # fmt: skip
 
 RESERVE: Final = 1
 """Ready copies kept for each copy that live hosts can hold, so that a report is answered with work at once."""
 RESERVE_FLOOR: Final = 2
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadyUnit:
-    """A unit that wants copies sent: what the policy needs to know of it."""
-
-    unit: int
-    run: int
-    unsent: int
-    needs: frozenset[str]
-    barred: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The units chosen, or why there are none."""
-
-    units: tuple[int, ...]
-    reason: str
+SPENT: Final = (
+    "too many units came back from this computer unanswered, wrong, or not at all; it gets more as time goes by"
+)
+IDLE: Final = "no work is waiting"
+_SENTENCES: Final = {
+    "you have a copy of each waiting unit already: another volunteer must confirm": (
+        "every waiting unit needs another volunteer: you have a copy of each already"
+    ),
+    "its last units go to faster computers now": "the last units of a run go to faster computers now",
+    "its units want a faster computer": "the waiting units want a faster computer",
+}
+BARRED, LAST, SLOW = _SENTENCES
+NOTHING: Final = "no unit waits"
+MAX_SENTENCES: Final = 3
 
 
-def choose(ready: Iterable[ReadyUnit], *, volunteer: int, offers: frozenset[str], want: int) -> Choice:
-    """Return up to `want` units for a host, in the order to send them."""
-    chosen: list[int] = []
-    lacking: set[str] = set()
-    barred = 0
-    for candidate in ready:
-        if len(chosen) >= want:
-            break
-        if not candidate.needs <= offers:
-            lacking |= candidate.needs - offers
-        elif volunteer in candidate.barred:
-            barred += 1
+def choose(
+    ready: ReadyQueue, shares: Any = None, host: Any = None, want: int = 0, now: float = 0.0,
+    volunteer: int = 0, offers: frozenset[str] = frozenset(),
+) -> Choice:  # fmt: skip
+    """Choose for a host (as before, until the hub hands over a HostView)."""
+    if host is not None:
+        return choose_for(ready, shares, host, want, now)
+    fit = [e.unit for e in ready.entries() if e.unit.needs.packages <= offers and volunteer not in e.unit.barred]
+    lacking = frozenset[str]().union(*(e.unit.needs.packages - offers for e in ready.entries()))
+    if fit:
+        return Choice(volunteer=volunteer, copies=tuple(fit[:want]))
+    if any(volunteer in e.unit.barred for e in ready.entries()):
+        return Choice(volunteer=volunteer, reason=_SENTENCES[BARRED])
+    words = f"the waiting units need {', '.join(sorted(lacking))}, which this computer does not offer"
+    return Choice(volunteer=volunteer, reason=words if lacking else IDLE)
+
+
+def choose_for(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now: float) -> Choice:
+    """Return up to `want` units for a host and take these copies out of the queue; `now` is in seconds."""
+    want = min(want, limit) if (limit := host.record.allowed(now)) else 0
+    if want < 1:
+        return Choice(volunteer=host.volunteer, reason="" if limit else SPENT)
+    ready.tail.note(host, now)
+    _bring_up_to_date(ready, shares)
+    taken: list[Entry] = []
+    charges: list[tuple[int, int]] = []
+    empty: list[int] = []
+    why: dict[tuple[str, str], None] = {}
+    for number in shares.order():
+        run = ready.runs[number]
+        if not run.copies:
+            empty.append(number)
+            continue
+        passed = host.passed.get(number)
+        if passed is not None and passed[0] == run.newest:
+            why[passed[1]] = None
+            continue
+        found, words = _of_run(run, ready.tail, host, want - len(taken), now)
+        if found:
+            charges.append((number, sum([entry.unit.credit_milli for entry in found])))
+            taken += found
+            if len(taken) >= want:
+                break
         else:
-            chosen.append(candidate.unit)
-    return Choice(units=tuple(chosen), reason="" if chosen else _why(barred, lacking))
-
-
-def _why(barred: int, lacking: set[str]) -> str:
-    if barred:
-        return "every waiting unit needs another volunteer: you have a copy of each already"
-    if lacking:
-        return f"the waiting units need {', '.join(sorted(lacking))}, which this computer does not offer"
-    return "no work is waiting"
+            why[run.terms.project, words] = None
+            if words not in (LAST, SLOW):
+                host.remember(number, run.newest, (run.terms.project, words))
+    for number in empty:
+        shares.leave(number)
+    for number, credit_milli in charges:
+        shares.charge(number, credit_milli, now)
+    if not taken:
+        return _nothing(ready, host.volunteer, why)
+    ready.reserve(taken, host.volunteer)
+    return Choice(volunteer=host.volunteer, copies=tuple([entry.unit for entry in taken]))
 
 
 def hungry(capacity: int, unsent: int) -> int:
     """Return how many more units drivers should make, given how many copies live hosts can hold at once."""
     return max(0, capacity * RESERVE + RESERVE_FLOOR - unsent)
+
+
+def _bring_up_to_date(ready: ReadyQueue, shares: FairShare) -> None:
+    for number in ready.ended:
+        shares.forget(number)
+    ready.ended.clear()
+    for terms in ready.woken.values():
+        shares.enter(terms)
+    ready.woken.clear()
+
+
+def _of_run(run: RunQueue, tail: Tail, host: HostView, want: int, now: float) -> tuple[list[Entry], str]:
+    """Return up to `want` entries of one run for a host, or why there are none."""
+    lanes: list[Lane] = []
+    words = ""
+    for lane in run.lanes.values():
+        if not lane.first.alive and not lane.rest.alive:
+            continue
+        lack = host.lacks(lane)
+        if lack:
+            words = words or "needs " + lack
+        elif lane.needs.wall_s and tail.too_slow(host, lane, now):
+            words = SLOW
+        else:
+            lanes.append(lane)
+    if not lanes:
+        return [], words
+    if len(lanes) > 1:
+        lanes.sort(key=Lane.oldest)
+    if tail.near(run, now) and tail.slow(host, now):
+        return _of_tail(lanes, tail, host, want, now)
+    found: list[Entry] = []
+    for line in [lane.first for lane in lanes] + [lane.rest for lane in lanes]:
+        if line.alive:
+            found += line.find(host.volunteer, want - len(found))
+            if len(found) >= want:
+                break
+    return found, BARRED
+
+
+def _of_tail(lanes: list[Lane], tail: Tail, host: HostView, want: int, now: float) -> tuple[list[Entry], str]:
+    """Return what a slow host gets of a run at its end: what no better one is likely to take soon."""
+    found: list[Entry] = []
+    words = BARRED
+    for lane in lanes:
+        for entry in (*lane.first, *lane.rest):
+            if host.volunteer in entry.unit.barred or host.volunteer in entry.held:
+                continue
+            if tail.patient(entry, now) and tail.awaited(entry, lane, now):
+                words = LAST
+            elif len(found) < want:
+                found.append(entry)
+    return found, words
+
+
+def _nothing(ready: ReadyQueue, volunteer: int, why: dict[tuple[str, str], None]) -> Choice:
+    sentences = {_SENTENCES.get(words, f"the waiting units {words.replace('needs', 'need', 1)}") for _, words in why}
+    explained = {project for project, _ in why}
+    idle = tuple([(project, NOTHING) for project in ready.projects if project not in explained])
+    return Choice(
+        volunteer=volunteer,
+        reason="; ".join(sorted(sentences)[:MAX_SENTENCES]) or IDLE,
+        reasons=(*why, *idle),
+    )

@@ -1,55 +1,266 @@
 """The ready queue: units that want copies sent, in memory, so that "nothing for you" costs no disk.
 
-It is a hint. The tables have the last word inside the commit that leases, so a stale entry costs a look and
-nothing else. It holds at most CAPACITY units and is refilled from the tables in bulk.
+It is a hint. The tables have the last word inside the commit that leases; a copy that was chosen is out of the queue
+at once, so calls decided in one commit never choose the same one. After the commit the queue is told how each changed
+unit stands (`put`), and which copies of a choice were not leased after all (`give_back`).
+
+Each run has room for a number of units; what does not fit stays in the tables and is fetched run by run when there
+is room (`runs_to_refill`, `refill`), so that a big old run never keeps a new one out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
 
-from dsage.states import UnitState
-from dsage_server.scheduling.policy import ReadyUnit
+from dsage.errors import NotFound
+from dsage_server.scheduling.line import Entry, Lane, RunQueue
+from dsage_server.scheduling.tail import Tail
+from dsage_server.scheduling.terms import Choice, Needs, ReadyUnit, RunTerms
 from dsage_validator import life
 
-CAPACITY: Final = 10_000
-REFILL_BELOW: Final = 2_000
+CAPACITY: Final = 50_000
+"""Units in all, about: runs that had more room before others came keep what they have until it is handed out."""
+RUN_CAPACITY: Final = 4_000
+RUN_FLOOR: Final = 50
+"""A full call's worth: however many runs there are, each has this much room."""
+MAX_LANES: Final = 64
+"""Different needs in one run, before those of which nothing waits are forgotten."""
+MAX_PROJECTS: Final = 20
+"""Projects that an answer names which have nothing waiting."""
 
 
 class ReadyQueue:
-    """Ready units by id; iteration is oldest first."""
+    """Ready units by run and needs. `unsent` counts the copies that may be handed out."""
 
     def __init__(self) -> None:
-        self._units: dict[int, ReadyUnit] = {}
-        self._sorted = True
-        self.overflowed = False
+        self.runs: dict[int, RunQueue] = {}
         self.unsent = 0
+        self.woken: dict[int, RunTerms] = {}
+        """Runs that had nothing waiting and have something now, until a choice takes note."""
+        self.ended: list[int] = []
+        self.tail = Tail()
+        self._entries: dict[int, Entry] = {}
+        self._short: set[int] = set()
+        self._number = 0
+        self._lanes = 0
+        self._room = RUN_CAPACITY
+        self._projects: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self._units)
+        return sum(run.units for run in self.runs.values())
 
-    def __iter__(self) -> Iterator[ReadyUnit]:
-        if not self._sorted:
-            self._units = dict(sorted(self._units.items()))
-            self._sorted = True
-        return iter(self._units.values())
+    # -- runs --------------------------------------------------------------------------------------------------
 
-    def put(self, unit: life.Unit, run: int, needs: frozenset[str]) -> None:
-        """Bring the queue up to date with a unit as it stands in the tables."""
-        old = self._units.pop(unit.id, None)
-        self.unsent -= old.unsent if old else 0
-        if unit.state is not UnitState.READY or unit.unsent < 1:
+    def open_run(self, terms: RunTerms, *, in_tables: bool = False) -> None:
+        """Make a run known before its units are put; `in_tables`: it may have ready units that nobody has put."""
+        if terms.run in self.runs:
             return
-        if len(self._units) >= CAPACITY:
-            self.overflowed = True
+        self.runs[terms.run] = RunQueue(terms, more=in_tables)
+        if in_tables:
+            self._short.add(terms.run)
+        self._count_runs()
+
+    def close_run(self, run: int) -> None:
+        """Forget a run that has ended, with all its units."""
+        gone = self.runs.pop(run, None)
+        if gone is None:
             return
-        barred = frozenset(r.volunteer for r in unit.replicas if not life.may_take(unit, r.volunteer))
-        self._units[unit.id] = ReadyUnit(unit=unit.id, run=run, unsent=unit.unsent, needs=needs, barred=barred)
-        self.unsent += unit.unsent
-        self._sorted = False
+        self._entries = {number: entry for number, entry in self._entries.items() if entry.unit.run != run}
+        self.unsent -= gone.copies
+        self._short.discard(run)
+        self.woken.pop(run, None)
+        self.ended.append(run)
+        self._count_runs()
 
     @property
-    def wants_refill(self) -> bool:
-        """Whether the tables hold more ready units than the queue, and there is room for them."""
-        return self.overflowed and len(self._units) < REFILL_BELOW
+    def projects(self) -> tuple[str, ...]:
+        """The projects that have runs here, some of them if there are many."""
+        if self._projects is None:
+            self._projects = tuple(sorted({run.terms.project for run in self.runs.values()})[:MAX_PROJECTS])
+        return self._projects
+
+    def _count_runs(self) -> None:
+        self._projects = None
+        self._room = min(RUN_CAPACITY, max(RUN_FLOOR, CAPACITY // max(1, len(self.runs))))
+
+    # -- units -------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """What waits, by unit id."""
+        return sorted((e for e in self._entries.values() if e.unsent), key=lambda e: e.unit.unit)
+
+    overflowed = False
+    wants_refill = property(lambda self: self.overflowed and len(self) < RUN_CAPACITY // 2)
+
+    def put(self, unit: Any, number: int = 0, needs: frozenset[str] | None = None) -> None:
+        """Bring the queue up to date with a unit (as before, until the hub makes ReadyUnits)."""
+        if needs is not None:
+            self.open_run(RunTerms(run=number, project="", researcher=b""))
+            unsent = unit.unsent if unit.state == "ready" else 0
+            barred = frozenset(r.volunteer for r in unit.replicas if not life.may_take(unit, r.volunteer))
+            unit = ReadyUnit(unit=unit.id, run=number, unsent=unsent, needs=Needs(packages=needs), barred=barred)
+            self.runs[number].more = False
+            self._put(unit)
+            self.overflowed = self.overflowed or self.runs[number].more
+            return
+        self._put(unit)
+
+    def _put(self, unit: ReadyUnit) -> None:
+        """Bring the queue up to date with a unit as it stands in the tables. Raises NotFound for an unknown run."""
+        entry = self._entries.get(unit.unit)
+        if entry is None:
+            if unit.unsent > 0:
+                self._enlist(unit, ())
+            return
+        held = tuple(v for v in entry.held if v not in unit.barred) if entry.held else ()
+        unsent = unit.unsent - len(held)
+        known = entry.unit
+        stays = entry.line.first or not unit.freed
+        if unsent > 0 and entry.unsent and stays and known.barred <= unit.barred and unit.needs == known.needs:
+            run = self.runs[unit.run]
+            run.copies += unsent - entry.unsent
+            self.unsent += unsent - entry.unsent
+            if entry.fresh and unit.barred:
+                self._sent_first(entry, run)
+            entry.unit, entry.unsent, entry.held = unit, unsent, held
+            return
+        self._delist(entry)
+        if unsent > 0:
+            self._enlist(unit, held)
+        elif held:
+            entry.unit, entry.held = unit, held
+            self._entries[unit.unit] = entry
+
+    def drop(self, unit: int) -> None:
+        """A unit wants no more copies."""
+        entry = self._entries.get(unit)
+        if entry is not None:
+            self._delist(entry)
+
+    def reserve(self, entries: Iterable[Entry], volunteer: int) -> None:
+        """Take one copy of each entry for a volunteer, until the tables have told."""
+        for entry in entries:
+            entry.held = (*entry.held, volunteer)
+            entry.unsent -= 1
+            run = entry.line.lane.run
+            run.copies -= 1
+            self.unsent -= 1
+            if entry.fresh:
+                self._sent_first(entry, run)
+            if not entry.unsent:
+                run.units -= 1
+                entry.line.lost()
+                if run.more and run.asked is None and run.units * 2 < self._room:
+                    self._short.add(run.terms.run)
+
+    def give_back(self, choice: Choice, leased: Collection[int] = ()) -> None:
+        """What was chosen was not leased, except for the units named: the other copies go first now."""
+        for copy in choice.copies:
+            entry = self._entries.get(copy.unit)
+            if copy.unit in leased or entry is None or choice.volunteer not in entry.held:
+                continue
+            held = list(entry.held)
+            held.remove(choice.volunteer)
+            unsent = entry.unsent + 1
+            self._delist(entry)
+            self._list(entry.unit, unsent, tuple(held), first=True)
+
+    # -- the tables --------------------------------------------------------------------------------------------
+
+    def runs_to_refill(self) -> list[tuple[int, int, int]]:
+        """Return (run, above which unit id, how many at most) of runs with room whose tables hold more.
+
+        Each is named once, until `refill` has been called for it, be it with nothing.
+        """
+        if not self._short:
+            return []
+        found: list[tuple[int, int, int]] = []
+        for number in self._short:
+            run = self.runs[number]
+            if run.more and run.asked is None:
+                run.asked, run.left = run.above, False
+                found.append((number, run.above, self._room - run.units))
+        self._short.clear()
+        return found
+
+    def refill(self, number: int, units: Sequence[ReadyUnit], *, complete: bool) -> None:
+        """Take the ready units of a run that follow, by rising id; `complete`: the tables hold no more of them.
+
+        If the tables could not be asked: no units, not complete.
+        """
+        run = self.runs.get(number)
+        if run is None or run.asked is None:
+            return
+        reached, run.asked = run.above == run.asked, None
+        for unit in units:
+            if run.units >= self._room:
+                complete = False
+                break
+            if unit.unit not in self._entries:
+                self._list(unit, unit.unsent, (), first=unit.freed)
+            if reached:
+                run.above = max(run.above, unit.unit)
+        run.more = run.left or not reached or not complete
+        if run.more and run.units * 2 < self._room:
+            self._short.add(number)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _enlist(self, unit: ReadyUnit, held: tuple[int, ...]) -> None:
+        """List a unit, or leave it in the tables: what lies beyond what was fetched, or has no room."""
+        run = self.runs.get(unit.run)
+        if run is None:
+            raise NotFound(f"run {unit.run} of unit {unit.unit} was not opened in the ready queue")
+        beyond = unit.unit > run.above
+        if (beyond and run.more) or run.units >= (self._room if beyond else 2 * self._room):
+            run.more = run.left = True
+            run.above = min(run.above, unit.unit - 1)
+            return
+        run.above = max(run.above, unit.unit)
+        self._list(unit, unit.unsent - len(held), held, first=unit.freed or not beyond)
+
+    def _list(self, unit: ReadyUnit, unsent: int, held: tuple[int, ...], *, first: bool) -> None:
+        run = self.runs[unit.run]
+        lane = self._lane(run, unit)
+        lane.least_s = min(lane.least_s, unit.work_s) if lane.alive else unit.work_s
+        self._number += 1
+        line = lane.first if first else lane.rest
+        entry = self._entries[unit.unit] = Entry(unit, unsent, held, line, self._number)
+        line.add(entry)
+        run.newest = self._number
+        if not run.copies:
+            self.woken[unit.run] = run.terms
+        if entry.fresh:
+            run.fresh += 1
+            run.dry = math.inf
+        run.units += 1
+        run.copies += unsent
+        self.unsent += unsent
+
+    def _delist(self, entry: Entry) -> None:
+        del self._entries[entry.unit.unit]
+        if not entry.unsent:
+            return
+        run = entry.line.lane.run
+        run.units -= 1
+        run.copies -= entry.unsent
+        self.unsent -= entry.unsent
+        if entry.fresh:
+            self._sent_first(entry, run)
+        entry.unsent = 0
+        entry.line.lost()
+
+    def _sent_first(self, entry: Entry, run: RunQueue) -> None:
+        entry.fresh = False
+        run.fresh -= 1
+
+    def _lane(self, run: RunQueue, unit: ReadyUnit) -> Lane:
+        lane = run.lanes.get(unit.needs)
+        if lane is None:
+            if len(run.lanes) >= MAX_LANES:
+                run.lanes = {needs: lane for needs, lane in run.lanes.items() if lane.alive}
+            self._lanes += 1
+            lane = run.lanes[unit.needs] = Lane(run, unit, self._lanes)
+        return lane

@@ -1,0 +1,88 @@
+"""The facts that scheduling goes by: what units ask for, what runs are, what hosts offer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+REFERENCE_S_PER_MILLI: Final = 0.06
+"""Seconds on one core of the reference computer in a thousandth of a credit, which is a minute."""
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a run's units ask of a host; units with equal needs are for the same hosts. 0 or empty: anything will do."""
+
+    packages: frozenset[str] = frozenset()
+    platforms: tuple[str, ...] = ()
+    """Prefixes such as "linux-x86_64" or "linux": one must fit."""
+    tags: frozenset[str] = frozenset()
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    wall_s: float = 0.0
+    """The longest that one unit may run."""
+
+
+class RunTerms(msgspec.Struct, frozen=True):
+    """What is fixed about a run. A higher `priority` goes first among the runs of the same researcher only."""
+
+    run: int
+    project: str
+    researcher: bytes
+    priority: int = 0
+    packages: frozenset[str] = frozenset()
+    platforms: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
+
+    def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0) -> Needs:
+        """Return what a unit of this run with these limits asks of a host."""
+        return Needs(
+            packages=self.packages, platforms=self.platforms, tags=self.tags,
+            memory_bytes=memory_bytes, disk_bytes=disk_bytes, wall_s=wall_s,
+        )  # fmt: skip
+
+
+class HostOffer(msgspec.Struct, frozen=True):
+    """What a host says it has: memory and disk are what one unit may use at most, 0 if it did not say."""
+
+    platform: str = ""
+    packages: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    cores: int = 1
+
+
+class ReadyUnit(msgspec.Struct, frozen=True, gc=False):
+    """A unit as it stands in the tables: `unsent` copies are to go out, to volunteers who are not `barred`.
+
+    `freed`: a copy came back, ran out of time or disagreed, so somebody waits for this unit already.
+    """
+
+    unit: int
+    run: int
+    unsent: int
+    needs: Needs
+    barred: frozenset[int] = frozenset()
+    credit_milli: int = 1000
+    deadline_s: float = 3600.0
+    freed: bool = False
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that the reference computer takes."""
+        return self.credit_milli * REFERENCE_S_PER_MILLI
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The copies chosen, in the order to send them; or why there are none: in one sentence, and by project."""
+
+    volunteer: int
+    copies: tuple[ReadyUnit, ...] = ()
+    reason: str = ""
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The ids of the units."""
+        return tuple([copy.unit for copy in self.copies])
