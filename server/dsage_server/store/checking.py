@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store import units
-from dsage_server.store.schema import answer, unit
+from dsage_server.store.schema import answer
 from dsage_validator import life
 from dsage_validator.checks import Candidate, Centre, Verdict
 
@@ -30,20 +30,19 @@ class Case:
 
 def case(connection: Connection, number: int) -> Case | None:
     """Return what is to be judged of a unit; None if nothing is."""
-    current = units.load(connection, [number]).get(number)
-    if current is None:
+    book = units.Book.of(connection, [number], lock=False)
+    current = book.now.get(number)
+    fresh = life.unjudged(current) if current else ()
+    if current is None or not fresh:
         return None
-    fresh = life.unjudged(current)
-    if not fresh:
-        return None
-    head = connection.execute(select(unit.c.run_id, unit.c.document).where(unit.c.id == number)).one()
+    head = book.heads[number]
     camps = life.centres(current)
     ids = sorted(camps | {r.id for r in fresh})
     values = {row.replica_id: row.value for row in connection.execute(_VALUES, {"ids": ids})}
     cancelled = current.state is UnitState.CANCELLED
     return Case(
         unit=number,
-        run=head.run_id,
+        run=head.run,
         cancelled=cancelled,
         args=msgspec.json.decode(head.document, type=UnitDocument).args,
         centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
@@ -59,15 +58,14 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     If the unit was cancelled meanwhile they answer another question than the one that is open, and are dropped.
     """
     number = judged.unit
-    before = units.load(connection, [number])
-    if (before[number].state is UnitState.CANCELLED) != judged.cancelled:
+    book = units.Book.of(connection, [number])
+    if (book.now[number].state is UnitState.CANCELLED) != judged.cancelled:
         return []
-    after = dict(before)
     for verdict in verdicts:
-        after[number] = life.judge(
-            after[number], verdict.replica, camp=verdict.camp, proof=verdict.proof, share=verdict.share
+        book.now[number] = life.judge(
+            book.now[number], verdict.replica, camp=verdict.camp, proof=verdict.proof, share=verdict.share
         )
-    return units.save(connection, before, after, now)
+    return book.write(now)
 
 
 _VALUES = select(answer.c.replica_id, answer.c.value).where(answer.c.replica_id.in_(bindparam("ids", expanding=True)))

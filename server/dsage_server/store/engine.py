@@ -1,113 +1,278 @@
 """The database as the rest of the server sees it: group commit for writes, separate connections for pages.
 
 Every change is a function of a connection. The changes that arrive in one turn of the event loop share one
-transaction, each in its own savepoint, and each caller goes on only after the commit: that is what lets an
-acknowledged result survive a kill at any moment, at the price of one disk flush for many requests.
+transaction, and each caller goes on only after the commit: that is what lets an acknowledged result survive a kill at
+any moment, at the price of one disk flush for many requests. Changes of the same kind may be applied together
+(`Kind`); the others run one by one, each in its own savepoint.
+
+SQLite runs in the event loop's thread: its work is short, and a thread would only pass the interpreter's lock to and
+fro. PostgreSQL has a thread that waits for it; meanwhile the next group gathers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from dsage.errors import Busy, DSageError, StorageFull
+from dsage_server.store.ids import Ids
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item
+O = TypeVar("O")  # noqa: E741 - an outcome
 Change = Callable[[Connection], Any]
+
+RETRIES: Final = 5
+"""Times that a transaction is begun again because another process's was in its way."""
+_RACES: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL's codes for transactions that lost a race and may be repeated."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind(Generic[I, O]):
+    """Changes that are applied together: `apply` gets all items of a group and returns an outcome (or the error) for
+    each; `then` learns, after the commit and before the callers, of everything that was applied."""
+
+    apply: Callable[[Connection, Sequence[I]], tuple[Sequence[O | Exception], Any]]
+    then: Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class _Group:
+    """What waits for the next commit."""
+
+    changes: list[tuple[Change, Callable[[Any], None] | None, asyncio.Future[Any]]]
+    items: dict[Kind[Any, Any], list[tuple[Any, asyncio.Future[Any]]]]
+
+    def __len__(self) -> int:
+        return len(self.changes) + sum(len(items) for items in self.items.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The value or error of each change and item, and who is to be told of what."""
+
+    outcomes: list[tuple[Any, BaseException | None]]
+    told: list[tuple[Callable[[Any], None], Any]]
 
 
 class Store:
-    """An open database. `write` and `read` are for coroutines of one event loop; `close` ends both."""
+    """An open database. `write`, `join` and `read` are for coroutines of one event loop; `close` ends them.
 
-    def __init__(self, path: Path) -> None:
-        self._writer = _engine(path, begin="BEGIN IMMEDIATE")
-        self._reader = _engine(path, begin="BEGIN")
-        self._connection = self._writer.connect()
-        self._pending: list[tuple[Change, Callable[[Any], None] | None, asyncio.Future[Any]]] = []
+    `slot` numbers the server processes that share the database.
+    """
+
+    def __init__(self, where: Path | str, *, slot: int = 0) -> None:
+        self.url = make_url(f"sqlite:///{where}" if isinstance(where, Path) else where)
+        self.shared = self.url.get_backend_name() == "postgresql"
+        self.slot = slot
         self.commits = 0
+        self._ids = Ids()
+        self._writer = _engine(self.url, begin="BEGIN IMMEDIATE")
+        self._reader = _engine(self.url, begin="BEGIN")
+        self._thread = ThreadPoolExecutor(1, "store") if self.shared else None
+        self._connection: Connection | None = None
+        self._waiting = _Group([], {})
+        self._busy = False
+        self._lock = threading.Lock()
 
     async def write(self, change: Callable[[Connection], T], then: Callable[[T], None] | None = None) -> T:
         """Run `change` in the next group commit and return its value once that is durable.
 
         `then` gets the value first, in the order of commits, even if the caller has gone by that time. An error
         raised by the change undoes this change alone; a caller that goes before the commit takes its change
-        along. Raises StorageFull when the disk has no room, Busy when somebody else holds the database.
+        along. Raises StorageFull when the disk has no room, Busy when the database is away or somebody else holds it.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._flush)
-        self._pending.append((change, then, future))
+        future: asyncio.Future[T] = self._soon()
+        self._waiting.changes.append((change, then, future))
         return await future
 
-    async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run a read-only query off the event loop, on a connection of its own."""
-        return await asyncio.to_thread(self._read, query)
+    async def join(self, kind: Kind[I, O], item: I) -> O:
+        """Apply an item with the others of its kind in the next group commit; otherwise as `write`."""
+        future: asyncio.Future[O] = self._soon()
+        self._waiting.items.setdefault(kind, []).append((item, future))
+        return await future
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
-        with self._reader.connect() as connection:
-            return query(connection)
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for the next commit."""
+        return len(self._waiting)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a read-only query off the event loop, on a connection of its own. Raises Busy if the database is away."""
+        return await asyncio.to_thread(self.read_now, query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Run a read-only query in this thread."""
+        try:
+            with self._reader.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise _storage_error(error) from error
+            raise
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
         """Run one change in a transaction of its own, at once: for start-up and the command line."""
-        with self._connection.begin():
-            return change(self._connection)
+        return self._transaction(change)
 
     def close(self) -> None:
         """Flush what waits and close every connection."""
-        if self._pending:
-            self._flush()
-        self._connection.close()
+        if self._thread is not None:
+            self._thread.shutdown()
+        group, self._waiting = self._waiting, _Group([], {})
+        if group:
+            self._settle(group, self._commit(group))
+        if self._connection is not None:
+            self._connection.close()
         self._writer.dispose()
         self._reader.dispose()
 
+    def _soon(self) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        if not self._waiting and not self._busy:
+            loop.call_soon(self._flush)
+        return loop.create_future()
+
     def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        group = [entry for entry in pending if not entry[2].done()]
+        group, self._waiting = self._waiting, _Group([], {})
+        group.changes = [entry for entry in group.changes if not entry[2].done()]
+        group.items = {
+            kind: kept for kind, items in group.items.items() if (kept := [e for e in items if not e[1].done()])
+        }
         if not group:
             return
-        outcomes: list[tuple[Any, BaseException | None]] = []
+        if self._thread is None:
+            self._settle(group, self._commit(group))
+            return
+        self._busy = True
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._thread, self._commit, group)
+        done.add_done_callback(lambda future: self._settled(group, future))
+
+    def _settled(self, group: _Group, future: asyncio.Future[Any]) -> None:
+        self._busy = False
+        if self._waiting:
+            future.get_loop().call_soon(self._flush)
+        self._settle(group, future.result())
+
+    def _commit(self, group: _Group) -> _Done:
         try:
-            with self._connection.begin():
-                outcomes += [self._attempt(change) for change, _, _ in group]
-        except SQLAlchemyError as error:
-            self._undo()
-            outcomes = [(None, _storage_error(error))] * len(group)
+            return self._transaction(lambda connection: self._apply(connection, group))
+        except Exception as error:  # noqa: BLE001 - it is every caller's, and no caller may wait for ever
+            failed = _storage_error(error) if isinstance(error, SQLAlchemyError) else error
+            log.warning("a group of %s changes was not committed: %s", len(group), failed)
+            return _Done([(None, failed)] * len(group), [])
+
+    def _apply(self, connection: Connection, group: _Group) -> _Done:
+        done = _Done([], [])
+        for change, then, _ in group.changes:
+            value, failed = self._attempt(connection, change)
+            done.outcomes.append((value, failed))
+            if failed is None and then is not None:
+                done.told.append((then, value))
+        for kind, entries in group.items.items():
+            self._together(connection, kind, [item for item, _ in entries], done)
+        return done
+
+    def _together(self, connection: Connection, kind: Kind[Any, Any], items: Sequence[Any], done: _Done) -> None:
+        """Apply items together; if that fails, one by one, so that the one at fault is found."""
+        value, failed = self._attempt(connection, lambda c: kind.apply(c, items))
+        if failed is None:
+            parts, what = value
+            done.outcomes.extend((None, part) if isinstance(part, Exception) else (part, None) for part in parts)
+            done.told.append((kind.then, what))
+        elif len(items) == 1:
+            done.outcomes.append((None, failed))
+        else:
+            log.warning("a group of %s was taken apart", len(items), exc_info=failed)
+            for item in items:
+                self._together(connection, kind, [item], done)
+
+    def _settle(self, group: _Group, done: _Done) -> None:
         self.commits += 1
-        for (_, then, future), (value, failed) in zip(group, outcomes, strict=True):
+        futures = [future for _, _, future in group.changes]
+        futures += [future for items in group.items.values() for _, future in items]
+        for then, what in done.told:
+            futures[0].get_loop().call_soon(then, what)
+        for future, (value, failed) in zip(futures, done.outcomes, strict=True):
+            if future.done():
+                continue
             if failed is not None:
                 future.set_exception(failed)
-                continue
-            if then is not None:
-                future.get_loop().call_soon(then, value)
-            future.set_result(value)
+            else:
+                future.set_result(value)
 
-    def _undo(self) -> None:
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        with self._lock:
+            return self._tried(work)
+
+    def _tried(self, work: Callable[[Connection], T]) -> T:
+        for attempt in range(RETRIES + 1):
+            connection = self._connected()
+            try:
+                with connection.begin():
+                    return work(connection)
+            except BaseException as error:
+                self._ids.forget()
+                self._undo(connection)
+                race = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RACES
+                if not race or attempt == RETRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed or self._connection.invalidated:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._writer.connect()
+            self._connection.info["slot"] = self.slot
+            self._connection.info["ids"] = self._ids
+        return self._connection
+
+    def _undo(self, connection: Connection) -> None:
         """Leave no transaction behind: after a COMMIT that failed SQLite may still be in it, unlike SQLAlchemy."""
-        raw = None if self._connection.closed else self._connection.connection.dbapi_connection
+        if self.shared or connection.closed or connection.invalidated:
+            return
+        raw = connection.connection.dbapi_connection
         if raw is not None and getattr(raw, "in_transaction", False):
             raw.rollback()
 
-    def _attempt(self, change: Change) -> tuple[Any, BaseException | None]:
-        savepoint = self._connection.begin_nested()
+    def _attempt(self, connection: Connection, change: Change) -> tuple[Any, BaseException | None]:
+        savepoint = connection.begin_nested()
         try:
-            value = change(self._connection)
+            value = change(connection)
         except OperationalError:
             raise
-        except Exception as error:  # noqa: BLE001 - it belongs to the one caller whose change this was
+        except Exception as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
             savepoint.rollback()
+            self._ids.forget()
             return None, error
         savepoint.commit()
         return value, None
 
 
-def _engine(path: Path, *, begin: str) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 15, "check_same_thread": False})
+def _engine(url: Any, *, begin: str) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8,
+            connect_args={"connect_timeout": 5, "application_name": "dsage"},
+        )  # fmt: skip
+    engine = create_engine(url, connect_args={"timeout": 15, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -123,7 +288,7 @@ def _engine(path: Path, *, begin: str) -> Engine:
 
 
 def _storage_error(error: SQLAlchemyError) -> DSageError:
-    text = str(getattr(error, "orig", None) or error)
-    if "full" in text or "disk I/O" in text:
+    text = str(getattr(error, "orig", None) or error).strip()
+    if "full" in text or "disk I/O" in text or "No space left" in text:
         return StorageFull(f"the server's disk has no room ({text})")
     return Busy(f"the database did not take this: {text}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from dsage import wire
 from dsage.errors import InviteRefused
 from dsage_server.pseudonyms import pseudonym
+from dsage_server.scheduling.record import HostRecord
+from dsage_server.store.bulk import update_rows
 from dsage_server.store.events import note
 from dsage_server.store.schema import host, invite, volunteer
 
@@ -80,13 +84,49 @@ def describe(connection: Connection, number: int, said: wire.HostInfo, now: floa
         .values(
             client=said.client[:80], platform=said.platform[:120], cores=said.cores,
             memory_bytes=said.memory_bytes, sandbox=said.sandbox[:40], last_seen=now,
+            disk_bytes=said.disk_bytes, offers=_text(said.offers), tags=_text(said.tags),
         )
     )  # fmt: skip
 
 
-def touch(connection: Connection, number: int, now: float) -> None:
-    """Note that a host was in contact."""
-    connection.execute(update(host).where(host.c.id == number).values(last_seen=now))
+class Described(msgspec.Struct):
+    """What is known of a host: what it said of itself, and what was learnt of it."""
+
+    platform: str
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+    offers: list[str]
+    tags: list[str]
+    record: HostRecord
+
+
+def described(connection: Connection, number: int) -> Described:
+    """Return what is known of a host."""
+    row = connection.execute(select(host).where(host.c.id == number)).one()
+    return Described(
+        platform=row.platform, cores=row.cores, memory_bytes=row.memory_bytes, disk_bytes=row.disk_bytes,
+        offers=_names.decode(row.offers), tags=_names.decode(row.tags),
+        record=_record.decode(row.record) if row.record else HostRecord(),
+    )  # fmt: skip
+
+
+def record_text(record: HostRecord) -> str:
+    """Return what was learnt of a host as it is stored."""
+    return msgspec.json.encode(record).decode()
+
+
+def note_seen(connection: Connection, rows: Sequence[tuple[float, str, int]]) -> None:
+    """Note when hosts were last in contact and what was learnt of them: (time, record, host)."""
+    update_rows(connection, host, ("last_seen", "record"), sorted(rows, key=lambda row: row[2]))
+
+
+_names = msgspec.json.Decoder(list[str])
+_record = msgspec.json.Decoder(HostRecord)
+
+
+def _text(names: Sequence[str]) -> str:
+    return msgspec.json.encode(sorted(set(names))).decode()
 
 
 def _free_pseudonym(connection: Connection) -> str:

@@ -1,27 +1,29 @@
-"""One call of a volunteer's host, applied to the tables: answers taken, leases renewed, copies handed out.
+"""The calls of volunteers' hosts, applied to the tables: answers taken, leases renewed, copies handed out.
 
-These functions run inside a group commit. They decide through `dsage_validator.life` and never on their own.
+All calls that share a group commit are one piece of work here: their units are loaded together, decided one call
+after the other through `dsage_validator.life`, and written together. A call that cannot be served undoes what it
+alone decided, and costs the others nothing.
 """
 
 from __future__ import annotations
 
 import hmac
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from dsage import wire
 from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import units
-from dsage_server.store.schema import answer, proof, replica, run, unit
+from dsage_server.store import hosts
+from dsage_server.store.bulk import among_ids, insert_rows, numbers
+from dsage_server.store.schema import proof, replica, unit
+from dsage_server.store.units import Book, Changed, Lease, Reported, proofs_of_units
 from dsage_validator import life
 from dsage_validator.checks import is_value
 
@@ -39,8 +41,7 @@ _CODE = re.compile(r"[a-z][a-z.-]{0,39}")
 """Reasons that a client may give, which people see: the codes of errors and of sandboxes, and no prose."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The host that calls."""
 
     host: int
@@ -48,273 +49,308 @@ class Caller:
     key: bytes
 
 
-@dataclass(slots=True, kw_only=True)
-class Applied:
-    """What a call did: what to answer, and which units changed or stand otherwise than the queue believed."""
+class Call(msgspec.Struct, kw_only=True):
+    """One call, as its signatures and sizes were checked.
 
-    acks: list[wire.Ack] = field(default_factory=list)
-    abort: list[int] = field(default_factory=list)
-    leased: list[wire.Assignment] = field(default_factory=list)
-    batches: dict[str, bytes] = field(default_factory=dict)
-    changed: list[units.Changed] = field(default_factory=list)
-    answered: int = 0
-    stopped: int = 0
-    """Copies that ended without an answer because the server wished it."""
-    missed: bool = False
+    `results` are signed by the caller and come with `envelope`, their proof. `fresh` says that `holding` is news.
+    `known` are all copies that a host which just started knows of (None otherwise), and `describe` is what it says of
+    itself. `chosen` are the units to send,
+    with the time in seconds that this host gets for each.
+    """
 
-
-def take_results(
-    connection: Connection,
-    caller: Caller,
-    results: Sequence[tuple[SignedResult, wire.Report]],
-    envelope: bytes,
-    now: float,
-    applied: Applied,
-    has_check: Callable[[int], bool],
-) -> None:
-    """Take finished replicas: each is acknowledged by itself, so one bad report never costs another."""
-    rows = {row.id: row for row in _replicas(connection, [signed.replica for signed, _ in results])}
-    before = units.load(connection, {row.unit_id for row in rows.values()})
-    most = units.output_bytes(connection, before)
-    after = dict(before)
-    kept: list[dict[str, Any]] = []
-    for signed, report in results:
-        row = rows.get(signed.replica)
-        ack = _acceptable(caller, signed, row, after, now)
-        if ack is None and row is not None:
-            try:
-                after[row.unit_id] = _apply(after[row.unit_id], _within(signed, report, most[row.unit_id]), row)
-            except DSageError as error:
-                ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
-        applied.acks.append(ack or wire.Ack(replica=signed.replica))
-        if ack is None and row is not None:
-            kept.append(_payload(after[row.unit_id].replica(row.id), signed, report, now))
-            applied.answered += kept[-1]["b_value"] is not None
-            applied.stopped += after[row.unit_id].replica(row.id).state is ReplicaState.ABORTED
-    if not kept:
-        return
-    proof_id = connection.execute(
-        insert(proof).values(host_id=caller.host, envelope=envelope, received=now).returning(proof.c.id)
-    ).scalar_one()
-    values = [{"replica_id": e["b_id"], "value": e.pop("b_value")} for e in kept]
-    connection.execute(_STORE_VALUE, [{**entry, "b_proof": proof_id} for entry in kept])
-    if any(entry["value"] is not None for entry in values):
-        connection.execute(insert(answer), [entry for entry in values if entry["value"] is not None])
-    after = _judge_plain(connection, after, rows, has_check)
-    applied.changed += units.save(connection, before, after, now)
+    caller: Caller
+    results: Sequence[tuple[SignedResult, wire.Report]] = ()
+    envelope: bytes = b""
+    holding: Sequence[wire.Holding] = ()
+    fresh: bool = True
+    known: frozenset[int] | None = None
+    describe: wire.HostInfo | None = None
+    chosen: dict[int, float] = {}
 
 
-def renew(
-    connection: Connection, caller: Caller, holding: Sequence[wire.Holding], now: float, applied: Applied, *,
-    fresh: bool = True,
-) -> None:  # fmt: skip
-    """Extend the leases whose child process made progress (if that is `fresh` news); list what is to be stopped."""
-    if not holding:
-        return
-    rows = {row.id: row for row in _replicas(connection, [held.replica for held in holding])}
-    longer: list[dict[str, Any]] = []
-    for held in holding:
-        row = rows.get(held.replica)
-        if (
-            row is None
-            or row.host_id != caller.host
-            or not hmac.compare_digest(row.lease, held.lease)
-            or row.state not in (ReplicaState.LEASED, ReplicaState.EXPIRED)
-            or UnitState(row.unit_state) in FINAL_UNITS
-        ):
-            applied.abort.append(held.replica)
-        elif fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
-            deadline = min(now + row.deadline_s, row.hard_deadline)
-            if deadline - row.deadline > RENEWAL_GAIN * row.deadline_s:
-                longer.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
-    if longer:
-        connection.execute(_RENEW_LEASE, longer)
+class Applied(msgspec.Struct, kw_only=True):
+    """What a call did: what to answer, and under which number the proof of its results is kept.
+
+    `units` are those of `leased`; `answered` are, for each answer taken, the unit's credit in thousandths, the
+    processor time told and the time since the lease, in seconds.
+    """
+
+    acks: list[wire.Ack] = []
+    abort: list[int] = []
+    leased: list[wire.Assignment] = []
+    batches: dict[str, bytes] = {}
+    units: list[int] = []
+    answered: list[tuple[int, float, float]] = []
+    proof: int = 0
+    sent_bytes: int = 0
 
 
-def reconcile(connection: Connection, caller: Caller, known: Iterable[int], now: float, applied: Applied) -> None:
-    """At a host's start: leases that it does not know of any more go back to be issued again at once."""
-    query = select(replica.c.id, replica.c.unit_id).where(replica.c.state == "leased", replica.c.host_id == caller.host)
-    kept = set(known)
-    lost = [row for row in connection.execute(query) if row.id not in kept]
-    before = units.load(connection, {row.unit_id for row in lost})
-    after = dict(before)
-    for row in lost:
-        after[row.unit_id] = life.give_up(after[row.unit_id], row.id, ReplicaState.RETURNED)
-    applied.changed += units.save(connection, before, after, now)
+class Served(msgspec.Struct):
+    """What a group of calls did: each call's part (or its error), how the units stand that changed or were chosen, and
+    the chosen ones that do not exist."""
+
+    calls: list[Applied | Exception]
+    changed: list[Changed]
+    gone: set[int] = set()
 
 
-def hand_out(
-    connection: Connection, caller: Caller, candidates: Sequence[int], want: int, now: float, applied: Applied
-) -> None:
-    """Lease up to `want` of the candidate units to the host; the tables, not the queue, have the last word."""
-    before = units.load(connection, candidates)
-    chosen = [
-        number
-        for number in candidates
-        if number in before
-        and before[number].state is UnitState.READY
-        and before[number].unsent > 0
-        and life.may_take(before[number], caller.volunteer)
-    ][:want]
-    refused = before.keys() - set(chosen)
-    if refused and len(chosen) < want:
-        applied.missed = True
-        applied.changed += units.unchanged(connection, {n: before[n] for n in refused})
-    if not chosen:
-        return
-    proofs = units.proofs_of_units(connection, chosen)
-    chosen = _that_fit(chosen, proofs)
-    lengths = _deadlines(connection, chosen)
-    rows: list[dict[str, Any]] = [
-        {
-            "unit_id": number, "host_id": caller.host, "volunteer_id": caller.volunteer, "state": "leased",
-            "lease": os.urandom(16), "leased": now, "deadline": now + lengths[number],
-            "hard_deadline": now + max(MIN_HARD_S, HARD_DEADLINES * lengths[number]),
-        }
-        for number in chosen
-    ]  # fmt: skip
-    ids = connection.execute(insert(replica).returning(replica.c.id, sort_by_parameter_order=True), rows).scalars()
-    after = {number: before[number] for number in chosen}
-    for row, number_of_replica in zip(rows, ids, strict=True):
-        number = row["unit_id"]
-        after[number] = life.lease(
-            after[number],
-            life.Replica(
-                id=number_of_replica, volunteer=caller.volunteer,
-                deadline=row["deadline"], hard_deadline=row["hard_deadline"],
-            ),
+def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: Callable[[int], bool]) -> Served:
+    """Serve calls in their order. An error in one is its own; raises only what fails them all."""
+    book = Book(connection)
+    lost = [_lost(connection, call) for call in calls]
+    held = _held(connection, [holding.replica for call in calls for holding in call.holding])
+    wanted = {signed.unit for call in calls for signed, _ in call.results}
+    wanted.update(number for call in calls for number in call.chosen)
+    wanted.update(number for entries in lost for _, number in entries)
+    book.load(wanted)
+    for call in calls:
+        if call.describe is not None:
+            hosts.describe(connection, call.caller.host, call.describe, now)
+    ids = connection.info["ids"]
+    proofs = ids.take(connection, "proof", sum(1 for call in calls if call.results))
+    replicas = ids.take(connection, "replica", sum(len(call.chosen) for call in calls))
+    group = _Group(book, now, has_check, held, iter(proofs), iter(replicas))
+    done = [group.call(call, entries) for call, entries in zip(calls, lost, strict=True)]
+    insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
+    if group.longer:
+        connection.execute(_RENEW_LEASE, group.longer)
+    _attach_units(connection, [part for part in done if isinstance(part, Applied)], book)
+    changed = book.write(now)
+    known = {entry.unit.id for entry in changed}
+    chosen = {number for call in calls for number in call.chosen}
+    gone = chosen - book.now.keys()
+    return Served(done, changed + [book.entry(number) for number in chosen - known - gone], gone)
+
+
+class _Group:
+    """The decisions of one group, in memory."""
+
+    def __init__(
+        self, book: Book, now: float, has_check: Callable[[int], bool], held: dict[int, Any], proofs: Any, replicas: Any
+    ) -> None:
+        self.book = book
+        self.at = now
+        self.has_check = has_check
+        self.held = held
+        self.proof_ids = proofs
+        self.replica_ids = replicas
+        self.proofs: list[tuple[int, int, bytes, float]] = []
+        self.longer: list[dict[str, Any]] = []
+
+    def call(self, call: Call, lost: list[tuple[int, int]]) -> Applied | Exception:
+        """Serve one call, or leave no trace of it."""
+        touched = {signed.unit for signed, _ in call.results} | call.chosen.keys() | {number for _, number in lost}
+        undo = {number: self.book.now[number] for number in touched if number in self.book.now}
+        marks = len(self.proofs), len(self.longer)
+        applied = Applied()
+        try:
+            for copy, number in lost:
+                self._change(number, life.give_up(self.book.now[number], copy, ReplicaState.RETURNED))
+            if call.results:
+                self._take(call, applied)
+            if call.holding:
+                self._renew(call, applied)
+            for number, seconds in call.chosen.items():
+                self._lease(call.caller, number, seconds, applied)
+        except Exception as error:  # noqa: BLE001 - it belongs to the one caller whose call this was
+            self.book.now.update(undo)
+            del self.proofs[marks[0] :]
+            del self.longer[marks[1] :]
+            for entry in [e for e in self.book.reported.values() if e.proof == applied.proof]:
+                del self.book.reported[entry.replica]
+                self.book.leases[entry.replica].value_hash = None
+            return error
+        return applied
+
+    def _change(self, number: int, unit: life.Unit) -> None:
+        self.book.now[number] = unit
+
+    def _take(self, call: Call, applied: Applied) -> None:
+        """Take finished replicas: each is acknowledged by itself, so one bad report never costs another."""
+        applied.proof = number = next(self.proof_ids)
+        kept = False
+        for signed, report in call.results:
+            ack = self._refusal(call.caller, signed)
+            if ack is None:
+                try:
+                    self._apply(signed, report, applied)
+                    kept = True
+                except DSageError as error:
+                    ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
+            applied.acks.append(ack or wire.Ack(replica=signed.replica))
+        if kept:
+            self.proofs.append((number, call.caller.host, call.envelope, self.at))
+
+    def _refusal(self, caller: Caller, signed: SignedResult) -> wire.Ack | None:
+        """Return why a report is not taken, or None."""
+        current = self.book.now.get(signed.unit)
+        copies = current.replicas if current is not None else ()
+        copy = next((r for r in copies if r.id == signed.replica), None)
+        if copy is None or copy.host != caller.host:
+            return wire.Ack(replica=signed.replica, code="unknown", message="this host holds no such replica")
+        kept = self.book.leases[copy.id]
+        if not hmac.compare_digest(kept.lease, signed.lease) or signed.app != self.book.heads[signed.unit].app:
+            return wire.Ack(replica=signed.replica, code="refused", message="the lease or app does not match")
+        if kept.value_hash is not None:
+            same = kept.value_hash == signed.value
+            return wire.Ack(replica=signed.replica, code="ok" if same else "refused", message="answered before")
+        if self.at > copy.hard_deadline:
+            words = "this came long after its lease had run out"
+            return wire.Ack(replica=signed.replica, code="late", message=words)
+        if copy.state not in (ReplicaState.LEASED, ReplicaState.EXPIRED):
+            return wire.Ack(replica=signed.replica, code="late", message=f"this replica is {copy.state.value} already")
+        if copy.state is ReplicaState.EXPIRED and signed.status != "done":
+            return wire.Ack(replica=signed.replica, code="late", message="its lease had run out")
+        return None
+
+    def _apply(self, signed: SignedResult, report: wire.Report, applied: Applied) -> None:
+        book, number = self.book, signed.unit
+        signed = _within(signed, report, book.heads[number])
+        current = _ended(book.now[number], signed)
+        copy = current.replica(signed.replica)
+        answer = copy.state in (ReplicaState.REPORTED, ReplicaState.VALID, ReplicaState.INVALID, ReplicaState.REDUNDANT)
+        keep = answer
+        if answer:
+            kept = book.leases[copy.id]
+            kept.value_hash = signed.value
+            applied.answered.append((book.heads[number].credit_milli, report.cpu_s, self.at - kept.leased))
+            if not self.has_check(book.heads[number].run):
+                current, keep = self._judge(current, copy, report.value or b"")
+        code = signed.reason if _CODE.fullmatch(signed.reason) else ""
+        reason = code if not report.detail else f"{code}: {report.detail[-2000:]}"
+        book.reported[copy.id] = Reported(
+            replica=copy.id, value=report.value if keep else None, value_hash=signed.value if answer else None,
+            proof=applied.proof, cpu_s=report.cpu_s, reason=reason[-MAX_REASON:],
         )  # fmt: skip
-        signed = proofs[number]
-        applied.batches[str(signed.batch_id)] = signed.envelope
+        self._change(number, current)
+
+    def _judge(self, current: life.Unit, copy: life.Replica, value: bytes) -> tuple[life.Unit, bool]:
+        """Judge an answer by canonical bytes, and say whether to keep it: the first of its camp is enough."""
+        leases = self.book.leases
+        camp = copy.id
+        good = is_value(value)
+        if good:
+            mine = leases[copy.id].value_hash
+            camps = (c for c in life.centres(current) if leases[c].value_hash == mine)
+            camp = next(camps, copy.id)
+        share = 0.0 if copy.partial or current.state is UnitState.CANCELLED else 1.0
+        judged = life.judge(current, copy.id, camp=camp, proof=None if good else False, share=share)
+        return judged, camp == copy.id
+
+    def _renew(self, call: Call, applied: Applied) -> None:
+        """Extend the leases whose child process made progress (if that is fresh news); list what is to be stopped."""
+        for held in call.holding:
+            row = self.held.get(held.replica)
+            if (
+                row is None
+                or row.host_id != call.caller.host
+                or not hmac.compare_digest(row.lease, held.lease)
+                or row.state not in (ReplicaState.LEASED, ReplicaState.EXPIRED)
+                or UnitState(row.unit_state) in FINAL_UNITS
+            ):
+                applied.abort.append(held.replica)
+            elif call.fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
+                span = row.hard_deadline - row.leased
+                length = span / HARD_DEADLINES if span > MIN_HARD_S else row.deadline_s
+                deadline = min(self.at + length, row.hard_deadline)
+                if deadline - row.deadline > RENEWAL_GAIN * length:
+                    self.longer.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
+
+    def _lease(self, caller: Caller, number: int, seconds: float, applied: Applied) -> None:
+        """Lease a unit to the host if it still may be; the tables, not the queue, have the last word."""
+        current = self.book.now.get(number)
+        if (
+            current is None
+            or current.state is not UnitState.READY
+            or current.unsent < 1
+            or not life.may_take(current, caller.volunteer)
+        ):
+            return
+        document = self.book.heads[number].document
+        if applied.leased and applied.sent_bytes + len(document) > MAX_SENT_BYTES:
+            return
+        applied.sent_bytes += len(document)
+        copy = life.Replica(
+            id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
+            hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds),
+        )  # fmt: skip
+        token = os.urandom(16)
+        self.book.leases[copy.id] = Lease(token)
+        self._change(number, life.lease(current, copy))
+        applied.units.append(number)
         applied.leased.append(
             wire.Assignment(
-                replica=number_of_replica, lease=row["lease"], deadline_s=lengths[number],
-                document=signed.document, index=signed.leaf_index,
-                path=msgspec.msgpack.decode(signed.path, type=list[bytes]), batch=str(signed.batch_id),
+                replica=copy.id, lease=token, deadline_s=seconds, document=document,
+                index=number, path=[], batch="",
             )
         )  # fmt: skip
-    applied.changed += units.save(connection, {n: before[n] for n in chosen}, after, now)
 
 
-def _that_fit(chosen: list[int], proofs: dict[int, Any]) -> list[int]:
-    """Return the first units that fit into one reply together, at least one."""
-    sizes = itertools.accumulate(len(proofs[number].document) for number in chosen)
-    return [number for number, size in zip(chosen, sizes, strict=True) if number == chosen[0] or size <= MAX_SENT_BYTES]
+def _lost(connection: Connection, call: Call) -> list[tuple[int, int]]:
+    """Return the leases (with their units) that a host which starts does not know of any more."""
+    if call.known is None:
+        return []
+    query = select(replica.c.id, replica.c.unit_id).where(
+        replica.c.state == "leased", replica.c.host_id == call.caller.host
+    )
+    return [(row.id, row.unit_id) for row in connection.execute(query) if row.id not in call.known]
 
 
-def _replicas(connection: Connection, numbers: Iterable[int]) -> list[Any]:
-    rows: list[Any] = []
-    for part in units.chunks(numbers):
-        rows += connection.execute(_LEASED_ROWS, {"ids": part}).all()
-    return rows
+def _held(connection: Connection, wanted: Sequence[int]) -> dict[int, Any]:
+    if not wanted:
+        return {}
+    return {row.id: row for row in connection.execute(_HELD, {"ids": numbers(connection, wanted)})}
 
 
-def _acceptable(
-    caller: Caller, signed: SignedResult, row: Any | None, after: dict[int, life.Unit], now: float
-) -> wire.Ack | None:
-    """Return why a report is not taken, or None."""
-    if row is None or row.host_id != caller.host:
-        return wire.Ack(replica=signed.replica, code="unknown", message="this host holds no such replica")
-    if not hmac.compare_digest(row.lease, signed.lease) or row.unit_id != signed.unit or row.app != signed.app:
-        return wire.Ack(replica=signed.replica, code="refused", message="the lease, unit or app does not match")
-    if row.value_hash is not None:
-        same = row.value_hash == signed.value
-        return wire.Ack(replica=signed.replica, code="ok" if same else "refused", message="answered before")
-    if now > row.hard_deadline:
-        return wire.Ack(replica=signed.replica, code="late", message="this came long after its lease had run out")
-    state = after[row.unit_id].replica(row.id).state
-    if state not in (ReplicaState.LEASED, ReplicaState.EXPIRED):
-        return wire.Ack(replica=signed.replica, code="late", message=f"this replica is {state.value} already")
-    if state is ReplicaState.EXPIRED and signed.status != "done":
-        return wire.Ack(replica=signed.replica, code="late", message="its lease had run out")
-    return None
+def _attach_units(connection: Connection, parts: Sequence[Applied], book: Book) -> None:
+    """Complete what is sent by each unit's place in its signed batch."""
+    sent = {assignment.index for part in parts for assignment in part.leased}
+    if not sent:
+        return
+    rows, envelopes = proofs_of_units(connection, sorted(sent))
+    for part in parts:
+        for assignment in part.leased:
+            row = rows[assignment.index]
+            assignment.index = row.leaf_index
+            assignment.path = msgspec.Raw(row.path)  # type: ignore[assignment]
+            assignment.batch = str(row.batch_id)
+            part.batches[assignment.batch] = envelopes[row.batch_id]
 
 
-def _within(signed: SignedResult, report: wire.Report, most: int) -> SignedResult:
+def _within(signed: SignedResult, report: wire.Report, head: Any) -> SignedResult:
     """Return a result as it counts: an answer longer than its unit allows is a failure, as it is in the sandbox."""
-    if report.value is not None and len(report.value) > most:
+    if report.value is not None and len(report.value) > head.limits().output_bytes:
         return msgspec.structs.replace(signed, status="failed", reason="output")
-    return signed if _CODE.fullmatch(signed.reason) else msgspec.structs.replace(signed, reason="")
+    if not signed.reason or _CODE.fullmatch(signed.reason):
+        return signed
+    return msgspec.structs.replace(signed, reason="")
 
 
-def _apply(current: life.Unit, signed: SignedResult, row: Any) -> life.Unit:
+def _ended(current: life.Unit, signed: SignedResult) -> life.Unit:
+    """Return the unit after what a client reported of one copy."""
     if signed.status == "done":
         # What proves itself may be copied once its run shows it, which is why siblings are cancelled: it is no proof of
         # work any more, so only the share that it shows is paid.
-        return life.report(current, row.id, partial=current.state is UnitState.CANCELLED)
+        return life.report(current, signed.replica, partial=current.state is UnitState.CANCELLED)
     if signed.status == "aborted" and signed.value and current.final:
-        return life.report(current, row.id, partial=True)
+        return life.report(current, signed.replica, partial=True)
     if signed.status == "failed":
-        return life.give_up(current, row.id, ReplicaState.ERROR, signed.reason)
+        return life.give_up(current, signed.replica, ReplicaState.ERROR, signed.reason)
     stopped = signed.status == "aborted" and current.final
-    return life.give_up(current, row.id, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
+    return life.give_up(current, signed.replica, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
 
 
-def _payload(copy: life.Replica, signed: SignedResult, report: wire.Report, now: float) -> dict[str, Any]:
-    """Return what is stored of a report: a value only if it is an answer."""
-    answer = copy.state is ReplicaState.REPORTED
-    code = signed.reason if _CODE.fullmatch(signed.reason) else ""
-    reason = code if not report.detail else f"{code}: {report.detail[-2000:]}"
-    return {
-        "b_id": signed.replica, "b_value": report.value if answer else None, "b_hash": signed.value if answer else None,
-        "b_cpu": report.cpu_s, "b_reported": now, "b_reason": reason[-MAX_REASON:],
-    }  # fmt: skip
-
-
-def _judge_plain(
-    connection: Connection, after: dict[int, life.Unit], rows: dict[int, Any],
-    has_check: Callable[[int], bool],
-) -> dict[int, life.Unit]:  # fmt: skip
-    """Judge by canonical bytes, inside the commit; units of apps with checks of their own wait for those."""
-    run_of = {row.unit_id: row.run_id for row in rows.values()}
-    for number, current in list(after.items()):
-        fresh = life.unjudged(current)
-        if not fresh or has_check(run_of[number]):
-            continue
-        answers = {row.id: row for row in connection.execute(_ANSWERS, {"unit": number})}
-        for copy in fresh:
-            camps = (c for c in life.centres(current) if answers[c].value_hash == answers[copy.id].value_hash)
-            proof = None if is_value(answers[copy.id].value) else False
-            camp = next(camps, copy.id) if proof is None else copy.id
-            share = 0.0 if copy.partial or current.state is UnitState.CANCELLED else 1.0
-            current = life.judge(current, copy.id, camp=camp, proof=proof, share=share)
-        after[number] = current
-    return after
-
-
-def _deadlines(connection: Connection, numbers: Sequence[int]) -> dict[int, float]:
-    query = select(unit.c.id, unit.c.deadline_s).where(unit.c.id.in_(numbers))
-    return {row.id: row.deadline_s for row in connection.execute(query)}
-
-
-_LEASED_ROWS = (
+_HELD = (
     select(
-        replica.c.id, replica.c.unit_id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.deadline,
-        replica.c.hard_deadline, replica.c.cpu_s, replica.c.value_hash,
-        unit.c.deadline_s, unit.c.run_id, unit.c.state.label("unit_state"), run.c.app,
+        replica.c.id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.leased, replica.c.deadline,
+        replica.c.hard_deadline, replica.c.cpu_s, unit.c.deadline_s, unit.c.state.label("unit_state"),
     )
     .join(unit, unit.c.id == replica.c.unit_id)
-    .join(run, run.c.id == unit.c.run_id)
-    .where(replica.c.id.in_(bindparam("ids", expanding=True)))
+    .where(among_ids(replica.c.id))
 )  # fmt: skip
-
-_ANSWERS = (
-    select(replica.c.id, replica.c.value_hash, answer.c.value)
-    .outerjoin(answer, answer.c.replica_id == replica.c.id)
-    .where(replica.c.unit_id == bindparam("unit"), replica.c.value_hash.is_not(None))
-)
 
 _RENEW_LEASE = (
     update(replica)
     .where(replica.c.id == bindparam("b_id"), replica.c.state == "leased")
     .values(deadline=bindparam("b_deadline"), cpu_s=bindparam("b_cpu"))
 )
-
-_STORE_VALUE = (
-    update(replica)
-    .where(replica.c.id == bindparam("b_id"))
-    .values(
-        value_hash=bindparam("b_hash"), proof_id=bindparam("b_proof"),
-        cpu_s=bindparam("b_cpu"), reported=bindparam("b_reported"), reason=bindparam("b_reason"),
-    )
-)  # fmt: skip

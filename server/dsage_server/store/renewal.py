@@ -11,6 +11,7 @@ from dsage.trust.documents import Authorisation, UnitDocument
 from dsage.trust.envelope import Envelope, signers
 from dsage_server.signing import SignedUnits
 from dsage_server.store import runs, units
+from dsage_server.store.bulk import insert_rows
 from dsage_server.store.schema import batch, run, unit
 
 
@@ -39,15 +40,12 @@ def authorisation_of(connection: Connection, number: int) -> Authorisation:
 
 def replace(connection: Connection, signed: SignedUnits) -> None:
     """Put the new signatures in place, for units that still wait."""
-    batches = [
-        connection.execute(
-            batch.insert().values(envelope=envelope, expires=signed.expires).returning(batch.c.id)
-        ).scalar_one()
-        for envelope in signed.batches
-    ]
+    first = connection.info["ids"].take(connection, "batch", len(signed.batches)).start
+    sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
+    insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)
     rows: Sequence[dict[str, object]] = [
         {
-            "b_id": leaf.unit, "b_document": leaf.document, "b_batch": batches[leaf.batch],
+            "b_id": leaf.unit, "b_document": leaf.document, "b_batch": first + leaf.batch,
             "b_index": leaf.index, "b_path": leaf.path,
         }
         for leaf in signed.leaves

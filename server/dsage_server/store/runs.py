@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, NotAllowed, NotFound
 from dsage.states import OPEN_UNITS, RunState, move
 from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
+from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
 from dsage_server.store import units
+from dsage_server.store.bulk import insert_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import among, answer, batch, document, run, unit
 from dsage_validator import life
 
@@ -38,6 +40,17 @@ class RunInfo:
     authorisation: str
     researcher: bytes
     manifest: Manifest
+    priority: int = 0
+    platforms: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def terms(self) -> RunTerms:
+        """What scheduling goes by."""
+        return RunTerms(
+            run=self.id, project=self.project, researcher=self.researcher, priority=self.priority,
+            packages=frozenset(self.manifest.needs), platforms=self.platforms, tags=frozenset(self.tags),
+        )  # fmt: skip
 
     @property
     def has_check(self) -> bool:
@@ -84,7 +97,16 @@ def create(
 def info(connection: Connection, number: int) -> RunInfo:
     """Return what is fixed about a run; raises NotFound."""
     row = connection.execute(
-        select(run.c.project, run.c.app, run.c.authorisation, run.c.researcher, document.c.envelope)
+        select(
+            run.c.project,
+            run.c.app,
+            run.c.authorisation,
+            run.c.researcher,
+            run.c.priority,
+            run.c.platforms,
+            run.c.tags,
+            document.c.envelope,
+        )
         .join(document, document.c.hash == run.c.app)
         .where(run.c.id == number)
     ).first()
@@ -94,7 +116,9 @@ def info(connection: Connection, number: int) -> RunInfo:
     manifest = msgspec.json.decode(envelope.payload, type=Manifest)
     return RunInfo(
         id=number, project=row.project, app=row.app, authorisation=row.authorisation,
-        researcher=row.researcher, manifest=manifest,
+        researcher=row.researcher, manifest=manifest, priority=row.priority,
+        platforms=msgspec.json.decode(row.platforms, type=tuple[str, ...]),
+        tags=msgspec.json.decode(row.tags, type=tuple[str, ...]),
     )  # fmt: skip
 
 
@@ -125,39 +149,31 @@ def see_driver(connection: Connection, number: int, researcher: bytes, fence: in
 
 def drive(connection: Connection, number: int, researcher: bytes, now: float) -> wire.Drive:
     """Make the caller the driver: the new fence shuts out every older one."""
-    row = _owned(connection, number, researcher)
+    row = _owned(connection, number, researcher, lock=True)
     connection.execute(update(run).where(run.c.id == number).values(fence=row.fence + 1, driver_seen=now))
     envelope = connection.execute(select(document.c.envelope).where(document.c.hash == row.app)).scalar_one()
     return wire.Drive(
         fence=row.fence + 1, step=row.step, state=row.driver_state, state_of_run=row.state, params=row.params,
-        manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=open_units(connection, number),
+        manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=units.open_units(connection, number),
     )  # fmt: skip
 
 
 def may_step(connection: Connection, number: int, researcher: bytes, step: wire.Step) -> bool:
     """Whether this step is the next one; False if it stands already. Raises Conflict for an older fence."""
-    row = _owned(connection, number, researcher)
-    if step.fence != row.fence:
-        raise _other_driver(number)
-    if step.step <= row.step:
-        return False
-    if row.state != RunState.RUNNING:
-        raise Conflict(f"run {number} is {row.state}")
-    if step.step != row.step + 1:
-        raise Conflict(f"step {step.step} cannot follow step {row.step}")
-    return True
+    return _follows(_owned(connection, number, researcher), step)
 
 
 def commit_step(
     connection: Connection, number: int, researcher: bytes, step: wire.Step, signed: SignedUnits | None, now: float
 ) -> list[units.Changed]:
     """Commit one step: results folded, units made, groups cancelled, state and end, all or nothing."""
-    if not may_step(connection, number, researcher, step):
+    row = _owned(connection, number, researcher, lock=True)
+    if not _follows(row, step):
         return []
     _fold(connection, number, step)
     changed = cancel_groups(connection, number, step.cancel_groups, now)
     if signed is not None:
-        changed += _insert_units(connection, number, step.units, signed, now)
+        changed += _insert_units(connection, row, step.units, signed, now)
     values: dict[str, Any] = {
         "step": step.step, "driver_state": step.state, "driver_seen": now, "progress": step.progress,
     }  # fmt: skip
@@ -200,12 +216,11 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
         query = query.where(unit.c.grp.in_(list(groups)))
     wanted = None if groups is None else set(groups)
     found = [row.id for row in connection.execute(query) if wanted is None or row.grp in wanted]
-    before = units.load(connection, found)
-    if not before:
-        return []
-    checked = info(connection, number).has_check
-    after = {n: life.cancel(current, checked=checked) for n, current in before.items()}
-    return units.save(connection, before, after, now)
+    book = units.Book.of(connection, found)
+    checked = info(connection, number).has_check if found else False
+    for unit_id, current in book.now.items():
+        book.now[unit_id] = life.cancel(current, checked=checked)
+    return book.write(now)
 
 
 def answers(connection: Connection, number: int) -> wire.Answers:
@@ -223,13 +238,7 @@ def answers(connection: Connection, number: int) -> wire.Answers:
         failed = row.reason or "given up" if row.state == "failed" else ""
         found.append(wire.Answer(unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed))
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
-    return wire.Answers(answers=found, open_units=open_units(connection, number), state_of_run=state)
-
-
-def open_units(connection: Connection, number: int) -> int:
-    """Return how many units of a run have not ended."""
-    query = select(func.count()).select_from(unit).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
-    return connection.execute(query).scalar_one()
+    return wire.Answers(answers=found, open_units=units.open_units(connection, number), state_of_run=state)
 
 
 def running(connection: Connection, where: ColumnElement[bool] | None = None) -> list[int]:
@@ -238,35 +247,30 @@ def running(connection: Connection, where: ColumnElement[bool] | None = None) ->
     return list(connection.execute(query if where is None else query.where(where)).scalars())
 
 
-def ready_units(connection: Connection, above: int, limit: int) -> list[tuple[int, int]]:
-    """Return (unit, run) of ready units with an id above `above`, oldest first."""
-    query = (
-        select(unit.c.id, unit.c.run_id)
-        .where(unit.c.state == "ready", unit.c.id > above)
-        .order_by(unit.c.id)
-        .limit(limit)
-    )
-    return [(row.id, row.run_id) for row in connection.execute(query)]
-
-
-def reserve_unit_ids(connection: Connection, count: int) -> int:
-    """Return the first of `count` unit ids that nobody else will get."""
-    first = int(recall(connection, "next_unit") or "1")
-    remember(connection, "next_unit", str(first + count))
-    return first
-
-
 def _text(names: Sequence[str]) -> str:
     return msgspec.json.encode(sorted(set(names))).decode()
 
 
-def _owned(connection: Connection, number: int, researcher: bytes) -> Any:
-    row = connection.execute(select(run).where(run.c.id == number)).first()
+def _owned(connection: Connection, number: int, researcher: bytes, *, lock: bool = False) -> Any:
+    query = select(run).where(run.c.id == number)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound(f"there is no run {number}")
     if row.researcher != researcher:
         raise NotAllowed(f"run {number} belongs to another researcher")
     return row
+
+
+def _follows(row: Any, step: wire.Step) -> bool:
+    if step.fence != row.fence:
+        raise _other_driver(row.id)
+    if step.step <= row.step:
+        return False
+    if row.state != RunState.RUNNING:
+        raise Conflict(f"run {row.id} is {row.state}")
+    if step.step != row.step + 1:
+        raise Conflict(f"step {step.step} cannot follow step {row.step}")
+    return True
 
 
 def _other_driver(number: int) -> Conflict:
@@ -284,37 +288,40 @@ def _fold(connection: Connection, number: int, step: wire.Step) -> None:
 
 
 def _insert_units(
-    connection: Connection, number: int, new: Sequence[wire.NewUnit], signed: SignedUnits, now: float
+    connection: Connection, of: Any, new: Sequence[wire.NewUnit], signed: SignedUnits, now: float
 ) -> list[units.Changed]:
     """Insert signed units; a key that the run has already is skipped, so nothing is made twice."""
+    number = of.id
     keys = [entry.key for entry in new]
     query = select(unit.c.key).where(unit.c.run_id == number, unit.c.key.in_(bindparam("keys", expanding=True)))
     known: set[str] = set()
     for start in range(0, len(keys), units.LOAD_CHUNK):
         known |= set(connection.execute(query, {"keys": keys[start : start + units.LOAD_CHUNK]}).scalars())
-    batches = [
-        connection.execute(
-            insert(batch).values(envelope=envelope, expires=signed.expires).returning(batch.c.id)
-        ).scalar_one()
-        for envelope in signed.batches
-    ]
-    rows: list[dict[str, Any]] = []
+    first = connection.info["ids"].take(connection, "batch", len(signed.batches)).start
+    sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
+    insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)
+    rows: list[tuple[Any, ...]] = []
+    made: list[units.Changed] = []
     for entry, leaf in zip(new, signed.leaves, strict=True):
         if entry.key in known:
             continue
         known.add(entry.key)
         rows.append(
-            {
-                "id": leaf.unit, "run_id": number, "key": entry.key, "grp": entry.group, "state": "ready",
-                "quorum": entry.quorum, "unsent": entry.quorum, "credit_milli": entry.credit_milli,
-                "deadline_s": entry.deadline_s, "document": leaf.document, "batch_id": batches[leaf.batch],
-                "leaf_index": leaf.index, "path": leaf.path, "created": now,
-            }
+            (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
+             entry.deadline_s, leaf.document, first + leaf.batch, leaf.index, leaf.path, "", now)
         )  # fmt: skip
-    if rows:
-        connection.execute(insert(unit), rows)
-    return [units.Changed(unit=life.created(row["id"], row["quorum"]), run=number, ended=False) for row in rows]
+        fresh = life.created(leaf.unit, entry.quorum)
+        head = units.Head(number, entry.credit_milli, entry.deadline_s, leaf.document, of.project, of.app)
+        made.append(units.Changed(fresh, fresh, head))
+    insert_rows(connection, unit, _NEW, rows)
+    units.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
+    return made
 
+
+_NEW: Final = (
+    "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "document", "batch_id",
+    "leaf_index", "path", "reason", "created",
+)  # fmt: skip
 
 _MARK_FOLDED = (
     update(unit)

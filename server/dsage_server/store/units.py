@@ -1,157 +1,243 @@
 """Units and replicas between the tables and the pure life cycle: load, apply events, write what changed.
 
-Every change is guarded by the state that was loaded; the moves themselves are checked by the table in
-`dsage.states`. Writing inserts the credit of each replica that became valid (once, by a unique key), and notes
-what people would want to hear about.
+A `Book` holds the units of one transaction: as they were loaded (and locked, where the database has row locks), and
+as the life cycle decided. Writing it guards each row by the state that was loaded; the moves themselves are checked
+by the table in `dsage.states`. It inserts the credit of each replica that became valid (once, by a unique key), keeps
+the tallies, and notes what people would want to hear about.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
-from dsage.errors import Conflict
-from dsage.states import ReplicaState, UnitState
+from dsage.states import OPEN_UNITS, ReplicaState, UnitState
+from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
+from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.schema import batch, credit_entry, replica, run, unit, volunteer
+from dsage_server.store.schema import answer, batch, credit_entry, replica, run, tally, unit, volunteer
 from dsage_validator import life
 
 LOAD_CHUNK: Final = 500
-"""Numbers per IN list: below SQLite's limit on bound variables."""
+"""Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
+
+_STATES: Final = {state.value: state for state in ReplicaState}
+_UNIT_STATES: Final = {state.value: state for state in UnitState}
 
 
-class _Sizes(msgspec.Struct):
-    """The part of a UnitDocument that is looked at when an answer comes in."""
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """The part of a UnitDocument that the server itself looks at."""
 
     output_bytes: int
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    wall_s: float = 0.0
 
 
-_sizes = msgspec.json.Decoder(_Sizes)
+_limits = msgspec.json.Decoder(Limits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """What a write did to one unit: the scheduler's queue and the checker live on these."""
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What is fixed about a unit."""
+
+    run: int
+    credit_milli: int
+    deadline_s: float
+    document: bytes
+    project: str
+    app: str
+
+    def limits(self) -> Limits:
+        """Return what the unit may use, as it is signed."""
+        return _limits.decode(self.document)
+
+
+class Lease(msgspec.Struct, gc=False):
+    """What a replica's row holds beside its life."""
+
+    lease: bytes
+    leased: float = 0.0
+    value_hash: str | None = None
+
+
+class Reported(msgspec.Struct, gc=False):
+    """What came with an answer or a failure. `value` is None if it is not kept."""
+
+    replica: int
+    value: bytes | None
+    value_hash: str | None
+    proof: int
+    cpu_s: float
+    reason: str
+
+
+class Changed(msgspec.Struct, frozen=True, gc=False):
+    """What a write did to one unit: the scheduler's queue, its records of hosts and the checker live on these."""
 
     unit: life.Unit
-    run: int
-    ended: bool
+    was: life.Unit
+    head: Head
+
+    @property
+    def run(self) -> int:
+        """The unit's run."""
+        return self.head.run
+
+    @property
+    def ended(self) -> bool:
+        """Whether this change was the unit's last."""
+        return self.unit.final and not self.was.final
 
 
-def chunks(numbers: Iterable[int]) -> Iterable[list[int]]:
+class Book:
+    """The units of one transaction. Change `now[number]` by the functions of `life`; then `write`."""
+
+    def __init__(self, connection: Connection, *, lock: bool = True) -> None:
+        self.connection = connection
+        self.lock = lock
+        self.before: dict[int, life.Unit] = {}
+        self.now: dict[int, life.Unit] = {}
+        self.heads: dict[int, Head] = {}
+        self.leases: dict[int, Lease] = {}
+        self.reported: dict[int, Reported] = {}
+
+    @classmethod
+    def of(cls, connection: Connection, wanted: Iterable[int], *, lock: bool = True) -> Book:
+        """Return the book of these units; those that do not exist are not in it. Who only reads needs no `lock`."""
+        book = cls(connection, lock=lock)
+        book.load(wanted)
+        return book
+
+    def load(self, wanted: Iterable[int]) -> None:
+        """Load (and lock) further units, each with all its replicas."""
+        missing = {number for number in wanted if number not in self.before}
+        if not missing:
+            return
+        ids = {"ids": numbers(self.connection, missing)}
+        heads = self.connection.execute(_LOCKED if self.lock else _UNITS, ids).all()
+        copies: dict[int, list[life.Replica]] = {row[0]: [] for row in heads}
+        for n, u, v, h, state, soft, hard, camp, proof, partial, share, lease, leased, value in self.connection.execute(
+            _REPLICAS, ids
+        ):
+            copies[u].append(
+                life.Replica(
+                    id=n, volunteer=v, host=h, state=_STATES[state], deadline=soft, hard_deadline=hard, camp=camp,
+                    proof=proof, partial=partial, share=share,
+                )
+            )  # fmt: skip
+            self.leases[n] = Lease(lease, leased, value)
+        for number, of, quorum, state, unsent, canonical, reason, credit, deadline_s, document, project, app in heads:
+            self.before[number] = self.now[number] = life.Unit(
+                id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
+                reason=reason, replicas=tuple(copies[number]),
+            )  # fmt: skip
+            self.heads[number] = Head(of, credit, deadline_s, document, project, app)
+
+    def write(self, now: float) -> list[Changed]:
+        """Write what changed since the units were loaded, and return it."""
+        touched = [number for number, unit in self.now.items() if unit is not self.before[number]]
+        if not touched:
+            return []
+        added: list[tuple[Any, ...]] = []
+        moved: list[tuple[Any, ...]] = []
+        answered: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
+        paid: list[tuple[life.Replica, Head]] = []
+        sums: Counter[tuple[int, str]] = Counter()
+        for number in touched:
+            old, new, head = self.before[number], self.now[number], self.heads[number]
+            known = {r.id: r for r in old.replicas}
+            for copy in new.replicas:
+                was = known.get(copy.id)
+                if was is copy or was == copy:
+                    continue
+                if was is None:
+                    added.append(self._added(number, copy, now))
+                elif copy.id in self.reported:
+                    answered.append(self._answered(was, copy, now))
+                else:
+                    moved.append((*_life(copy), copy.id, was.state.value))
+                if was is None or was.state is not copy.state:
+                    sums[head.run, "replica." + copy.state] += 1
+                    if was is not None:
+                        sums[head.run, "replica." + was.state] -= 1
+                    if copy.state is ReplicaState.VALID:
+                        paid.append((copy, head))
+            finished = now if new.final and not old.final else None
+            rows.append((new.state.value, new.unsent, new.canonical, new.reason, finished, number, old.state.value))
+            if new.state is not old.state:
+                sums[head.run, "unit." + new.state] += 1
+                sums[head.run, "unit." + old.state] -= 1
+        update_rows(self.connection, replica, _ANSWERED, answered, guard="state")
+        update_rows(self.connection, replica, _MOVED, moved, guard="state")
+        insert_rows(self.connection, replica, _ADDED, added)
+        update_rows(self.connection, unit, _UNIT, rows, guard="state", once=("finished",))
+        values = [(n, entry.value) for n, entry in self.reported.items() if entry.value is not None]
+        insert_rows(self.connection, answer, ("replica_id", "value"), values)
+        self._pay(paid, sums, now)
+        add_up(self.connection, sums)
+        changed = [self.entry(number) for number in touched]
+        for entry in changed:
+            _tell(self.connection, entry, now)
+        return changed
+
+    def entry(self, number: int) -> Changed:
+        """Return one unit as it was and as it is."""
+        return Changed(self.now[number], self.before[number], self.heads[number])
+
+    def _added(self, number: int, copy: life.Replica, now: float) -> tuple[Any, ...]:
+        lease = self.leases[copy.id].lease
+        return (copy.id, number, copy.host, copy.volunteer, copy.state.value, lease, now, copy.deadline,
+                copy.hard_deadline)  # fmt: skip
+
+    def _answered(self, was: life.Replica, copy: life.Replica, now: float) -> tuple[Any, ...]:
+        said = self.reported[copy.id]
+        return (*_life(copy), said.value_hash, said.proof, said.cpu_s, now, said.reason, copy.id, was.state.value)
+
+    def _pay(self, paid: list[tuple[life.Replica, Head]], sums: Counter[tuple[int, str]], now: float) -> None:
+        rows = []
+        for copy, head in paid:
+            amount = round(head.credit_milli * copy.share)
+            rows.append((copy.id, copy.volunteer, copy.host, head.run, head.project, "grant", amount, now))
+            sums[head.run, "credit"] += amount
+        insert_rows(self.connection, credit_entry, _PAID, rows)
+
+
+def add_up(connection: Connection, sums: Counter[tuple[int, str]]) -> None:
+    """Add to the tallies of runs: `what` happened how often."""
+    slot = connection.info.get("slot", 0)
+    rows = [{"run_id": of, "slot": slot, "what": what, "n": n} for (of, what), n in sorted(sums.items()) if n]
+    if rows:
+        statement = upsert(connection, tally)
+        statement = statement.on_conflict_do_update(
+            index_elements=["run_id", "slot", "what"], set_={"n": tally.c.n + statement.excluded.n}
+        )
+        connection.execute(statement, rows)
+
+
+def tallies(connection: Connection, number: int | None = None) -> dict[str, int]:
+    """Return the sums of a run, or of all runs, by what they count; what is none is not in them."""
+    query = select(tally.c.what, func.sum(tally.c.n)).group_by(tally.c.what)
+    if number is not None:
+        query = query.where(tally.c.run_id == number)
+    return {what: int(n) for what, n in connection.execute(query) if n}
+
+
+def open_units(connection: Connection, number: int) -> int:
+    """Return how many units of a run have not ended."""
+    found = tallies(connection, number)
+    return sum(found.get(f"unit.{state}", 0) for state in OPEN_UNITS)
+
+
+def chunks(wanted: Iterable[int]) -> Iterable[list[int]]:
     """Split a collection of ids into IN lists."""
-    ordered = sorted(set(numbers))
+    ordered = sorted(set(wanted))
     for start in range(0, len(ordered), LOAD_CHUNK):
         yield ordered[start : start + LOAD_CHUNK]
-
-
-def load(connection: Connection, numbers: Iterable[int]) -> dict[int, life.Unit]:
-    """Return the units with these ids, each with all its replicas."""
-    found: dict[int, life.Unit] = {}
-    for part in chunks(numbers):
-        copies: dict[int, list[life.Replica]] = {number: [] for number in part}
-        for row in connection.execute(_LIFE_OF_REPLICAS, {"units": part}):
-            copies[row.unit_id].append(
-                life.Replica(
-                    id=row.id,
-                    volunteer=row.volunteer_id,
-                    state=ReplicaState(row.state),
-                    deadline=row.deadline,
-                    hard_deadline=row.hard_deadline,
-                    camp=row.camp,
-                    proof=row.proven,
-                    partial=row.partial,
-                    share=row.share,
-                )
-            )
-        for line in connection.execute(_LIFE_OF_UNITS, {"units": part}):
-            found[line.id] = life.Unit(
-                id=line.id,
-                quorum=line.quorum,
-                state=UnitState(line.state),
-                unsent=line.unsent,
-                canonical=line.canonical_id,
-                reason=line.reason,
-                replicas=tuple(copies[line.id]),
-            )
-    return found
-
-
-def output_bytes(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
-    """Return how long the answers of units may be."""
-    query = select(unit.c.id, unit.c.document)
-    return {
-        row.id: _sizes.decode(row.document).output_bytes
-        for part in chunks(numbers)
-        for row in connection.execute(query.where(unit.c.id.in_(part)))
-    }
-
-
-def save(
-    connection: Connection, before: dict[int, life.Unit], after: dict[int, life.Unit], now: float
-) -> list[Changed]:
-    """Write the differences between two states of the same units; new replicas are inserted by their lease."""
-    touched = [number for number, new in after.items() if new != before[number]]
-    if not touched:
-        return []
-    moved: dict[ReplicaState | None, list[dict[str, Any]]] = {}
-    for number in touched:
-        known = {r.id: r for r in before[number].replicas}
-        for copy in after[number].replicas:
-            was = known.get(copy.id)
-            if was is not None and was != copy:
-                moved.setdefault(copy.state if was.state is not copy.state else None, []).append(_row(was, copy))
-    for state, rows in moved.items():
-        _change(connection, _RENEW if state is None else _move_replica(state), rows)
-    _change(connection, _UPDATE_UNIT, [_unit_row(before[n], after[n], now) for n in touched])
-    paid = [row["b_id"] for row in moved.get(ReplicaState.VALID, [])]
-    if paid:
-        grant(connection, paid, now)
-    runs = _runs_of(connection, touched)
-    changed = [Changed(unit=after[n], run=runs[n], ended=after[n].final and not before[n].final) for n in touched]
-    for entry in changed:
-        _tell(connection, before[entry.unit.id], entry, now)
-    return changed
-
-
-def unchanged(connection: Connection, current: dict[int, life.Unit]) -> list[Changed]:
-    """Return units as they stand, for whoever believed otherwise of them."""
-    runs = _runs_of(connection, current)
-    return [Changed(unit=unit, run=runs[number], ended=False) for number, unit in current.items()]
-
-
-def grant(connection: Connection, replicas: Sequence[int], now: float) -> None:
-    """Insert the credit of replicas that became valid: the unit's value times the replica's share, once."""
-    for part in chunks(replicas):
-        rows = connection.execute(
-            select(
-                replica.c.id, replica.c.volunteer_id, replica.c.host_id, replica.c.share,
-                unit.c.credit_milli, unit.c.run_id, run.c.project,
-            )
-            .join(unit, unit.c.id == replica.c.unit_id)
-            .join(run, run.c.id == unit.c.run_id)
-            .where(replica.c.id.in_(part))
-        )  # fmt: skip
-        connection.execute(
-            insert(credit_entry),
-            [
-                {
-                    "replica_id": row.id,
-                    "volunteer_id": row.volunteer_id,
-                    "host_id": row.host_id,
-                    "run_id": row.run_id,
-                    "project": row.project,
-                    "kind": "grant",
-                    "amount_milli": round(row.credit_milli * row.share),
-                    "granted": now,
-                }
-                for row in rows
-            ],
-        )
 
 
 def expired(connection: Connection, now: float, limit: int = 1000) -> list[int]:
@@ -188,116 +274,72 @@ def unjudged(connection: Connection) -> list[int]:
 
 def names_of(connection: Connection, replicas: Iterable[int]) -> dict[int, str]:
     """Return the pseudonyms behind replicas; "a volunteer" for those who have not opted in."""
-    query = (
-        select(replica.c.id, volunteer.c.pseudonym, volunteer.c.public)
-        .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
-        .where(replica.c.id.in_(bindparam("ids", expanding=True)))
-    )
-    found: dict[int, str] = {}
-    for part in chunks(replicas):
-        for row in connection.execute(query, {"ids": part}):
-            found[row.id] = row.pseudonym if row.public else "a volunteer"
-    return found
+    rows = connection.execute(_NAMES, {"ids": numbers(connection, replicas)})
+    return {row.id: row.pseudonym if row.public else "a volunteer" for row in rows}
 
 
-def proofs_of_units(connection: Connection, numbers: Sequence[int]) -> dict[int, Any]:
-    """Return document, leaf index, Merkle path and batch of units, by id."""
-    query = (
-        select(unit.c.id, unit.c.document, unit.c.leaf_index, unit.c.path, unit.c.batch_id, batch.c.envelope)
-        .join(batch, batch.c.id == unit.c.batch_id)
-        .where(unit.c.id.in_(numbers))
-    )
-    return {row.id: row for row in connection.execute(query)}
+def proofs_of_units(connection: Connection, wanted: Sequence[int]) -> tuple[dict[int, Any], dict[int, bytes]]:
+    """Return leaf index, Merkle path and batch of units, by id, and the envelopes of those batches."""
+    rows = {row.id: row for row in connection.execute(_PATHS, {"ids": numbers(connection, wanted)})}
+    used = numbers(connection, {row.batch_id for row in rows.values()})
+    return rows, {row.id: row.envelope for row in connection.execute(_BATCHES, {"ids": used})}
 
 
-def _change(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
-    """Execute a guarded statement for many rows. Raises Conflict unless each was as it had been loaded."""
-    if connection.execute(statement, rows).rowcount != len(rows):
-        raise Conflict("a unit or one of its copies was changed by somebody else in between")
+def _life(copy: life.Replica) -> tuple[Any, ...]:
+    return copy.state.value, copy.camp, copy.proof, copy.partial, copy.share, copy.deadline
 
 
-def _runs_of(connection: Connection, numbers: Iterable[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for part in chunks(numbers):
-        found |= {
-            row.id: row.run_id
-            for row in connection.execute(select(unit.c.id, unit.c.run_id).where(unit.c.id.in_(part)))
-        }
-    return found
-
-
-def _row(was: life.Replica, copy: life.Replica) -> dict[str, Any]:
-    return {
-        "b_id": copy.id, "b_was": was.state.value, "b_camp": copy.camp, "b_proven": copy.proof,
-        "b_partial": copy.partial, "b_share": copy.share, "b_deadline": copy.deadline,
-    }  # fmt: skip
-
-
-def _unit_row(old: life.Unit, new: life.Unit, now: float) -> dict[str, Any]:
-    return {
-        "b_id": new.id, "b_was": old.state.value, "b_state": new.state.value, "b_unsent": new.unsent,
-        "b_canonical": new.canonical, "b_reason": new.reason,
-        "b_finished": now if new.final and not old.final else None,
-    }  # fmt: skip
-
-
-def _tell(connection: Connection, old: life.Unit, changed: Changed, now: float) -> None:
+def _tell(connection: Connection, changed: Changed, now: float) -> None:
     """Note what people watching the run want to know: disagreement, refusal, a unit given up."""
-    new = changed.unit
-    camps = {r.camp for r in new.replicas if r.camp is not None and not r.partial}
-    old_camps = {r.camp for r in old.replicas if r.camp is not None and not r.partial}
-    if len(camps) > 1 and len(camps) > len(old_camps) and not new.final:
-        text = f"unit {new.id}: {len(camps)} answers disagree, so one more volunteer is asked"
-        note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
-    was = {r.id: r.state for r in old.replicas}
-    lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID and was.get(r.id) is not r.state]
-    for name in names_of(connection, lies).values() if lies else ():
-        text = f"unit {new.id}: the answer of {name} was found wrong; it is refused and unpaid"
-        note(connection, now, "refused", text, run=changed.run, unit=new.id)
+    new, old = changed.unit, changed.was
+    if len(new.replicas) > 1 and not new.final:
+        camps = {r.camp for r in new.replicas if r.camp is not None and not r.partial}
+        old_camps = {r.camp for r in old.replicas if r.camp is not None and not r.partial}
+        if len(camps) > 1 and len(camps) > len(old_camps):
+            text = f"unit {new.id}: {len(camps)} answers disagree, so one more volunteer is asked"
+            note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
+    lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID]
+    if lies:
+        known = {r.id for r in old.replicas if r.state is ReplicaState.INVALID}
+        for name in names_of(connection, set(lies) - known).values():
+            text = f"unit {new.id}: the answer of {name} was found wrong; it is refused and unpaid"
+            note(connection, now, "refused", text, run=changed.run, unit=new.id)
     if changed.ended and new.state is UnitState.FAILED:
         text = f"unit {new.id} was given up: {new.reason}"
         note(connection, now, "unit-failed", text, run=changed.run, unit=new.id)
 
 
-_LIFE_OF_UNITS = select(
-    unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason
-).where(unit.c.id.in_(bindparam("units", expanding=True)))
+_ADDED: Final = ("id", "unit_id", "host_id", "volunteer_id", "state", "lease", "leased", "deadline", "hard_deadline")
+_MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline")
+_ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "reported", "reason")
+_UNIT: Final = ("state", "unsent", "canonical_id", "reason", "finished")
+_PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "kind", "amount_milli", "granted")
 
-_LIFE_OF_REPLICAS = (
+_UNITS = (
     select(
-        replica.c.id, replica.c.unit_id, replica.c.volunteer_id, replica.c.state, replica.c.deadline,
-        replica.c.hard_deadline, replica.c.camp, replica.c.proven, replica.c.partial, replica.c.share,
+        unit.c.id, unit.c.run_id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason,
+        unit.c.credit_milli, unit.c.deadline_s, unit.c.document, run.c.project, run.c.app,
     )
-    .where(replica.c.unit_id.in_(bindparam("units", expanding=True)))
+    .join(run, run.c.id == unit.c.run_id)
+    .where(among_ids(unit.c.id))
+    .order_by(unit.c.id)
+)  # fmt: skip
+_LOCKED = _UNITS.with_for_update(of=unit)
+
+_REPLICAS = (
+    select(
+        replica.c.id, replica.c.unit_id, replica.c.volunteer_id, replica.c.host_id, replica.c.state,
+        replica.c.deadline, replica.c.hard_deadline, replica.c.camp, replica.c.proven, replica.c.partial,
+        replica.c.share, replica.c.lease, replica.c.leased, replica.c.value_hash,
+    )
+    .where(among_ids(replica.c.unit_id))
     .order_by(replica.c.id)
 )  # fmt: skip
 
-_RENEW = (
-    update(replica)
-    .where(replica.c.id == bindparam("b_id"), replica.c.state == bindparam("b_was"))
-    .values(
-        camp=bindparam("b_camp"), proven=bindparam("b_proven"), partial=bindparam("b_partial"),
-        share=bindparam("b_share"), deadline=bindparam("b_deadline"),
-    )
-)  # fmt: skip
-
-_UPDATE_UNIT = (
-    update(unit)
-    .where(unit.c.id == bindparam("b_id"), unit.c.state == bindparam("b_was"))
-    .values(
-        state=bindparam("b_state"), unsent=bindparam("b_unsent"), canonical_id=bindparam("b_canonical"),
-        reason=bindparam("b_reason"),
-        finished=func.coalesce(unit.c.finished, bindparam("b_finished", type_=unit.c.finished.type)),
-    )
-)  # fmt: skip
-
-
-def _move_replica(state: ReplicaState) -> Any:
-    return (
-        update(replica)
-        .where(replica.c.id == bindparam("b_id"), replica.c.state == bindparam("b_was"))
-        .values(
-            state=state.value, camp=bindparam("b_camp"), proven=bindparam("b_proven"),
-            partial=bindparam("b_partial"), share=bindparam("b_share"), deadline=bindparam("b_deadline"),
-        )
-    )  # fmt: skip
+_PATHS = select(unit.c.id, unit.c.leaf_index, unit.c.path, unit.c.batch_id).where(among_ids(unit.c.id))
+_BATCHES = select(batch.c.id, batch.c.envelope).where(among_ids(batch.c.id))
+_NAMES = (
+    select(replica.c.id, volunteer.c.pseudonym, volunteer.c.public)
+    .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
+    .where(among_ids(replica.c.id))
+)

@@ -13,7 +13,7 @@ from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
 from dsage_server.store.runs import info
 from dsage_server.store.schema import among, credit_entry, credit_sum, host, replica, run, unit, volunteer
-from dsage_server.store.units import load
+from dsage_server.store.units import Book
 from dsage_validator import life
 
 LIVE_S: Final = 120.0
@@ -162,7 +162,7 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     oldest = connection.execute(
         select(func.min(unit.c.id)).where(unit.c.run_id == row.id, unit.c.state == "ready")
     ).scalar_one()
-    waiting = load(connection, [oldest])[oldest]
+    waiting = Book.of(connection, [oldest], lock=False).now[oldest]
     if any(life.may_take(waiting, person) for person in live):
         return ""
     errors = [r.id for r in waiting.replicas if r.state == "error"]

@@ -28,6 +28,10 @@ def upgrade() -> None:
     ready = sa.text("state = 'ready'")
     op.create_index("ix_unit_ready", "unit", ["run_id", "id"], sqlite_where=ready, postgresql_where=ready)
     _tables()
+    for name in ("replica", "proof", "batch"):
+        op.execute(
+            f"INSERT INTO meta SELECT 'next_{name}', CAST(max(id) + 1 AS VARCHAR) FROM {name} HAVING max(id) > 0"
+        )
     op.execute("INSERT INTO answer SELECT id, value FROM replica WHERE value IS NOT NULL")
     op.drop_column("replica", "value")
     op.execute("INSERT INTO tally SELECT run_id, 0, 'unit.' || state, count(*) FROM unit GROUP BY run_id, state")

@@ -1,0 +1,109 @@
+"""Many rows in one statement: inserts and guarded updates, as each database likes them best.
+
+SQLite runs one prepared statement for each row without leaving C; PostgreSQL gets arrays, one a column, and makes
+rows of them, so that a thousand rows are one message. The texts are made once for each table and set of columns.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from dsage.errors import Conflict
+
+_TYPES = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+class _each_number(GenericFunction[int]):
+    """The numbers in one bound list, as rows."""
+
+    inherit_cache = True
+    name = "each_number"
+
+
+@compiles(_each_number, "sqlite")
+def _from_json(element: Any, compiler: Any, **options: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(_each_number, "postgresql")
+def _from_array(element: Any, compiler: Any, **options: Any) -> str:
+    return f"(SELECT unnest(CAST({compiler.process(element.clauses, **options)} AS bigint[])))"
+
+
+def among_ids(column: Any, name: str = "ids") -> Any:
+    """Return the condition that `column` is one of the numbers bound to `name` (by `numbers`): one fixed statement,
+    however many there are."""
+    return column.op("IN", is_comparison=True)(_each_number(bindparam(name)))
+
+
+def numbers(connection: Connection, ids: Iterable[int]) -> Any:
+    """Return ids as a value to bind for `among_ids`."""
+    ordered = sorted(set(ids))
+    return ordered if connection.dialect.name == "postgresql" else f"[{','.join(map(str, ordered))}]"
+
+
+def insert_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows: each a tuple of the values of `columns`."""
+    if rows:
+        _execute(connection, _insert_text(connection.dialect.name, table, columns), rows)
+
+
+def update_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *,
+    guard: str | None = None, once: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """Update rows by id: each a tuple of the values of `columns`, the id, and what `guard` must still be.
+
+    Columns named in `once` keep what they have. Raises Conflict unless every row was found as it had been loaded.
+    """
+    if not rows:
+        return
+    text = _update_text(connection.dialect.name, table, columns, guard, once)
+    if _execute(connection, text, rows) != len(rows):
+        raise Conflict("a unit or one of its copies was changed by somebody else in between")
+
+
+def _execute(connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    if connection.dialect.name == "postgresql":
+        arrays = tuple(list(column) for column in zip(*rows, strict=True))
+        return connection.exec_driver_sql(text, arrays).rowcount
+    return connection.exec_driver_sql(text, list(rows)).rowcount
+
+
+@functools.cache
+def _insert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
+    names = ", ".join(columns)
+    if dialect == "postgresql":
+        return f"INSERT INTO {table.name} ({names}) SELECT * FROM {_arrays(table, columns)}"
+    return f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@functools.cache
+def _update_text(dialect: str, table: Table, columns: tuple[str, ...], guard: str | None, once: tuple[str, ...]) -> str:
+    keys = ("id", *((guard,) if guard else ()))
+    if dialect == "postgresql":
+        given = {name: f"v.{name}" for name in columns}
+        rows = f"{_arrays(table, columns + keys)} AS v({', '.join(columns)}, {', '.join(f'k_{key}' for key in keys)})"
+        source, where = f" FROM {rows}", " AND ".join(f"t.{key} = v.k_{key}" for key in keys)
+        target = f"{table.name} AS t"
+        kept = {name: f"COALESCE(t.{name}, v.{name})" for name in once}
+    else:
+        given = dict.fromkeys(columns, "?")
+        source, where, target = "", " AND ".join(f"{key} = ?" for key in keys), table.name
+        kept = {name: f"COALESCE({name}, ?)" for name in once}
+    changes = ", ".join(f"{name} = {value}" for name, value in (given | kept).items())
+    return f"UPDATE {target} SET {changes}{source} WHERE {where}"
+
+
+def _arrays(table: Table, columns: Sequence[str]) -> str:
+    kinds = [table.c[name].type.compile(_TYPES) for name in columns]
+    return f"unnest({', '.join(f'%s::{kind}[]' for kind in kinds)})"

@@ -1,0 +1,50 @@
+"""Ready units from the tables for the queue, run by run, oldest first."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, select
+
+from dsage_server.scheduling.terms import ReadyUnit, RunTerms
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.schema import replica, unit
+from dsage_server.store.units import Book, Changed, Head
+from dsage_validator import life
+
+
+def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int) -> list[ReadyUnit]:
+    """Return up to `limit` ready units of a run with an id above `above`."""
+    rows = connection.execute(_READY, {"run": terms.run, "above": above, "limit": limit}).all()
+    sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row[0] for row in rows))})}
+    book = Book.of(connection, sent, lock=False)
+    found: list[ReadyUnit] = []
+    for number, unsent, credit_milli, deadline_s, document in rows:
+        if number in sent:
+            found.append(as_ready(book.entry(number), terms))
+        else:
+            fresh = life.created(number, unsent)
+            head = Head(terms.run, credit_milli, deadline_s, document, "", "")
+            found.append(as_ready(Changed(fresh, fresh, head), terms))
+    return [entry for entry in found if entry.unsent]
+
+
+def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
+    """Return a unit as the queue wants to know it: with no copies to send if it is not ready."""
+    current, head = changed.unit, changed.head
+    if not current.unsent:
+        return ReadyUnit(unit=current.id, run=head.run, unsent=0, needs=terms.needs())
+    limits = head.limits()
+    return ReadyUnit(
+        unit=current.id, run=head.run, unsent=current.unsent, credit_milli=head.credit_milli,
+        deadline_s=head.deadline_s, freed=len(current.replicas) + current.unsent > current.quorum,
+        needs=terms.needs(memory_bytes=limits.memory_bytes, disk_bytes=limits.disk_bytes, wall_s=limits.wall_s),
+        barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
+    )  # fmt: skip
+
+
+_READY = (
+    select(unit.c.id, unit.c.unsent, unit.c.credit_milli, unit.c.deadline_s, unit.c.document)
+    .where(unit.c.state == "ready", unit.c.run_id == bindparam("run"), unit.c.id > bindparam("above"))
+    .order_by(unit.c.id)
+    .limit(bindparam("limit"))
+)
+_SENT = select(replica.c.unit_id).where(among_ids(replica.c.unit_id)).distinct()
