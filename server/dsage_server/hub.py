@@ -18,52 +18,40 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from dsage import codec, wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import NotAllowed, NotFound, SandboxRefused, StorageFull, TooLarge, UsageError, WrongServer
+from dsage.errors import Busy, NotFound, SandboxRefused, StorageFull, TooLarge, UsageError
 from dsage.files import write_whole
-from dsage.states import RunState
+from dsage.states import ReplicaState, RunState, UnitState
 from dsage.trust.chain import Chain, check_dates
-from dsage.trust.documents import Authorisation, ResultBatch, SignedResult
-from dsage.trust.envelope import Envelope, hash_of, open_as
+from dsage.trust.documents import Authorisation
+from dsage.trust.envelope import Envelope, hash_of
 from dsage.trust.keys import PrivateKey
+from dsage_server.exchange import Exchanges
 from dsage_server.scheduling import policy
-from dsage_server.scheduling.allowance import Allowance
 from dsage_server.scheduling.checking import CheckQueue
+from dsage_server.scheduling.pressure import Pressure
 from dsage_server.scheduling.ready import ReadyQueue
+from dsage_server.scheduling.shares import FairShare
+from dsage_server.scheduling.terms import RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.signing import sign_units
-from dsage_server.store import hosts, leases, runs, units
+from dsage_server.store import runs, units
 from dsage_server.store.engine import Store
+from dsage_server.store.ready import as_ready, ready_units
 from dsage_validator import life
 
 log = logging.getLogger(__name__)
 
-ID_BLOCK: Final = 256
 TOUCH_S: Final = 20.0
-"""How often a host's or driver's presence is written down, while it calls."""
-LIVE_S: Final = 60.0
-MAX_HOLDING: Final = 2000
-"""Copies that one host may hold: 40 full batches."""
-MAX_PROOF_BYTES: Final = 64 << 10
-"""The signed results of one call, kept for good: some 300 bytes for each of MAX_BATCH."""
-SPENT: Final = "too many units came back from this computer unanswered, or not at all; it gets more as time goes by"
-
-
-@dataclass(slots=True)
-class LiveHost:
-    """What the server remembers of a host between its calls; `seen` and `touched` are in ticks."""
-
-    volunteer: int
-    offers: frozenset[str] = frozenset()
-    wants: bool = False
-    capacity: int = 0
-    seen: float = -math.inf
-    touched: float = -math.inf
-    calls: int = 0
-    allowance: Allowance = field(default_factory=Allowance)
+"""How often a driver's presence is written down, while it calls."""
+WAKE_MOST: Final = 64
+"""Idle hosts that are called at a time to look for work; the others have their turn at the next."""
+MAX_NEW_UNITS: Final = 10_000
+"""Units of one step: what a transaction takes without keeping others waiting."""
 
 
 @dataclass(slots=True)
@@ -83,14 +71,21 @@ class Hub:
     waiting: Waiting = field(default_factory=Waiting)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
     checks: CheckQueue = field(default_factory=CheckQueue)
+    shares: FairShare = field(default_factory=FairShare)
+    pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
+    exchanges: Exchanges = field(init=False)
     can_check: bool = True
     closing: bool = False
     _runs: dict[int, runs.RunInfo] = field(default_factory=dict)
     _authorisations: dict[str, Authorisation] = field(default_factory=dict)
-    _hosts: dict[int, LiveHost] = field(default_factory=dict)
+    _terms: dict[int, RunTerms] = field(default_factory=dict)
     _drivers: dict[int, float] = field(default_factory=dict)
-    _ids: range = range(0)
+    _hungry: set[int] = field(default_factory=set)
+    _refills: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.exchanges = Exchanges(self)
 
     @property
     def server_id(self) -> str:
@@ -101,109 +96,7 @@ class Hub:
 
     async def exchange(self, session: Session, request: wire.Exchange) -> wire.ExchangeReply:
         """Take reports, renew leases, hand out work; hold the call while there is nothing to say."""
-        results, refused = self._proven(session, request)
-        live = self._hosts.setdefault(session.host, LiveHost(session.volunteer))
-        live.calls += 1
-        mine = live.calls
-        self.waiting.call(("host", session.host))
-        if request.host is not None:
-            live.offers = frozenset(request.host.offers)
-        if len(request.holding) > MAX_HOLDING:
-            raise TooLarge(f"{len(request.holding)} copies held by one host; at most {MAX_HOLDING} are believed")
-        want = max(0, min(request.want, wire.MAX_BATCH))
-        live.wants = want > 0
-        live.capacity = min(want + len(request.holding), int(live.allowance.most))
-        ends = self.ticks() + min(max(request.wait_s, 0.0), wire.MAX_WAIT_S)
-        first = True
-        while True:
-            since, live.seen = self.waiting.moment(), self.ticks()
-            reply, again = await self._turn(session, live, request, results if first else [], want, first)
-            if first:
-                reply.acks += refused
-            first = False
-            left = ends - self.ticks()
-            if reply.acks or reply.units or reply.abort or left <= 0 or self.closing or mine != live.calls:
-                return reply
-            if again:
-                continue
-            self._call_hungry_drivers()
-            await self.waiting.wait(("host", session.host), left, since=since)
-            if mine != live.calls or self.closing:
-                return reply
-
-    async def _turn(
-        self, session: Session, live: LiveHost, request: wire.Exchange,
-        results: list[tuple[SignedResult, wire.Report]], want: int, first: bool,
-    ) -> tuple[wire.ExchangeReply, bool]:  # fmt: skip
-        """Return what there is to say now, and whether to look again at once: others were quicker."""
-        caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
-        await self._refill()
-        now, ticks = self.clock(), self.ticks()
-        allowed = min(want, live.allowance.now(ticks))
-        choice = policy.choose(self.ready, volunteer=session.volunteer, offers=live.offers, want=allowed)
-        reason = SPENT if allowed < min(want, 1) else choice.reason
-        touch = ticks - live.touched > TOUCH_S
-        if not (first and (results or request.host)) and not request.holding and not choice.units and not touch:
-            return self._reply(leases.Applied(), reason), False
-        envelope = msgspec.msgpack.encode(request.proof) if results else b""
-
-        def change(connection: Connection) -> leases.Applied:
-            applied = leases.Applied()
-            if first and request.host is not None:
-                hosts.describe(connection, session.host, request.host, now)
-                known = [h.replica for h in request.holding] + [r.replica for r in request.reports]
-                leases.reconcile(connection, caller, known, now, applied)
-            elif touch:
-                hosts.touch(connection, session.host, now)
-            if results:
-                has_check = functools.partial(self._has_check, connection)
-                leases.take_results(connection, caller, results, envelope, now, applied, has_check)
-            leases.renew(connection, caller, request.holding, now, applied, fresh=first)
-            if choice.units and not self.closing:
-                leases.hand_out(connection, caller, choice.units, allowed, now, applied)
-            return applied
-
-        applied = await self.store.write(change, then=lambda applied: self.learn(applied.changed))
-        live.touched = ticks if touch or request.host else live.touched
-        live.allowance.earn(applied.answered)
-        live.allowance.give_back(applied.stopped)
-        live.allowance.spend(len(applied.leased))
-        return self._reply(applied, reason), applied.missed and not applied.leased
-
-    def _reply(self, applied: leases.Applied, reason: str) -> wire.ExchangeReply:
-        return wire.ExchangeReply(
-            acks=applied.acks, units=applied.leased, abort=applied.abort, reason=reason,
-            batches={n: msgspec.msgpack.decode(e, type=Envelope) for n, e in applied.batches.items()},
-            root_version=self.chain.root.version,
-        )  # fmt: skip
-
-    def _proven(
-        self, session: Session, request: wire.Exchange
-    ) -> tuple[list[tuple[SignedResult, wire.Report]], list[wire.Ack]]:
-        """Check the proof of reports: signed by this host's key, for this server, over these very values."""
-        if not request.reports:
-            return [], []
-        if len(request.reports) > wire.MAX_BATCH:
-            raise TooLarge(f"{len(request.reports)} reports in one call; at most {wire.MAX_BATCH} are taken")
-        if request.proof is None:
-            raise NotAllowed("reports need a proof: a ResultBatch signed by the host's key")
-        if len(msgspec.msgpack.encode(request.proof)) > MAX_PROOF_BYTES:
-            raise TooLarge(f"the proof of a call's results has at most {MAX_PROOF_BYTES} bytes")
-        batch = open_as(request.proof, ResultBatch, [session.key])
-        if batch.server_id != self.server_id:
-            raise WrongServer("these results were signed for another server")
-        signed = {entry.replica: entry for entry in batch.results}
-        paired: list[tuple[SignedResult, wire.Report]] = []
-        refused: list[wire.Ack] = []
-        for report in request.reports:
-            entry = signed.get(report.replica)
-            value = "" if report.value is None else codec.digest(report.value)
-            if entry is None or entry.value != value or (entry.status == "done" and not value):
-                words = "the signed batch does not cover this report"
-                refused.append(wire.Ack(replica=report.replica, code="refused", message=words))
-            else:
-                paired.append((entry, report))
-        return paired, refused
+        return await self.exchanges.exchange(session, request)
 
     # -- researchers -----------------------------------------------------------------------------------------
 
@@ -251,6 +144,11 @@ class Hub:
 
     async def step(self, session: Session, number: int, step: wire.Step) -> wire.StepReply:
         """Commit one step of a run."""
+        if len(step.units) > MAX_NEW_UNITS:
+            raise TooLarge(
+                f"{len(step.units)} units in one step; at most {MAX_NEW_UNITS} are taken",
+                hint="Make them over several steps: units() is pulled as volunteers need more.",
+            )
         info = await self.run(number)
         now = self.clock()
         signed = None
@@ -258,15 +156,18 @@ class Hub:
         if step.units and fresh:
             authorisation = await self._authorisation(info.authorisation)
             check_dates("the run's authorisation", None, authorisation.expires, now)
-            first = await self._reserve(len(step.units))
-            signed = sign_units(self.unit_key, authorisation, info.authorisation, first, step.units, now)
+            count = len(step.units)
+            numbers = await self.store.write(lambda c: c.info["ids"].take(c, "unit", count))
+            signed = await asyncio.to_thread(
+                sign_units, self.unit_key, authorisation, info.authorisation, numbers.start, step.units, now
+            )
 
         def change(connection: Connection) -> list[units.Changed]:
             return runs.commit_step(connection, number, session.key, step, signed, now)
 
         await self.store.write(change, then=self.learn)
         if step.finished or step.failed:
-            self.tell(number)
+            self.over(number)
         return wire.StepReply(step=step.step, hungry=self.hungry())
 
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
@@ -289,6 +190,8 @@ class Hub:
             ended = found.state_of_run != RunState.RUNNING or not found.open_units
             if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.closing:
                 return found
+            if hungry:
+                self._hungry.add(number)
             await self.waiting.wait(("run", number), left, since=since)
 
     async def cancel(self, session: Session, number: int) -> None:
@@ -300,45 +203,66 @@ class Hub:
             return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
 
         await self.store.write(change, then=self.learn)
-        self.tell(number)
+        self.over(number)
 
     # -- what changes, and who learns of it --------------------------------------------------------------------
 
     def learn(self, changed: Iterable[units.Changed]) -> None:
-        """After a commit: bring the queue up to date and call whoever waits for this."""
+        """After a commit: bring the queue and the records up to date, and call whoever waits for this."""
+        told: set[int] = set()
+        ended: set[int] = set()
         stopped: set[int] = set()
-        fresh = False
+        fresh = 0
         for entry in changed:
-            self.ready.put(entry.unit, entry.run, self._needs(entry.run))
-            self.waiting.call(("events", entry.run))
-            fresh = fresh or entry.unit.unsent > 0
+            unit, run = entry.unit, entry.run
+            self.ready.put(as_ready(entry, self._opened(run)))
+            told.add(run)
+            fresh += unit.unsent
             if entry.ended:
-                self.waiting.call(("run", entry.run))
-                stopped |= {r.volunteer for r in entry.unit.replicas if r.state == "leased"}
-            if any(r.state == "valid" for r in entry.unit.replicas):
-                self.ledger.set()
-            if life.unjudged(entry.unit):
-                self.checks.put(entry.unit.id)
-        for host, live in self._hosts.items() if fresh or stopped else ():
-            if live.volunteer in stopped or (fresh and live.wants):
-                self.waiting.call(("host", host))
+                ended.add(run)
+                stopped.update([r.host for r in unit.replicas if r.state is ReplicaState.LEASED])
+            if unit.replicas:
+                self.exchanges.learn(entry)
+                if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
+                    self.ledger.set()
+                if life.unjudged(unit):
+                    self.checks.put(unit.id)
+        for run in told:
+            self.waiting.call(("events", run))
+        for run in ended:
+            self.waiting.call(("run", run))
+        for host in stopped:
+            self.waiting.call(("host", host))
+        if fresh:
+            self.wake(fresh)
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""
         self.waiting.call(("run", number))
         self.waiting.call(("events", number))
 
+    def over(self, number: int) -> None:
+        """A run has ended: nothing of it is to be handed out any more."""
+        self.ready.close_run(number)
+        self._terms.pop(number, None)
+        self.tell(number)
+
+    def wake(self, copies: int) -> None:
+        """Call hosts that wait for work, as many as there are copies at most; `timekeeping` calls the next ones."""
+        for host in self.exchanges.crowd.call_idle(min(copies, WAKE_MOST)):
+            self.waiting.call(("host", host))
+
     def hungry(self) -> int:
         """How many more units volunteers could start on."""
-        since = self.ticks() - LIVE_S
-        capacity = sum(live.capacity for live in self._hosts.values() if live.seen > since)
+        capacity = self.exchanges.crowd.capacity(self.ticks())
         return policy.hungry(capacity, self.ready.unsent) if capacity else 0
 
-    def _call_hungry_drivers(self) -> None:
-        if self.hungry():
-            for name in self.waiting.names():
-                if isinstance(name, tuple) and name[0] == "run":
-                    self.waiting.call(name)
+    def call_hungry_drivers(self) -> None:
+        """Call the drivers that wait for volunteers to be hungry, if they are."""
+        if self._hungry and self.hungry():
+            for number in self._hungry:
+                self.waiting.call(("run", number))
+            self._hungry.clear()
 
     async def run(self, number: int) -> runs.RunInfo:
         """Return what is fixed about a run; raises NotFound."""
@@ -346,34 +270,53 @@ class Hub:
             self._runs[number] = await self.store.read(lambda c: runs.info(c, number))
         return self._runs[number]
 
+    def info(self, connection: Connection, number: int) -> runs.RunInfo:
+        """Return what is fixed about a run, inside a transaction."""
+        if number not in self._runs:
+            self._runs[number] = runs.info(connection, number)
+        return self._runs[number]
+
     async def load(self) -> None:
         """At the start: the queue and the checks from the tables."""
         for number in await self.store.read(runs.running):
             await self.run(number)
-        self.ready.overflowed = True
-        await self._refill()
+            self._opened(number, in_tables=True)
+        self.refill()
+        await asyncio.gather(*self._refills)
         for number in await self.store.read(units.unjudged):
             self.checks.put(number)
 
-    def _needs(self, number: int) -> frozenset[str]:
-        info = self._runs.get(number)
-        return frozenset(info.manifest.needs if info else ())
+    def refill(self) -> None:
+        """Begin to fetch ready units of runs that have few in the queue and more in the tables."""
+        wanted = self.ready.runs_to_refill()
+        if wanted:
+            task = asyncio.get_running_loop().create_task(self._refill(wanted))
+            self._refills.add(task)
+            task.add_done_callback(self._refills.discard)
 
-    def _has_check(self, connection: Connection, number: int) -> bool:
-        if number not in self._runs:
-            self._runs[number] = runs.info(connection, number)
-        return self._runs[number].has_check
+    async def _refill(self, wanted: list[tuple[int, int, int]]) -> None:
+        for number, above, limit in wanted:
+            terms = self._opened(number)
+            query = functools.partial(ready_units, terms=terms, above=above, limit=limit)
+            try:
+                found = await self.store.read(query)
+            except (Busy, SQLAlchemyError) as error:
+                log.warning("ready units of run %s could not be fetched: %s", number, error)
+                self.ready.refill(number, [], complete=False)
+            else:
+                self.ready.refill(number, found, complete=len(found) < limit)
+        self.wake(self.ready.unsent)
 
-    async def _refill(self) -> None:
-        if not self.ready.wants_refill:
-            return
-        self.ready.overflowed = False
-        found = await self.store.read(lambda c: runs.ready_units(c, 0, 5000))
-        loaded = await self.store.read(lambda c: units.load(c, [number for number, _ in found]))
-        self.ready.overflowed = len(found) == 5000
-        for number, run in found:
-            await self.run(run)
-            self.ready.put(loaded[number], run, self._needs(run))
+    def _opened(self, number: int, *, in_tables: bool = False) -> RunTerms:
+        """Return the terms of a run that the queue knows."""
+        terms = self._terms.get(number)
+        if terms is None:
+            info = self._runs.get(number) or self.store.read_now(lambda c: runs.info(c, number))
+            terms = self._terms[number] = info.terms
+            self._runs[number] = info
+        if number not in self.ready.runs:
+            self.ready.open_run(terms, in_tables=in_tables)
+        return terms
 
     async def _authorisation(self, name: str) -> Authorisation:
         if name not in self._authorisations:
@@ -384,12 +327,3 @@ class Hub:
     async def document(self, name: str) -> Envelope:
         """Return a signed document by the hash of its payload; raises NotFound."""
         return await self.store.read(lambda c: runs.find_document(c, name))
-
-    async def _reserve(self, count: int) -> int:
-        if len(self._ids) < count:
-            block = max(count, ID_BLOCK)
-            first = await self.store.write(lambda c: runs.reserve_unit_ids(c, block))
-            self._ids = range(first, first + block)
-        first = self._ids.start
-        self._ids = self._ids[count:]
-        return first

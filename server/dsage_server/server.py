@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ from dsage_server.api.routes import Api
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
 from dsage_server.locking import only_one
+from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
 from dsage_server.store import hosts
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
 from dsage_server.store.migrate import upgrade
+from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.pages import make_pages
 from dsage_validator.checks import Boxes
 
@@ -78,7 +81,11 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         store.write_now(partial(timekeeping.note_root, version=chain.root.version))
         bundles = folder / "bundles"
         bundles.mkdir(mode=0o700, exist_ok=True)
-        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, bundles=bundles)
+        sessions = Sessions(
+            store.write_now(token_secret),
+            lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
+        )
+        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, bundles=bundles, sessions=sessions)
         now = hub.clock()
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()
@@ -125,6 +132,7 @@ async def _keep_time(
     group: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("expiring leases", partial(timekeeping.expire_leases, hub)),
         ("noting that the server is alive", partial(timekeeping.keep_alive, hub)),
+        ("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)),
         ("adding up credit", partial(timekeeping.fold_credit, hub)),
         ("signing again", partial(timekeeping.renew_signatures, hub)),
         ("watching root.json", partial(timekeeping.watch_root, hub, home.root_file)),

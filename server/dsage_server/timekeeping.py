@@ -36,6 +36,7 @@ JUMP_S: Final = 5.0
 """The date and the steady clock may drift apart by this before every lease is moved."""
 AGAIN_S: Final = 5.0
 ALIVE_S: Final = 10.0
+WAKE_S: Final = 1.0
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
@@ -60,8 +61,10 @@ async def expire_leases(hub: Hub) -> None:
     offset = hub.clock() - hub.ticks()
 
     def change(connection: Connection, now: float) -> list[units.Changed]:
-        before = units.load(connection, units.expired(connection, now))
-        return units.save(connection, before, {n: life.expire(u, now) for n, u in before.items()}, now)
+        book = units.Book.of(connection, units.expired(connection, now))
+        for number, current in book.now.items():
+            book.now[number] = life.expire(current, now)
+        return book.write(now)
 
     while True:
         now = hub.clock()
@@ -87,10 +90,20 @@ def extend_after_outage(connection: Connection, now: float) -> float:
 
 
 async def keep_alive(hub: Hub) -> None:
-    """Note each ALIVE_S that the server is alive."""
+    """Note each ALIVE_S that the server is alive, and what was learnt of the hosts that called."""
     while True:
         await asyncio.sleep(ALIVE_S)
         await hub.store.write(lambda connection: remember(connection, "alive", repr(hub.clock())))
+        await hub.exchanges.note()
+
+
+async def wake_hosts(hub: Hub) -> None:
+    """While units wait, call further hosts to look at them: those called first may not have been able to take any."""
+    while True:
+        await asyncio.sleep(WAKE_S)
+        hub.pressure.hosts = len(hub.exchanges.crowd)
+        if hub.ready.unsent:
+            hub.wake(hub.ready.unsent)
 
 
 async def fold_credit(hub: Hub) -> None:
@@ -204,7 +217,7 @@ async def end_revoked(hub: Hub) -> None:
 async def _fail_runs(hub: Hub, numbers: Iterable[int], reason: str) -> None:
     for number in numbers:
         await hub.store.write(functools.partial(runs.fail, number=number, reason=reason, now=hub.clock()), hub.learn)
-        hub.tell(number)
+        hub.over(number)
 
 
 def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:

@@ -11,8 +11,10 @@ alone; a proven lie is out whatever the others say.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from dsage.errors import Conflict, NotFound
 from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState, move
@@ -28,8 +30,7 @@ LOSSES_PER_VOLUNTEER: Final = 50
 """Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
+class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One copy of a unit, leased to one host.
 
     `deadline` is soft: a replacement is issued after it, and a late answer is still welcome. `camp` is the id of
@@ -40,6 +41,7 @@ class Replica:
 
     id: int
     volunteer: int
+    host: int = 0
     state: ReplicaState = ReplicaState.LEASED
     deadline: float = 0.0
     hard_deadline: float = 0.0
@@ -49,8 +51,7 @@ class Replica:
     share: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A unit with its replicas. `unsent` is how many more copies should go out now."""
 
     id: int
@@ -161,7 +162,10 @@ def cancel(unit: Unit, *, checked: bool) -> Unit:
 
 def may_take(unit: Unit, volunteer: int) -> bool:
     """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors or losses."""
-    before = Counter(r.state for r in unit.replicas if r.volunteer == volunteer)
+    mine = [r.state for r in unit.replicas if r.volunteer == volunteer]
+    if not mine:
+        return True
+    before = Counter(mine)
     lost = before[ReplicaState.RETURNED] + before[ReplicaState.EXPIRED]
     errors = before[ReplicaState.ERROR]
     return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER and lost < LOSSES_PER_VOLUNTEER
@@ -172,7 +176,7 @@ def _holds_place(unit: Unit, volunteer: int) -> bool:
 
 
 def _with(unit: Unit, replica: Replica) -> Unit:
-    return replace(unit, replicas=tuple(replica if r.id == replica.id else r for r in unit.replicas))
+    return replace(unit, replicas=tuple([replica if r.id == replica.id else r for r in unit.replicas]))
 
 
 def _settle(unit: Unit, reason: str = "") -> Unit:
@@ -180,28 +184,29 @@ def _settle(unit: Unit, reason: str = "") -> Unit:
     if not unit.final:
         unit = _decide(unit, reason)
     if unit.final:
-        unit = replace(unit, unsent=0, replicas=tuple(_verdict(unit, r) for r in unit.replicas))
+        unit = replace(unit, unsent=0, replicas=tuple([_verdict(unit, r) for r in unit.replicas]))
     return unit
 
 
 def _decide(unit: Unit, reason: str) -> Unit:
-    replicas = tuple(
-        replace(r, state=move(r.state, ReplicaState.INVALID))
-        if r.state is ReplicaState.REPORTED and r.proof is False
-        else r
-        for r in unit.replicas
-    )
-    unit = replace(unit, replicas=replicas)
-    judged = [r for r in replicas if r.state is ReplicaState.REPORTED and r.camp is not None]
-    proven = [r for r in judged if r.proof]
-    camps = Counter(r.camp for r in judged)
-    top, size = min(camps.items(), key=lambda item: (-item[1], item[0] or 0), default=(None, 0))
-    if proven or (size and size >= unit.quorum):
-        canonical = proven[0].id if proven else top
-        return replace(unit, state=move(unit.state, UnitState.VALID), canonical=canonical)
+    if any(r.proof is False and r.state is ReplicaState.REPORTED for r in unit.replicas):
+        unit = replace(unit, replicas=tuple([_refused(r) for r in unit.replicas]))
+    camps: dict[int, int] = {}
+    waiting = leased = 0
+    for r in unit.replicas:
+        if r.state is ReplicaState.LEASED:
+            leased += 1
+        elif r.state is ReplicaState.REPORTED:
+            if r.proof:
+                return replace(unit, state=move(unit.state, UnitState.VALID), canonical=_first_proof(unit))
+            if r.camp is None:
+                waiting += 1
+            else:
+                camps[r.camp] = camps.get(r.camp, 0) + 1
+    top, size = min(camps.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
+    if size and size >= unit.quorum:
+        return replace(unit, state=move(unit.state, UnitState.VALID), canonical=top)
 
-    waiting = sum(r.state is ReplicaState.REPORTED and r.camp is None for r in replicas)
-    leased = sum(r.state is ReplicaState.LEASED for r in replicas)
     unsent = max(0, unit.quorum - size - waiting - leased)
     given_up = _hopeless(unit, unsent, len(camps), reason)
     if given_up:
@@ -210,8 +215,20 @@ def _decide(unit: Unit, reason: str) -> Unit:
     return replace(unit, state=move(unit.state, state), unsent=unsent)
 
 
+def _refused(replica: Replica) -> Replica:
+    if replica.proof is False and replica.state is ReplicaState.REPORTED:
+        return replace(replica, state=move(replica.state, ReplicaState.INVALID))
+    return replica
+
+
+def _first_proof(unit: Unit) -> int:
+    return next(r.id for r in unit.replicas if r.proof and r.state is ReplicaState.REPORTED and r.camp is not None)
+
+
 def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
+    if len(unit.replicas) < MAX_ERRORS:
+        return ""
     errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
     people = len({r.volunteer for r in errors})
     answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)

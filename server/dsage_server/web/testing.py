@@ -16,7 +16,8 @@ from dsage.trust.keys import PrivateKey
 from dsage_server.signing import sign_units
 from dsage_server.store import credit, hosts, leases, runs
 from dsage_server.store.engine import Store
-from dsage_server.store.leases import Applied, Caller
+from dsage_server.store.ids import reserve
+from dsage_server.store.leases import Call, Caller
 from dsage_server.store.schema import metadata, replica, unit, volunteer
 from dsage_server.store.schema import run as run_table
 
@@ -49,7 +50,7 @@ class World:
 
     def call(self, caller: Caller) -> None:
         """A host is in contact."""
-        self.store.write_now(lambda connection: hosts.touch(connection, caller.host, self.now))
+        self.store.write_now(lambda connection: hosts.note_seen(connection, [(self.now, "", caller.host)]))
 
     def submit(self, title: str, *, project: str = "example", **params: Any) -> int:
         """A researcher submits a run and drives it."""
@@ -86,7 +87,7 @@ class World:
             )
             for i, arg in enumerate(args)
         ]
-        first = self.store.write_now(lambda connection: runs.reserve_unit_ids(connection, len(new)))
+        first = self.store.write_now(lambda connection: reserve(connection, "unit", len(new)))
         signed = sign_units(self._key, authorisation, name, first, new, self.now) if new else None
         if "result" in end:
             end["result"] = codec.encode(end["result"])
@@ -101,9 +102,7 @@ class World:
 
     def lease(self, caller: Caller, *units: int) -> None:
         """A host fetches copies of units."""
-        self.store.write_now(
-            lambda connection: leases.hand_out(connection, caller, units, len(units), self.now, Applied())
-        )
+        self._serve(Call(caller=caller, chosen=dict.fromkeys(units, 3600.0)))
 
     def report(self, caller: Caller, number: int, value: Any = None, *, status: str = "done", detail: str = "") -> None:
         """A host reports the copy of a unit that it holds; the projector folds what was granted."""
@@ -122,11 +121,7 @@ class World:
             value="" if data is None else codec.digest(data), reason="" if data is not None else "exception",
         )  # fmt: skip
         said = wire.Report(replica=row.id, value=data, cpu_s=41.5, detail=detail)
-        self.store.write_now(
-            lambda connection: leases.take_results(
-                connection, caller, [(signed, said)], b"", self.now, Applied(), lambda run: False
-            )
-        )
+        self._serve(Call(caller=caller, results=[(signed, said)]))
         self.store.write_now(credit.fold)
         self.call(caller)
 
@@ -136,6 +131,9 @@ class World:
             self.lease(caller, number)
         for caller in callers:
             self.report(caller, number, value)
+
+    def _serve(self, call: Call) -> None:
+        self.store.write_now(lambda connection: leases.serve(connection, [call], self.now, lambda run: False))
 
 
 def _last_step(connection: Connection, number: int) -> int:

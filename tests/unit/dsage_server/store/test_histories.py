@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select
 
 from dsage import codec, wire
@@ -29,8 +30,9 @@ from dsage.trust.keys import PrivateKey
 from dsage_server.signing import sign_units
 from dsage_server.store import checking, credit, hosts, leases, runs, units
 from dsage_server.store.engine import Store
+from dsage_server.store.ids import reserve
 from dsage_server.store.migrate import upgrade
-from dsage_server.store.schema import credit_entry, credit_sum, host, replica, unit
+from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, unit
 from dsage_validator import life
 from dsage_validator.checks import Verdict
 
@@ -189,7 +191,7 @@ class Tables(RuleBasedStateMachine):
                 self.model[n] = life.cancel(self.model[n], checked=run.checked)
 
     def commit(self, run: Run, step: wire.Step) -> list[units.Changed]:
-        first = self.do(lambda c: runs.reserve_unit_ids(c, max(1, len(step.units))))
+        first = self.do(lambda c: reserve(c, "unit", max(1, len(step.units))))
         signed = sign_units(KEY, run.authorisation, run.run_hash, first, step.units, self.now) if step.units else None
         return self.do(lambda c: runs.commit_step(c, run.number, KEY.public, step, signed, self.now))
 
@@ -210,19 +212,40 @@ class Tables(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 5), want=st.integers(1, 4))
     def fetch(self, who: int, want: int) -> None:
-        caller, applied = self.callers[who], leases.Applied()
-        ready = [number for number, _ in self.do(lambda c: runs.ready_units(c, 0, 100))]
-        mine = [n for n in ready if life.may_take(self.model[n], caller.volunteer)][:want]
-        self.do(lambda c: leases.hand_out(c, caller, sorted(self.model), want, self.now, applied))
-        got = [msgspec.json.decode(a.document)["unit"] for a in applied.leased]
-        assert got == mine
-        for number, assignment in zip(got, applied.leased, strict=True):
-            copy = life.Replica(
-                id=assignment.replica, volunteer=caller.volunteer, deadline=self.now + DEADLINE_S,
-                hard_deadline=self.now + leases.MIN_HARD_S,
-            )  # fmt: skip
-            self.model[number] = life.lease(self.model[number], copy)
-            self.leases[copy.id] = Lease(caller, number, assignment.lease)
+        self.fetch_together([who], want)
+
+    @rule(order=st.permutations(range(6)), want=st.integers(1, 4))
+    def fetch_together(self, order: list[int], want: int) -> None:
+        """Hosts that share a commit get what they would have got one after the other."""
+        ready = [n for n in sorted(self.model) if self.model[n].state is UnitState.READY][:want]
+        wishes = dict.fromkeys(ready, DEADLINE_S)
+        callers = [self.callers[who] for who in order]
+        served = self.serve(*[leases.Call(caller=caller, chosen=wishes) for caller in callers])
+        for caller, applied in zip(callers, served, strict=True):
+            mine = [n for n in ready if self.model[n].unsent and life.may_take(self.model[n], caller.volunteer)]
+            got = [msgspec.json.decode(a.document)["unit"] for a in applied.leased]
+            assert got == mine
+            for number, assignment in zip(got, applied.leased, strict=True):
+                copy = life.Replica(
+                    id=assignment.replica, volunteer=caller.volunteer, host=caller.host,
+                    deadline=self.now + DEADLINE_S, hard_deadline=self.now + leases.MIN_HARD_S,
+                )  # fmt: skip
+                self.model[number] = life.lease(self.model[number], copy)
+                self.leases[copy.id] = Lease(caller, number, assignment.lease)
+
+    def serve(self, *calls: leases.Call) -> list[leases.Applied]:
+        """Serve calls in one group; what the server is told of them is how the units stand."""
+        has_check = {run.number: run.checked for run in self.runs}.__getitem__
+
+        def change(c: Connection) -> leases.Served:
+            served = leases.serve(c, calls, self.now, has_check)
+            told = {entry.unit.id: entry.unit for entry in served.changed}
+            assert units.Book.of(c, told).now == told
+            return served
+
+        done = [part for part in self.do(change).calls if isinstance(part, leases.Applied)]
+        assert len(done) == len(calls)
+        return done
 
     @rule(turns=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6), WORD), min_size=2, max_size=5))
     def work(self, turns: list[tuple[int, int, str]]) -> None:
@@ -259,9 +282,7 @@ class Tables(RuleBasedStateMachine):
                 value="" if value is None else codec.digest(value),
             )  # fmt: skip
             results.append((signed, wire.Report(replica=signed.replica, value=value, cpu_s=1.0)))
-        applied = leases.Applied()
-        has_check = {run.number: run.checked for run in self.runs}.__getitem__
-        self.do(lambda c: leases.take_results(c, caller, results, b"proof", self.now, applied, has_check))
+        (applied,) = self.serve(leases.Call(caller=caller, results=results, envelope=b"proof"))
         expected = [self.expect(number, caller, value, status, forged * (number == chosen[0])) for number in chosen]
         assert [ack.code for ack in applied.acks] == expected
         self.judge_plain({self.leases[number].unit for number in chosen})
@@ -269,7 +290,7 @@ class Tables(RuleBasedStateMachine):
     def expect(self, number: int, caller: leases.Caller, value: bytes | None, status: str, forged: str) -> str:
         lease = self.leases[number]
         copy = self.model[lease.unit].replica(number)
-        if forged == "replica" or lease.caller.host != caller.host:
+        if forged in ("replica", "unit") or lease.caller.host != caller.host:
             return "unknown"
         if forged:
             return "refused"
@@ -308,11 +329,11 @@ class Tables(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 5), more=st.booleans(), forged=st.booleans(), suspended=st.booleans())
     def renew(self, who: int, more: bool, forged: bool, suspended: bool) -> None:
-        caller, applied = self.callers[who], leases.Applied()
+        caller = self.callers[who]
         held = [n for n, lease in self.leases.items() if forged or lease.caller is caller]
         progress = self.now if more else 0.0
         said = [wire.Holding(replica=n, lease=self.leases[n].token, cpu_s=progress, suspended=suspended) for n in held]
-        self.do(lambda c: leases.renew(c, caller, said, self.now, applied))
+        (applied,) = self.serve(leases.Call(caller=caller, holding=said))
         stop = []
         for n in held:
             lease, current = self.leases[n], self.model[self.leases[n].unit]
@@ -333,7 +354,7 @@ class Tables(RuleBasedStateMachine):
         caller = self.callers[who]
         mine = [n for n, lease in self.leases.items() if lease.caller is caller]
         known = mine[: len(mine) // 2] if lost else mine
-        self.do(lambda c: leases.reconcile(c, caller, known, self.now, leases.Applied()))
+        self.serve(leases.Call(caller=caller, known=frozenset(known)))
         for n in set(mine) - set(known):
             current = self.model[self.leases[n].unit]
             if current.replica(n).state is R.LEASED:
@@ -374,8 +395,9 @@ class Tables(RuleBasedStateMachine):
         self.now += seconds
 
         def change(c: Connection) -> None:
-            before = units.load(c, units.expired(c, self.now))
-            units.save(c, before, {n: life.expire(u, self.now) for n, u in before.items()}, self.now)
+            book = units.Book.of(c, units.expired(c, self.now))
+            book.now = {n: life.expire(u, self.now) for n, u in book.now.items()}
+            book.write(self.now)
 
         self.do(change)
         self.model = {n: life.expire(u, self.now) for n, u in self.model.items()}
@@ -403,8 +425,11 @@ class Tables(RuleBasedStateMachine):
         caller = self.callers[who]
 
         def change(c: Connection) -> None:
-            leases.hand_out(c, caller, sorted(self.model), 50, self.now, leases.Applied())
-            leases.reconcile(c, caller, [], self.now, leases.Applied())
+            calls = [
+                leases.Call(caller=caller, chosen=dict.fromkeys(sorted(self.model), DEADLINE_S)),
+                leases.Call(caller=caller, known=frozenset()),
+            ]
+            leases.serve(c, calls, self.now, lambda number: False)
             runs.cancel_groups(c, self.runs[0].number, None, self.now)
             raise Crash
 
@@ -426,22 +451,30 @@ class Tables(RuleBasedStateMachine):
         self.the_driver_is_offered_what_it_has_not_folded(c)
         self.credit_is_paid_once_and_for_valid_copies_only(c)
         self.nobody_has_two_places_in_a_unit(c)
+        self.the_tallies_are_what_one_would_count(c)
 
     def the_tables_say_what_the_model_says(self, c: Connection) -> None:
-        assert units.load(c, self.model) == self.model
+        assert units.Book.of(c, self.model).now == self.model
         rows = c.execute(select(unit)).all()
         assert {row.id: row.folded_step for row in rows if row.folded_step is not None} == self.folded
         assert all((row.finished is not None) == (row.state in FINAL_UNITS) for row in rows)
         waiting = {n for n, u in self.model.items() if u.state is UnitState.READY}
-        assert {n for n, _ in runs.ready_units(c, 0, 1000)} == waiting
+        assert {n for run in self.runs for n in runs.ready_units(c, run.number, 0, 1000)} == waiting
         unjudged = {n for n, u in self.model.items() if life.unjudged(u)}
         assert set(units.unjudged(c)) == unjudged
         assert all(self.run_of[n].checked for n in unjudged)
 
     def no_acknowledged_answer_is_lost_and_none_is_made_up(self, c: Connection) -> None:
         rows = c.execute(select(replica).where(replica.c.value_hash.is_not(None))).all()
-        assert {row.id: row.value for row in rows} == self.kept
-        assert all(row.value_hash == codec.digest(row.value) and row.proof_id for row in rows)
+        assert {row.id: row.value_hash for row in rows} == {n: codec.digest(value) for n, value in self.kept.items()}
+        assert all(row.proof_id for row in rows)
+        values = {row.replica_id: row.value for row in c.execute(select(answer))}
+        assert values.items() <= self.kept.items()
+        for number, unit_ in self.model.items():
+            wanted = {r.id for r in unit_.replicas if r.id in self.kept and (r.camp == r.id or r.camp is None)}
+            if self.run_of[number].checked:
+                wanted |= {r.id for r in unit_.replicas if r.id in self.kept}
+            assert wanted <= values.keys()
 
     def the_driver_is_offered_what_it_has_not_folded(self, c: Connection) -> None:
         for run in self.runs:
@@ -450,10 +483,10 @@ class Tables(RuleBasedStateMachine):
             ended = {n for n, u in mine.items() if u.state in (UnitState.VALID, UnitState.FAILED)}
             assert {a.unit for a in heard.answers} == ended - self.folded.keys()
             assert heard.open_units == sum(not u.final for u in mine.values())
-            for answer in heard.answers:
-                canonical = mine[answer.unit].canonical
-                assert answer.value == (self.kept[canonical] if canonical else None)
-                assert answer.failed == mine[answer.unit].reason
+            for said in heard.answers:
+                canonical = mine[said.unit].canonical
+                assert said.value == (self.kept[canonical] if canonical else None)
+                assert said.failed == mine[said.unit].reason
 
     def credit_is_paid_once_and_for_valid_copies_only(self, c: Connection) -> None:
         rows = c.execute(select(credit_entry)).all()
@@ -472,6 +505,16 @@ class Tables(RuleBasedStateMachine):
                 sums[row.volunteer_id] = (amount + row.amount_milli, valid + 1)
         stored = c.execute(select(credit_sum)).all()
         assert {row.volunteer_id: (row.amount_milli, row.valid) for row in stored} == dict(sums)
+
+    def the_tallies_are_what_one_would_count(self, c: Connection) -> None:
+        for run in self.runs:
+            mine = [u for n, u in self.model.items() if self.run_of[n] is run]
+            counted = Counter("unit." + u.state for u in mine)
+            counted.update("replica." + r.state for u in mine for r in u.replicas)
+            counted["credit"] = sum(
+                round(self.worth[u.id] * r.share) for u in mine for r in u.replicas if r.state is R.VALID
+            )
+            assert units.tallies(c, run.number) == +counted
 
     def nobody_has_two_places_in_a_unit(self, c: Connection) -> None:
         rows = c.execute(select(replica.c.unit_id, replica.c.volunteer_id, replica.c.state)).all()
