@@ -60,12 +60,13 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet:
-    """Hosts under way. Made by `fleet`."""
+    """Hosts under way, made by `fleet`. `leased` counts the copies handed out while it was measured."""
 
     def __init__(self, shared: Shared, hosts: Sequence[Host]) -> None:
         self.shared = shared
         self.hosts = hosts
         self.tasks: list[asyncio.Task[None]] = []
+        self.leased = 0
 
     def inside(self) -> int:
         """Return how many hosts are logged in."""
@@ -93,6 +94,7 @@ class Fleet:
         await self._goes_on(seconds)
         took = time.perf_counter() - began
         self.shared.tally = Tally()
+        self.leased += tally.leased
         generator, cost = _cpu(psutil.Process()) - own, [_cpu(p) for p in watched]
         return Measurement(
             seconds=took, hosts=len(self.hosts),

@@ -125,6 +125,8 @@ class Host:
         shared, habits, draw = self.shared, self.shared.habits, self._draw
         first = True
         await shared.working.wait()
+        if habits.work_s:
+            await line.quiet(habits.work_s * draw.random())
         while not shared.over:
             if self._answers and habits.cut and draw.random() < habits.cut:
                 self._posts(line, first)
@@ -142,10 +144,12 @@ class Host:
                     self._held.clear()
                 shared.tally.troubles["vanished"] += 1
                 return draw.uniform(0.0, habits.away_s)
-            if habits.work_s and self._held:
-                await asyncio.sleep(habits.work_s * self._speed)
-            self._answers += [self._finishes(task) for task in self._held]
-            self._held.clear()
+            try:
+                if habits.work_s and self._held:
+                    await line.quiet(habits.work_s * self._speed * draw.uniform(0.5, 1.5))
+            finally:
+                self._answers += [self._finishes(task) for task in self._held]
+                self._held.clear()
         return 0.0
 
     def _posts(self, line: Line, first: bool) -> asyncio.Future[tuple[int, bytes]]:

@@ -63,6 +63,19 @@ class Line(asyncio.Protocol):
         self._transport.write(b"POST %b%bContent-Length: %d\r\n\r\n%b" % (path, self._head, len(body), body))
         return waiter
 
+    async def quiet(self, seconds: float) -> None:
+        """Do nothing for so long. Raises ServerAway as soon as the connection ends."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        if self._transport is None:
+            raise ServerAway("the connection had ended")
+        self._waiter = waiter
+        timer = loop.call_later(seconds, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
     def cut(self) -> None:
         """End the connection at once, whatever is under way."""
         if self._transport is not None:
@@ -113,6 +126,11 @@ class Line(asyncio.Protocol):
             self._waiter.set_exception(TooLarge(f"the server sent {why}"))
         self.cut()
         return False
+
+
+def _wake(waiter: asyncio.Future[tuple[int, bytes]]) -> None:
+    if not waiter.done():
+        waiter.set_result((0, b""))
 
 
 def field(head: bytes, name: bytes) -> bytes:

@@ -1,29 +1,23 @@
-"""A server's folder with a real run, signed units and enrolled hosts, made before the server starts."""
+"""What a fleet needs at a server: enrolled hosts, and a run with signed units."""
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection
 
 from dsage import codec, wire
 from dsage.home import Home
 from dsage.researcher import Researcher
-from dsage.trust.documents import Authorisation
-from dsage.trust.keys import PrivateKey
-from dsage_server.pseudonyms import pseudonym
-from dsage_server.signing import sign_units
-from dsage_server.store import runs
+from dsage_server.store import hosts
 from dsage_server.store.engine import Store
-from dsage_server.store.schema import host, run, unit, volunteer
-from dsage_server.testing import HandDriver, running_server
+from dsage_server.testing import HandDriver
 from fleet.crowd import key_of
 
 APP: Final = """
@@ -38,66 +32,50 @@ class Echo(DistributedFunction):
     def process_result(self, unit, value):
         pass
 """
-CHUNK: Final = 5_000
+STEP_UNITS: Final = 2_000
+"""Units in one step of the driver: about a quarter of a megabyte of arguments and keys."""
+ENROL_AT_ONCE: Final = 500
+INVITE_S: Final = 3600.0
 
 
-async def submit(home: Home) -> int:
-    """Start a server on this home for a moment, submit a run of APP, and return the run's number."""
-    with tempfile.TemporaryDirectory(prefix="dsage-fleet-") as folder:
-        source = Path(folder) / "echo.py"
-        source.write_text(APP)
-        async with running_server(home.folder), await Researcher.open(home) as researcher:
-            return (await HandDriver.submitted(researcher, f"{source}:Echo")).run
+def enrol(where: Path | str, count: int, *, seed: str = "fleet") -> None:
+    """Enrol the hosts with the numbers below `count`, each a volunteer of its own, straight in a server's database.
 
-
-def add_hosts(home: Home, count: int, *, seed: str = "fleet", first: int = 0) -> None:
-    """Enrol simulated hosts, each a volunteer of its own; those that are there already stay."""
-    now = time.time()
-
-    def change(connection: Connection) -> None:
-        there = set(connection.execute(select(host.c.key)).scalars())
-        keys = [key for key in (key_of(seed, first + n).public for n in range(count)) if key not in there]
-        names = iter({f"{pseudonym()} {secrets.token_hex(4)}" for _ in keys})
-        for key in keys:
-            number = connection.execute(
-                insert(volunteer).values(pseudonym=next(names), public=False, created=now).returning(volunteer.c.id)
-            ).scalar_one()
-            connection.execute(insert(host).values(volunteer_id=number, key=key, created=now))
-
-    _write(home, change)
-
-
-def add_units(home: Home, number: int, count: int) -> None:
-    """Make units of a run, signed as the server signs them; a server that starts later hands them out."""
-    unit_key = PrivateKey.load(home.unit_key)
-    now = time.time()
-    made = 0
-
-    def change(connection: Connection, size: int) -> None:
-        found = runs.info(connection, number)
-        step = connection.execute(select(run.c.fence, run.c.step).where(run.c.id == number)).one()
-        envelope = runs.find_document(connection, found.authorisation)
-        authorisation = msgspec.json.decode(envelope.payload, type=Authorisation)
-        first = runs.reserve_unit_ids(connection, size)
-        new = [wire.NewUnit(key=str(first + n), args=codec.encode(first + n)) for n in range(size)]
-        signed = sign_units(unit_key, authorisation, found.authorisation, first, new, now)
-        what = wire.Step(fence=step.fence, step=step.step + 1, units=new, state=b"")
-        runs.commit_step(connection, number, found.researcher, what, signed, now)
-
-    while made < count:
-        size = min(CHUNK, count - made)
-        _write(home, partial(change, size=size))
-        made += size
-
-
-def ready_units(home: Home) -> int:
-    """Return how many units wait to be handed out."""
-    return _write(home, lambda c: c.execute(select(func.count()).where(unit.c.state == "ready")).scalar_one())
-
-
-def _write(home: Home, change: Callable[[Connection], int | None]) -> int:
-    store = Store(home.server / "dsage.sqlite")
+    The server may be running. By the protocol it would take a login each, which says nothing of its pace at work.
+    """
+    store = Store(where)
     try:
-        return store.write_now(change) or 0
+        code = store.write_now(lambda connection: hosts.make_invite(connection, max(1, count), INVITE_S, time.time()))
+        for first in range(0, count, ENROL_AT_ONCE):
+            numbers = range(first, min(count, first + ENROL_AT_ONCE))
+            store.write_now(partial(_enrol, numbers=numbers, seed=seed, code=code))
     finally:
         store.close()
+
+
+@asynccontextmanager
+async def driving(home: Home, run: int = 0) -> AsyncIterator[HandDriver]:
+    """Drive a run of the server that this home is logged in to: a new one of APP, or the one with this number."""
+    async with await Researcher.open(home) as researcher:
+        if run:
+            drive = await researcher.drive(run)
+            yield HandDriver(researcher, run, drive.fence, drive.step)
+            return
+        with tempfile.TemporaryDirectory(prefix="dsage-fleet-") as folder:
+            source = Path(folder) / "echo.py"
+            source.write_text(APP)
+            yield await HandDriver.submitted(researcher, f"{source}:Echo")
+
+
+async def make_units(driver: HandDriver, count: int, *, quorum: int = 2) -> None:
+    """Make units whose arguments are numbers, step by step, as a researcher's driver does."""
+    for made in range(0, count, STEP_UNITS):
+        numbers = range(made, min(count, made + STEP_UNITS))
+        await driver.commit(
+            units=[wire.NewUnit(key=f"{driver.step}.{n}", args=codec.encode(n), quorum=quorum) for n in numbers]
+        )
+
+
+def _enrol(connection: Connection, numbers: range, seed: str, code: str) -> None:
+    for number in numbers:
+        hosts.enrol(connection, key_of(seed, number).public, code, False, time.time())
