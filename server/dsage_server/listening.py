@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from dsage.errors import Conflict, UsageError
+from dsage_server.api.doors import (
+    KEEPALIVE_S,
+    LINGERING_S,
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    Doors,
+    Site,
+    most_connections,
+    quiet_log,
+)
 from dsage_server.api.http import Handler
 from dsage_server.settings import Settings
 
 SHUTDOWN_S: Final = 2.0
-KEEPALIVE_S: Final = 75.0
 BACKLOG: Final = 1024
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
 _HINTS: Final = {
@@ -40,16 +50,26 @@ async def listen(
 
     Raises Conflict if the port is taken, UsageError for an address that cannot be had.
 
-    A handler is cancelled when its peer hangs up, so that no work is handed out to nobody.
+    A handler is cancelled when its peer hangs up, so that no work is handed out to nobody. What is in `hot`, by
+    method and path, is served without the application's router and middlewares: they cost a quarter of a request.
     """
     sockets = stack.enter_context(ExitStack())
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True
+        app,
+        access_log=None,
+        logger=quiet_log(),
+        shutdown_timeout=SHUTDOWN_S,
+        keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGERING_S,
+        handler_cancellation=True,
+        max_field_size=MAX_FIELD_BYTES,
+        max_headers=MAX_FIELDS,
     )
     await runner.setup()
-    if hot:
-        _serve_first(runner, hot)
     stack.push_async_callback(runner.cleanup)
+    doors = Doors(runner, hot or {}, most_connections())
+    watch = asyncio.create_task(doors.watch())
+    stack.push_async_callback(_cancelled, watch)
     bound = port
     try:
         for family, where in _addresses(address):
@@ -60,7 +80,7 @@ async def listen(
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((where, bound))
             bound = listener.getsockname()[1]
-            await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+            await Site(runner, doors, listener, context, BACKLOG).start()
     except OSError as error:
         kind = Conflict if error.errno == errno.EADDRINUSE else UsageError
         raise kind(
@@ -68,18 +88,6 @@ async def listen(
             hint=_HINTS.get(error.errno or 0, "Choose another address with --listen or --pages."),
         ) from None
     return bound
-
-
-def _serve_first(runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler]) -> None:
-    """Have some paths served without the application's router and middlewares: they cost a quarter of a request."""
-    server = runner.server
-    assert server is not None
-    otherwise = server.request_handler
-
-    async def dispatch(request: Any) -> web.StreamResponse:
-        return await hot.get((request.method, request.raw_path), otherwise)(request)
-
-    server.request_handler = dispatch
 
 
 def certificate_names(settings: Settings) -> list[str]:
@@ -144,6 +152,11 @@ def parse_address(text: str, default_port: int) -> tuple[str, int]:
     if parts.path or parts.query or parts.fragment or parts.username:
         raise UsageError(f"{text!r} is not an address", hint="It looks like HOST:PORT or [IPV6]:PORT.")
     return host, default_port if port is None else port
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _addresses(address: str) -> list[tuple[socket.AddressFamily, str]]:

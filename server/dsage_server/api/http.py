@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from email.utils import formatdate
 from typing import Any, Final, TypeVar
 
@@ -28,6 +29,9 @@ OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello"})
 RETRY_S: Final = 5
 
 SPOKEN: Final = str(PROTOCOL)
+BODY_GRACE_S: Final = 20.0
+"""How long a body may take whatever its size; past that it must have come at BODY_BYTES_PER_S."""
+BODY_BYTES_PER_S: Final = 4096
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -78,21 +82,47 @@ async def body(request: web.Request, kind: type[M], most: int = MAX_BODY_BYTES) 
 
 
 async def read_capped(request: web.Request, most: int) -> bytes:
-    """Return the body's bytes. Raises TooLarge as soon as more than `most` have come, UsageError if compressed."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UsageError("a compressed body; bodies are taken as they are here")
+    """Return the body's bytes. Raises what `pieces` raises."""
+    if request.content_length is not None and request.content_length <= most and request.content.is_eof():
+        _check_plain(request)
+        return request.content.read_nowait()  # all of it came along with the head, as most bodies do
+    return b"".join([piece async for piece in pieces(request, most)])
+
+
+async def pieces(request: web.Request, most: int) -> AsyncGenerator[bytes, None]:
+    """Yield the body's bytes as they come; the time that the taker needs for them is not held against the peer.
+
+    Raises TooLarge as soon as more than `most` have come or are announced, UsageError for a compressed or broken
+    body, RequestError when it comes too slowly.
+    """
+    _check_plain(request)
     if request.content_length is not None and request.content_length > most:
         raise TooLarge(f"a body of {request.content_length} bytes; at most {most} are taken here")
-    if request.content_length is not None and request.content.is_eof():
-        return request.content.read_nowait()  # the whole body came along with the head, as most do
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_chunked(1 << 16):
-        size += len(chunk)
+    clock = asyncio.get_running_loop().time
+    size, waited_s = 0, 0.0
+    while True:
+        since = clock()
+        try:
+            async with asyncio.timeout(BODY_GRACE_S + size / BODY_BYTES_PER_S - waited_s):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise RequestError(
+                f"the body came too slowly: {size} bytes in {waited_s + clock() - since:.0f} s"
+            ) from None
+        except web.RequestPayloadError as error:
+            raise UsageError(f"the body broke off or makes no sense: {error}") from None
+        waited_s += clock() - since
+        size += len(piece)
         if size > most:
             raise TooLarge(f"a body of more than {most} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if not piece:
+            return
+        yield piece
+
+
+def _check_plain(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UsageError("a compressed body; bodies are taken as they are here")
 
 
 def number(text: str, what: str) -> int:
