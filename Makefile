@@ -5,10 +5,10 @@ SETUP := @packaging/dev-setup
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fault clean
+.PHONY: help demo test lint bench bench-server bench-growth fault clean
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 demo:  ## Factor 11^150+1 with a server and two volunteers on this computer; options in ARGS="--cheater ..."
 	$(SETUP) demo
@@ -27,6 +27,14 @@ lint:  ## Check style and types only
 bench:  ## Print the figures that DSage promises, measured here
 	$(SETUP) demo
 	@$(BIN)/python benchmarks/first_light.py $(ARGS)
+
+bench-server:  ## Measure what one server does, beside other systems (a quarter of an hour); ARGS="--only throughput"
+	$(SETUP) bench
+	@$(BIN)/python benchmarks/server_bench.py $(ARGS)
+
+bench-growth:  ## Measure what 10 million units in the tables cost (30 GB of disk, half an hour)
+	$(SETUP) bench
+	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
