@@ -81,6 +81,7 @@ ROWS["0003"] = ROWS["0002"] | {
     "blob_upload": ["'u', 'bb', x'cc', 9, 4, 1, 3.0"],
     "blob_piece": ["'u', 0, 4, 'pieces/u.0.0'"],
 }
+ROWS["0004"] = ROWS["0003"] | {"archive": ["1, 'run-00000001.parquet', 'cc', 2, 2, 8.0, NULL"]}
 
 MOVED: Final = {"replica": {"value"}}
 """Columns that a later revision keeps elsewhere."""

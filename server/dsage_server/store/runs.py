@@ -17,7 +17,7 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
-from dsage_server.store import units
+from dsage_server.store import ids, units
 from dsage_server.store.bulk import insert_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
@@ -83,8 +83,9 @@ def create(
     number = connection.execute(
         insert(run)
         .values(
-            run_key=run_key, project=manifest.project, title=manifest.title, app=app, authorisation=authorisation,
-            researcher=researcher, params=request.params, state=RunState.RUNNING.value, fence=0, step=0,
+            id=ids.reserve(connection, "run", 1), run_key=run_key, project=manifest.project, title=manifest.title,
+            app=app, authorisation=authorisation, researcher=researcher, params=request.params,
+            state=RunState.RUNNING.value, fence=0, step=0,
             driver_state=request.state, progress=b"", created=now, priority=request.priority,
             platforms=_text(request.platforms), tags=_text(request.tags),
         )

@@ -225,8 +225,8 @@ replica = Table(
     Index(
         "ix_replica_unjudged",
         "unit_id",
-        sqlite_where=text("state = 'reported'"),
-        postgresql_where=text("state = 'reported'"),
+        sqlite_where=text("state = 'reported' AND camp IS NULL"),
+        postgresql_where=text("state = 'reported' AND camp IS NULL"),
     ),
 )
 
@@ -254,7 +254,7 @@ credit_entry = Table(
     "credit_entry",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("replica_id", ForeignKey("replica.id"), nullable=False, unique=True),
+    Column("replica_id", Id, nullable=False, unique=True),
     Column("volunteer_id", ForeignKey("volunteer.id"), nullable=False),
     Column("host_id", ForeignKey("host.id"), nullable=False),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
@@ -355,3 +355,16 @@ blob_piece = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("object", String, nullable=False, unique=True),
 )
+
+archive = Table(
+    "archive",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("file", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("replicas", BigInteger, nullable=False),
+    Column("made", Float, nullable=False),
+    Column("cleared", Float),
+)
+"""Runs whose rows lie in a file; they are all gone from the tables once it is `cleared`."""

@@ -1,0 +1,210 @@
+"""Runs that are long over leave the database for a file each; their results, tallies and the ledger stay.
+
+A run is archived in three steps, each of which may be the last before a kill. Its rows are written to a file, which
+is read back and compared. Then one commit enters the file in the table `archive`: from now on the rows may go. They
+do in small commits between those of the running server. Whoever comes next goes on where this stopped: a file that
+is not entered is written again, one that is entered must have its hash before another row goes.
+
+What stays in the tables: the run with its result and state, `tally` and `run_credit`, every ledger row (a correction
+must find what it corrects, so `credit_entry` refers to a copy by its number alone), the last events. Envelopes of
+results are emptied in place once no copy needs them, and those of units stay: deleting either row would make
+the database search all copies or units for references, to gain some bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
+
+from dsage.errors import Conflict, NotFound, StorageFull
+from dsage.states import RunState
+from dsage.trust.documents import ResultBatch
+from dsage.trust.envelope import Envelope
+from dsage_server.retention import files, gather
+from dsage_server.store.engine import Store
+from dsage_server.store.events import note
+from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, unit
+from dsage_server.store.units import chunks
+
+CLEARED: Final = 100
+"""Units that leave in one commit, with all their copies: a few milliseconds."""
+PAUSE_S: Final = 0.02
+"""Between two such commits, so that the server's own always come in between."""
+KEPT_EVENTS: Final = ("submitted", "done", "failed", "cancelled", "archived")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """An archived run: its file, and how many units and copies are in it."""
+
+    run: int
+    file: Path
+    sha256: str
+    units: int
+    replicas: int
+
+
+def due(connection: Connection, before: float) -> list[int]:
+    """Return the runs that ended before a time and are not wholly archived; those that are half way come first."""
+    query = (
+        select(run.c.id)
+        .join(archive, archive.c.run_id == run.c.id, isouter=True)
+        .where(run.c.state != RunState.RUNNING.value, run.c.finished < before, archive.c.cleared.is_(None))
+        .order_by(archive.c.run_id.is_(None), run.c.id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+async def archive_run(store: Store, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
+    """Archive a run, or go on with one that was begun. Raises NotFound, Conflict if it is not over or copies are out.
+
+    Raises StorageFull if the file cannot be written or read back, Conflict if the entered file is not what it was;
+    in either case no row is lost.
+    """
+    known = await store.read(lambda c: find(c, number))
+    if known is None:
+        await store.read(lambda c: check_settled(c, number, clock()))
+        sums = await store.read(lambda c: gather.sums(c, number))
+        entered = await asyncio.to_thread(_write, store, folder, number)
+        await store.write(lambda c: _enter(c, entered, sums, clock()))
+    else:
+        entered = Archived(
+            run=number, file=folder / known.file, sha256=known.sha256, units=known.units, replicas=known.replicas
+        )
+        await asyncio.to_thread(_check_entered, entered)
+    left = True
+    while left:
+        left = await store.write(lambda c: _clear(c, number, clock()))
+        await asyncio.sleep(PAUSE_S)
+    return entered
+
+
+def find(connection: Connection, number: int) -> Any | None:
+    """Return the row about a run's archive, if it has one."""
+    return connection.execute(select(archive).where(archive.c.run_id == number)).first()
+
+
+def check_settled(connection: Connection, number: int, now: float) -> None:
+    """Raise NotFound, or Conflict while anything about the run may still change."""
+    row = connection.execute(select(run.c.state).where(run.c.id == number)).first()
+    if row is None:
+        raise NotFound(f"there is no run {number}")
+    if row.state == RunState.RUNNING:
+        raise Conflict(f"run {number} is not over", hint="Archive it when it has ended.")
+    moving = or_(
+        among(replica.c.state, ["leased", "reported"]),
+        (replica.c.state == "expired") & (replica.c.hard_deadline > now),
+    )
+    query = (
+        select(func.count(), func.max(replica.c.hard_deadline))
+        .join(unit, unit.c.id == replica.c.unit_id)
+        .where(unit.c.run_id == number, moving)
+    )
+    count, last = connection.execute(query).one()
+    if count:
+        date = datetime.fromtimestamp(last, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise Conflict(
+            f"{count} copies of run {number} are out, and their answers are still welcome until {date}",
+            hint="Archive it after that.",
+        )
+
+
+def _write(store: Store, folder: Path, number: int) -> Archived:
+    """Write a run's file, read it back, and compare."""
+    path = folder / f"run-{number:08}{files.suffix()}"
+    try:
+        written = files.write(path, gather.TABLES, gather.rows(store.read_now, number))
+        if files.check(path, gather.TABLES) != written:
+            raise StorageFull(f"{path} does not give back what was written", hint="Check the disk; no row was removed.")
+        digest = _hash(path)
+    except OSError as error:
+        raise StorageFull(f"the archive of run {number} cannot be written: {error.strerror or error}") from error
+    return Archived(
+        run=number, file=path, sha256=digest, units=written.rows.get("unit", 0), replicas=written.rows.get("replica", 0)
+    )  # fmt: skip
+
+
+def _enter(connection: Connection, written: Archived, sums: dict[str, int], now: float) -> None:
+    """Enter a file: the rows may go. Raises Conflict if the run is not as it was when the file was begun.
+
+    The sums that are kept with every commit tell that without a look at each unit, so nobody waits for this.
+    """
+    if gather.sums(connection, written.run) != sums or find(connection, written.run) is not None:
+        raise Conflict(f"run {written.run} changed while it was archived", hint="Try again.")
+    connection.execute(
+        insert(archive).values(
+            run_id=written.run, file=written.file.name, sha256=written.sha256, units=written.units,
+            replicas=written.replicas, made=now,
+        )
+    )  # fmt: skip
+
+
+def _check_entered(entered: Archived) -> None:
+    try:
+        same = _hash(entered.file) == entered.sha256
+    except OSError as error:
+        raise Conflict(
+            f"the archive of run {entered.run} cannot be read: {error.strerror or error}",
+            hint=f"Put {entered.file} back; the rows that are left stay until then.",
+        ) from None
+    if not same:
+        raise Conflict(
+            f"{entered.file} is not what was written when run {entered.run} was archived",
+            hint="Put the right file back; the rows that are left stay until then.",
+        )
+
+
+def _clear(connection: Connection, number: int, now: float) -> bool:
+    """Let some units of an archived run go, with all that hangs on them; False once none is left."""
+    units = list(connection.execute(select(unit.c.id).where(unit.c.run_id == number).limit(CLEARED)).scalars())
+    if not units:
+        _finish(connection, number, now)
+        return False
+    copies = connection.execute(select(replica.c.id, replica.c.proof_id).where(replica.c.unit_id.in_(units))).all()
+    for part in chunks(row.id for row in copies):
+        connection.execute(delete(answer).where(answer.c.replica_id.in_(part)))
+        connection.execute(delete(replica).where(replica.c.id.in_(part)))
+    connection.execute(delete(unit).where(unit.c.id.in_(units)))
+    for part in chunks({row.proof_id for row in copies if row.proof_id is not None}):
+        _empty_proofs(connection, part)
+    return True
+
+
+def _empty_proofs(connection: Connection, numbers: list[int]) -> None:
+    """Empty the envelopes that no copy needs any more; one call may have reported copies of several runs."""
+    rows = connection.execute(select(proof.c.id, proof.c.envelope).where(proof.c.id.in_(numbers))).all()
+    for row in rows:
+        if not row.envelope:
+            continue
+        signed = msgspec.json.decode(msgspec.msgpack.decode(row.envelope, type=Envelope).payload, type=ResultBatch)
+        ids = [entry.replica for entry in signed.results]
+        needed = select(literal(1)).where(replica.c.id.in_(ids), replica.c.proof_id == row.id).limit(1)
+        if connection.execute(needed).first() is None:
+            connection.execute(update(proof).where(proof.c.id == row.id).values(envelope=b""))
+
+
+def _finish(connection: Connection, number: int, now: float) -> None:
+    row = find(connection, number)
+    if row is None or row.cleared is not None:
+        return
+    connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
+    connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
+    note(connection, now, "archived", words(row.made, row.file), run=number)
+
+
+def words(made: float, file: str) -> str:
+    """Return what people read about an archived run."""
+    return f"archived on {datetime.fromtimestamp(made, UTC):%Y-%m-%d}, file {file}"
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
