@@ -49,6 +49,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     troubles: dict[str, int]
     generator_cpu_s: float
     server_cpu_s: list[float]
+    others_cpu_s: float
+    """What everything else on this machine used meanwhile: a rate measured beside much of it says little."""
     server_rss_bytes: list[int]
     """At the end, by process."""
     server_grew_bytes: list[int]
@@ -90,12 +92,15 @@ class Fleet:
         watched = [psutil.Process(number) for number in servers]
         tally = self.shared.tally = Tally()
         before, own, rss = [_cpu(p) for p in watched], _cpu(psutil.Process()), [_rss(p) for p in watched]
+        machine = _machine_cpu()
         began = time.perf_counter()
         await self._goes_on(seconds)
         took = time.perf_counter() - began
         self.shared.tally = Tally()
         self.leased += tally.leased
-        generator, cost = _cpu(psutil.Process()) - own, [_cpu(p) for p in watched]
+        generator = _cpu(psutil.Process()) - own
+        cost = [_cpu(p) - was for p, was in zip(watched, before, strict=True)]
+        others = max(0.0, _machine_cpu() - machine - generator - sum(cost))
         return Measurement(
             seconds=took, hosts=len(self.hosts),
             replicas_per_s=tally.acks["ok"] / took, calls_per_s=tally.calls / took,
@@ -103,7 +108,7 @@ class Fleet:
             slowest_ms=1e3 * percentile(tally.reporting, 1.0),
             completing_p99_ms=1e3 * percentile(tally.completing, 0.99),
             acks=dict(tally.acks), troubles=dict(tally.troubles), generator_cpu_s=generator,
-            server_cpu_s=[now - was for now, was in zip(cost, before, strict=True)],
+            server_cpu_s=cost, others_cpu_s=others,
             server_rss_bytes=[_rss(p) for p in watched],
             server_grew_bytes=[_rss(p) - was for p, was in zip(watched, rss, strict=True)],
         )  # fmt: skip
@@ -179,6 +184,11 @@ def allow_files(wanted: int) -> None:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _machine_cpu() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
 
 
 def _rss(process: psutil.Process) -> int:
