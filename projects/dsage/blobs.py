@@ -114,6 +114,11 @@ async def _fetch(conn: Connection, token: str, sha256: str, size: int, part: Pat
         headers = {"Range": f"bytes={have}-", "If-Range": f'"{sha256}"'} if have else {}
         place = f"/v1/blobs/{sha256}"
         async with conn.stream("GET", place, token=token, headers=headers, silence_s=SILENCE_S) as response:
+            told = response.headers.get("Content-Range", "").rpartition("/")[2] or response.headers.get(
+                "Content-Length"
+            )
+            if told and told != str(size):
+                raise BadSignature(f"the server has {told[:20]} bytes as blob {sha256[:12]} instead of {size}")
             if response.status != 206:
                 digest, have = hashlib.sha256(), 0
             file = await asyncio.to_thread(_opened, part, have)

@@ -53,8 +53,15 @@ DAY_S: Final = 86400.0
     is_flag=True,
     help="Run the checks that apps bring along even in a weaker sandbox: every app here is my own.",
 )
+@click.option(
+    "--blobs",
+    default="",
+    metavar="PLACE",
+    help="Where bundles and inputs are kept: a directory, or s3://BUCKET/PREFIX?endpoint=URL with its keys in "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.  [default: in the server's folder]",
+)
 @json_option
-def serve(listen: str, public: str, pages: str, name: str, own_work: bool, as_json: bool) -> None:
+def serve(listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, as_json: bool) -> None:
     """Run a project server.
 
     The first start makes every key and says where they lie; later starts use them. Stop it by Ctrl-C: nothing that
@@ -67,7 +74,7 @@ def serve(listen: str, public: str, pages: str, name: str, own_work: bool, as_js
     pages_address, pages_port = parse_address(pages, PAGES_PORT)
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
-        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work,
+        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, blobs=blobs,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -13,22 +13,21 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from dsage import codec, wire
+from dsage import wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import Busy, NotFound, SandboxRefused, StorageFull, TooLarge, UsageError
-from dsage.files import write_whole
+from dsage.errors import Busy, SandboxRefused, TooLarge
 from dsage.states import ReplicaState, RunState, UnitState
 from dsage.trust.chain import Chain, check_dates
 from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import Envelope, hash_of
 from dsage.trust.keys import PrivateKey
+from dsage_server.blobs.library import Blobs
 from dsage_server.exchange import Exchanges
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.checking import CheckQueue
@@ -39,7 +38,7 @@ from dsage_server.scheduling.terms import RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.signing import sign_units
-from dsage_server.store import runs, units
+from dsage_server.store import blobs, runs, units
 from dsage_server.store.engine import Store
 from dsage_server.store.ready import as_ready, ready_units
 from dsage_validator import life
@@ -64,7 +63,7 @@ class Hub:
     store: Store
     unit_key: PrivateKey
     chain: Chain
-    bundles: Path
+    blobs: Blobs
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     sessions: Sessions = field(default_factory=Sessions)
@@ -104,22 +103,7 @@ class Hub:
         """Keep a bundle by its hash; keeping it again changes nothing."""
         if len(data) > MAX_BUNDLE_BYTES:
             raise TooLarge(f"a bundle of {len(data)} bytes; at most {MAX_BUNDLE_BYTES} are taken")
-        if codec.digest(data) != sha256:
-            raise UsageError("the bundle's bytes do not have the hash that names it")
-        path = self.bundles / sha256
-        if path.exists():
-            return
-        try:
-            await asyncio.to_thread(write_whole, path, data)
-        except OSError as error:
-            raise StorageFull(f"the server cannot keep the bundle: {error.strerror or error}") from error
-
-    def bundle_path(self, sha256: str) -> Path:
-        """Return where a bundle lies; raises NotFound."""
-        path = self.bundles / sha256
-        if len(sha256) != 64 or not (sha256.isascii() and sha256.isalnum()) or not path.is_file():
-            raise NotFound("there is no such bundle")
-        return path
+        await self.blobs.keep(sha256, data)
 
     async def submit(self, session: Session, request: wire.SubmitRun) -> wire.RunCreated:
         """Create a run whose app and authorisation this server's root certifies."""
@@ -127,12 +111,13 @@ class Hub:
         manifest = self.chain.manifest(request.manifest, now)
         app = hash_of(request.manifest)
         authorisation = self.chain.authorisation(request.authorisation, manifest, app, now)
-        self.bundle_path(manifest.bundle)
         if (manifest.has_verify or manifest.has_agree or manifest.has_partial) and not self.can_check:
             raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
 
         def change(connection: Connection) -> wire.RunCreated:
-            return runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
+            created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
+            blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
+            return created
 
         return await self.store.write(change)
 
@@ -215,7 +200,11 @@ class Hub:
         fresh = 0
         for entry in changed:
             unit, run = entry.unit, entry.run
-            self.ready.put(as_ready(entry, self._opened(run)))
+            terms = self._opened(run)
+            if unit.unsent:
+                self.ready.put(as_ready(entry, terms))
+            else:
+                self.ready.drop(unit.id)
             told.add(run)
             fresh += unit.unsent
             if entry.ended:

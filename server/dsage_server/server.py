@@ -23,6 +23,9 @@ from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import timekeeping
 from dsage_server.api.routes import Api
+from dsage_server.blobs.library import Blobs
+from dsage_server.blobs.objects import open_store
+from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
 from dsage_server.locking import only_one
@@ -79,13 +82,12 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
         store.write_now(partial(timekeeping.note_root, version=chain.root.version))
-        bundles = folder / "bundles"
-        bundles.mkdir(mode=0o700, exist_ok=True)
+        blobs = await _blobs(settings, store, keys.root.server_id)
         sessions = Sessions(
             store.write_now(token_secret),
             lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
         )
-        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, bundles=bundles, sessions=sessions)
+        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions)
         now = hub.clock()
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()
@@ -103,15 +105,26 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
         pages_url = f"http://{spelled(settings.pages)}:{pages}"
         context = tls.server_context(home.tls)
+        uploads = Uploads(blobs)
+        stack.push_async_callback(uploads.close)
         api = Api(
-            hub=hub, name=settings.name, pages_url=pages_url, ca_file=home.tls / "ca.pem", root_file=home.root_file
-        )
+            hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
+            ca_file=home.tls / "ca.pem", root_file=home.root_file,
+        )  # fmt: skip
         port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
         url = public_url(settings, port)
         stack.callback(_end_waits, hub)
         await _keep_time(stack, hub, home, settings, boxes, work_dir, context)
         store.write_now(lambda connection: remember(connection, "url", url))
         yield Running(hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away)
+
+
+async def _blobs(settings: Settings, store: Store, server_id: str) -> Blobs:
+    place = settings.blobs or str(settings.folder / "blobs")
+    objects = open_store(place, server_id, min_free_bytes=settings.min_free_bytes)
+    blobs = Blobs(store=store, objects=objects, clock=time.time, most=settings.max_blob_bytes)
+    await blobs.adopt(settings.folder / "bundles")
+    return blobs
 
 
 async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Boxes | None]:
@@ -135,6 +148,7 @@ async def _keep_time(
         ("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)),
         ("adding up credit", partial(timekeeping.fold_credit, hub)),
         ("signing again", partial(timekeeping.renew_signatures, hub)),
+        ("collecting blobs", hub.blobs.keep_collecting),
         ("watching root.json", partial(timekeeping.watch_root, hub, home.root_file)),
         ("renewing the certificate", partial(_renew_leaf, home, settings, context)),
     ]

@@ -23,3 +23,8 @@ class Settings:
     pages_port: int = 8471
     sandbox_own: bool = False
     """Accept the weaker sandbox for checks, because every app here is the operator's own."""
+    blobs: str = ""
+    """Where bundles and inputs are kept: a directory or s3://BUCKET/PREFIX?endpoint=URL; empty: `blobs` in `folder`."""
+    max_blob_bytes: int = 1 << 30
+    min_free_bytes: int = 256 << 20
+    """A directory of blobs takes nothing that would leave less of its disk free."""

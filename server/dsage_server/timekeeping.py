@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from dsage.bundle import unpack
+from dsage.bundle import MAX_BUNDLE_BYTES, unpack
 from dsage.errors import BundleError, Busy, DSageError, NotFound, RolledBack, SandboxRefused, StorageFull, UnitFailed
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
@@ -37,6 +37,7 @@ JUMP_S: Final = 5.0
 AGAIN_S: Final = 5.0
 ALIVE_S: Final = 10.0
 WAKE_S: Final = 1.0
+FOLD_S: Final = 0.5
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
@@ -107,11 +108,12 @@ async def wake_hosts(hub: Hub) -> None:
 
 
 async def fold_credit(hub: Hub) -> None:
-    """Fold new ledger rows into the sums, woken by whoever granted."""
+    """Fold new ledger rows into the sums, woken by whoever granted; much at a time when there is much."""
     while True:
-        while await hub.store.write(credit.fold):
+        while await hub.store.write(credit.fold) == credit.FOLD:
             pass
         hub.ledger.clear()
+        await asyncio.sleep(FOLD_S)
         await hub.ledger.wait()
 
 
@@ -135,7 +137,7 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
         return
     info = await hub.run(case.run)
     try:
-        app_dir = await asyncio.to_thread(_unpacked, hub, info.manifest, work_dir)
+        app_dir = await _unpacked(hub, info.manifest, work_dir)
         async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:
             verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
     except (UnitFailed, SandboxRefused, BundleError, NotFound, OSError) as error:
@@ -220,9 +222,9 @@ async def _fail_runs(hub: Hub, numbers: Iterable[int], reason: str) -> None:
         hub.over(number)
 
 
-def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:
+async def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:
     folder = work_dir / "apps" / manifest.bundle
-    if not folder.exists():
-        data = hub.bundle_path(manifest.bundle).read_bytes()
-        unpack(data, folder, expected_sha256=manifest.bundle)
+    if not await asyncio.to_thread(folder.exists):
+        data = await hub.blobs.read(manifest.bundle, MAX_BUNDLE_BYTES)
+        await asyncio.to_thread(unpack, data, folder, expected_sha256=manifest.bundle)
     return folder

@@ -16,6 +16,8 @@ from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
+from dsage_server.blobs.routes import BlobApi, send
+from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import events, hosts, views
@@ -30,6 +32,7 @@ class Api:
     """The handlers. `ca_file` and `root_file` are public documents, served as they lie on the disk."""
 
     hub: Hub
+    uploads: Uploads
     name: str
     pages_url: str
     ca_file: Path
@@ -64,6 +67,7 @@ class Api:
                 web.get("/v1/leaderboard", self.leaderboard),
             ]
         )
+        app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
         return app
 
     def hot(self) -> Mapping[tuple[str, str], Handler]:
@@ -155,8 +159,7 @@ class Api:
 
     async def get_bundle(self, request: web.Request) -> web.StreamResponse:
         """A bundle by its hash."""
-        path = self.hub.bundle_path(request.match_info["hash"])
-        return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
+        return await send(request, self.hub.blobs, request.match_info["hash"])
 
     # -- researchers -----------------------------------------------------------------------------------------
 

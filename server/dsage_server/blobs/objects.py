@@ -42,12 +42,15 @@ class BlobStore(Protocol):
         """Raise StorageFull if `size` more bytes would leave less than the store must keep free."""
 
 
-def open_store(address: str, *, min_free_bytes: int) -> BlobStore:
-    """Return the store at a directory or an s3:// address. Raises UsageError for any other, StorageFull."""
+def open_store(address: str, server_id: str, *, min_free_bytes: int) -> BlobStore:
+    """Return a server's own part of the store at a directory or an s3:// address. Raises UsageError for any other.
+
+    A server deletes what it does not know, so each keeps to a folder, or prefix, of its own name.
+    """
     from dsage_server.blobs.directory import DirectoryStore
 
     if "://" not in address:
-        return DirectoryStore(Path(address), min_free_bytes=min_free_bytes)
+        return DirectoryStore(Path(address, server_id), min_free_bytes=min_free_bytes)
     parts = urlsplit(address)
     options = dict(parse_qsl(parts.query))
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.fragment:
@@ -57,4 +60,4 @@ def open_store(address: str, *, min_free_bytes: int) -> BlobStore:
         raise UsageError(f"an s3:// address takes no {unknown}; keys come from the environment", hint=_SHAPE)
     from dsage_server.blobs.s3 import S3Objects
 
-    return S3Objects(parts.netloc, parts.path.strip("/"), **options)
+    return S3Objects(parts.netloc, f"{parts.path.strip('/')}/{server_id}".strip("/"), **options)

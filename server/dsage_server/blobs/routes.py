@@ -17,7 +17,7 @@ from dsage_server.api.http import body, reply
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.ranges import Unsatisfiable, parse
 from dsage_server.blobs.uploads import Uploads
-from dsage_server.sessions import Session, Sessions
+from dsage_server.sessions import Session
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class BlobApi:
 
     blobs: Blobs
     uploads: Uploads
-    sessions: Sessions
-    ticks: Callable[[], float]
+    who: Callable[[web.Request, str], Session]
+    """Return the session of a request in a role. Raises LoggedOut or NotAllowed."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes; those of GET answer HEAD too."""
@@ -49,24 +49,29 @@ class BlobApi:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """A blob, or a part of it."""
-        self._who(request, "host", "researcher")
+        try:
+            self.who(request, "host")
+        except LoggedOut:
+            raise
+        except NotAllowed:
+            self.who(request, "researcher")
         return await send(request, self.blobs, request.match_info["hash"])
 
     async def begin(self, request: web.Request) -> web.Response:
         """Open an upload, or say how far it has come."""
-        owner = self._who(request, "researcher").key
+        owner = self.who(request, "researcher").key
         start = await body(request, UploadStart, MAX_START_BYTES)
         return reply(await self.uploads.begin(request.match_info["hash"], owner, start.bytes))
 
     async def state(self, request: web.Request) -> web.Response:
         """How far an open upload has come."""
-        state = await self.uploads.state(request.match_info["hash"], self._who(request, "researcher").key)
+        state = await self.uploads.state(request.match_info["hash"], self.who(request, "researcher").key)
         headers = {OFFSET_HEADER: str(state.received), LENGTH_HEADER: str(state.bytes), "Cache-Control": "no-store"}
         return web.Response(headers=headers)
 
     async def append(self, request: web.Request) -> web.Response:
         """Take the next bytes of an upload."""
-        owner = self._who(request, "researcher").key
+        owner = self.who(request, "researcher").key
         offset = request.headers.get(OFFSET_HEADER, "")
         if not (offset.isascii() and offset.isdigit() and len(offset) <= 18):
             raise UsageError(
@@ -78,19 +83,8 @@ class BlobApi:
 
     async def abandon(self, request: web.Request) -> web.Response:
         """Forget an open upload."""
-        await self.uploads.abandon(request.match_info["hash"], self._who(request, "researcher").key)
+        await self.uploads.abandon(request.match_info["hash"], self.who(request, "researcher").key)
         return web.Response(status=204)
-
-    def _who(self, request: web.Request, *roles: str) -> Session:
-        refused: NotAllowed | None = None
-        for role in roles:
-            try:
-                return self.sessions.find(request.headers.get("Authorization"), role, self.ticks())
-            except LoggedOut:
-                raise
-            except NotAllowed as error:
-                refused = error
-        raise refused or NotAllowed("this needs a token")
 
 
 async def send(request: web.Request, blobs: Blobs, sha256: str) -> web.StreamResponse:
@@ -133,7 +127,7 @@ async def _streamed(
             async for chunk in chunks:
                 await _written(response, chunk)
         except (TimeoutError, Busy, NotFound) as error:
-            log.info("a blob broke off: %s", error or "nobody took it")
+            log.info("a blob broke off: %s", str(error) or "nobody took it")
             if request.transport is not None:
                 request.transport.abort()
     return response

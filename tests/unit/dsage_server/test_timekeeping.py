@@ -12,6 +12,8 @@ from dsage.errors import StorageFull
 from dsage.trust.keys import PrivateKey
 from dsage.trust.testing import World as Trust
 from dsage_server import timekeeping
+from dsage_server.blobs.library import Blobs
+from dsage_server.blobs.objects import open_store
 from dsage_server.hub import Hub
 from dsage_server.store import units
 from dsage_server.store.engine import Store
@@ -40,8 +42,10 @@ async def leasing(folder: Path, clocks: Clocks) -> AsyncIterator[tuple[Hub, Worl
     """A hub over a store in which one copy of a unit is out for an hour, and the task that expires it."""
     store = Store(folder / "db.sqlite")
     world = World(store, clocks.date)
+    objects = open_store(str(folder), "here", min_free_bytes=0)
+    blobs = Blobs(store=store, objects=objects, clock=lambda: clocks.date)
     hub = Hub(
-        store=store, unit_key=PrivateKey.generate(), chain=Trust().chain(), bundles=folder,
+        store=store, unit_key=PrivateKey.generate(), chain=Trust().chain(), blobs=blobs,
         clock=lambda: clocks.date, ticks=lambda: clocks.steady,
     )  # fmt: skip
     host = world.join("quiet-otter")

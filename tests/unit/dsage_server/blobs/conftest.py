@@ -23,9 +23,8 @@ def s3() -> Iterator[LocalS3]:
 @pytest.fixture(params=["directory", "s3"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "directory":
-        return open_store(str(tmp_path / "blobs"), min_free_bytes=0)
-    address = request.getfixturevalue("s3").address.replace("/prefix", f"/{tmp_path.name}")
-    return open_store(address, min_free_bytes=0)
+        return open_store(str(tmp_path / "blobs"), "here", min_free_bytes=0)
+    return open_store(request.getfixturevalue("s3").address, tmp_path.name, min_free_bytes=0)
 
 
 @pytest.fixture

@@ -65,9 +65,9 @@ async def test_a_listing_says_when(objects: BlobStore) -> None:
 
 
 async def test_a_full_disk_is_told_before_it_is_full(tmp_path: Path) -> None:
-    await open_store(str(tmp_path), min_free_bytes=0).room(1)
+    await open_store(str(tmp_path), "here", min_free_bytes=0).room(1)
     with pytest.raises(StorageFull, match="do not fit"):
-        await open_store(str(tmp_path), min_free_bytes=1 << 60).room(1)
+        await open_store(str(tmp_path), "here", min_free_bytes=1 << 60).room(1)
 
 
 async def test_a_device_without_room_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ async def test_a_directory_that_fails_is_busy(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_is_away_is_busy_and_comes_back(s3: LocalS3) -> None:
-    objects = open_store(s3.address, min_free_bytes=0)
+    objects = open_store(s3.address, "here", min_free_bytes=0)
     await objects.put("a", chunked(b"x"))
     s3.away()
     try:
@@ -108,7 +108,7 @@ async def test_a_store_that_is_away_is_busy_and_comes_back(s3: LocalS3) -> None:
 
 
 async def test_a_store_that_dies_in_an_upload_shows_nothing_of_it(s3: LocalS3) -> None:
-    objects = open_store(s3.address, min_free_bytes=0)
+    objects = open_store(s3.address, "here", min_free_bytes=0)
 
     async def interrupted() -> AsyncIterator[bytes]:
         for number in range(6):
@@ -124,10 +124,17 @@ async def test_a_store_that_dies_in_an_upload_shows_nothing_of_it(s3: LocalS3) -
     assert await names(objects) == set()
 
 
+async def test_servers_that_share_a_place_see_their_own_objects(tmp_path: Path, s3: LocalS3) -> None:
+    for place in (str(tmp_path), s3.address):
+        mine, yours = (open_store(place, name, min_free_bytes=0) for name in ("mine", "yours"))
+        await mine.put("a", chunked(b"x"))
+        assert (await names(mine), await names(yours)) == ({"a"}, set())
+
+
 @pytest.mark.parametrize(
     "address",
     ["s3://", "http://bucket", "s3://key:secret@bucket", "s3://bucket?secret=x", "s3://bucket#x", "file:///srv"],
 )
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(UsageError):
-        open_store(address, min_free_bytes=0)
+        open_store(address, "here", min_free_bytes=0)
