@@ -139,8 +139,11 @@ class Agent:
                     policy.surplus(slots=self._settings.slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
                 )
                 away_s, idle_s = self._patience.away_s, self._patience.idle_s
+                quiet_s = 0.0 if len(self._spool) else self._patience.quiet_s
                 if away_s:
                     await self._sleep(away_s, wakeable=False)
+                elif quiet_s and poll is None:
+                    await self._sleep(quiet_s, wakeable=True)
                 elif not self._greeted:
                     await _cancelled(poll)
                     poll = None
@@ -204,7 +207,7 @@ class Agent:
         except TooLarge as error:
             self._shrink(results, error)
         except Busy as error:
-            self._refused(error, error.retry_s)
+            self._patience.sent_away(error, results=bool(results), busy=len(self._slots) > 0)
         except LoggedOut as error:
             self._greeted = False
             if greeting and self._turned_away:
@@ -245,7 +248,7 @@ class Agent:
     async def _take(
         self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
     ) -> None:
-        self._patience.answered()
+        self._patience.answered(reply.spread_s)
         self._greeted, self._turned_away, self._most_reports = True, False, 0
         self._acknowledge(reply)
         if reply.root_version > self._session.chain.root.version:
@@ -291,8 +294,8 @@ class Agent:
         elif reply.reason and asked.want and not superseded and len(self._slots) < self._settings.slots:
             self._patience.no_work(reply.reason, retry_s)
 
-    def _refused(self, error: DSageError, delay_s: float | None = None) -> None:
-        self._patience.refused(error, delay_s=delay_s, busy=len(self._slots) > 0)
+    def _refused(self, error: DSageError) -> None:
+        self._patience.refused(error, busy=len(self._slots) > 0)
 
     # -- what a reply brings ---------------------------------------------------------------------------------
 

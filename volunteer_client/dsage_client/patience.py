@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from dsage.errors import DSageError
+from dsage.errors import Busy, DSageError, ServerAway
 from dsage_client import policy
 from dsage_client.events import Event, Tell, at_clock
 from dsage_client.settings import Settings
@@ -15,7 +15,8 @@ MAX_IDLE_S: Final = 3600.0
 
 
 class Patience:
-    """Two waits: `away_s` before speaking to the server at all, `idle_s` before asking it for work again.
+    """Three waits: `away_s` before speaking to the server at all, `quiet_s` before a call that brings it no results,
+    `idle_s` before asking it for work again.
 
     `now` is the clock of the waits, in seconds from any start. What recurs is told once.
     """
@@ -28,7 +29,9 @@ class Patience:
         self._attempt = 0
         self._failures = 0
         self._connected = False
+        self._spread_s = 0.0
         self._away_until = float("-inf")
+        self._quiet_until = float("-inf")
         self._idle_until = float("-inf")
         self._said = ""
 
@@ -38,23 +41,36 @@ class Patience:
         return max(0.0, self._away_until - self._now())
 
     @property
+    def quiet_s(self) -> float:
+        """How long to make no call that brings no results; 0 if any call may be made."""
+        return max(0.0, self._quiet_until - self._now())
+
+    @property
     def idle_s(self) -> float:
         """How long to take no new work; 0 if it may be asked for."""
         return max(0.0, self._idle_until - self._now())
 
-    def answered(self) -> None:
-        """The server answered."""
+    def answered(self, spread_s: float = 0.0) -> None:
+        """The server answered; `spread_s` is over what time its clients shall return once it has been away."""
+        self._spread_s = min(spread_s, MAX_IDLE_S)
         if not self._connected:
             self._connected, self._said = True, ""
             self._tell(Event(kind="connected", text="connected to the server"))
 
-    def refused(self, error: DSageError, *, delay_s: float | None = None, busy: bool) -> None:
-        """A call failed: stay away for `delay_s`, or for longer after each failure; `busy` if work goes on here."""
-        delay_s = self._backoff() if delay_s is None else max(delay_s, self._settings.backoff_low_s)
-        self._connected = False
+    def refused(self, error: DSageError, *, busy: bool) -> None:
+        """A call failed: stay away, for longer after each failure; `busy` if work goes on here."""
+        delay_s = self._return() if isinstance(error, ServerAway) else self._backoff()
         self._away_until = self._now() + delay_s
-        going_on = ", computing goes on" if busy else ""
-        self._waiting("away", error.message, delay_s, going_on, code=error.code)
+        self._left_alone(error, delay_s, busy)
+
+    def sent_away(self, error: Busy, *, results: bool, busy: bool) -> None:
+        """A busy server took nothing of a call and said when to come back: if the call brought no `results`, one
+        that does may still be taken before."""
+        delay_s = max(error.retry_s, self._settings.backoff_low_s)
+        if results:
+            self._away_until = self._now() + delay_s
+        self._quiet_until = self._now() + delay_s
+        self._left_alone(error, delay_s, busy)
 
     def satisfied(self) -> None:
         """A call was worth making: the next failure starts from a short wait."""
@@ -100,6 +116,17 @@ class Patience:
         delay_s = policy.backoff_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s)
         self._attempt += 1
         return delay_s
+
+    def _return(self) -> float:
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+        delay_s = policy.return_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s, spread_s=self._spread_s)
+        self._attempt += 1
+        return delay_s
+
+    def _left_alone(self, error: DSageError, delay_s: float, busy: bool) -> None:
+        self._connected = False
+        going_on = ", computing goes on" if busy else ""
+        self._waiting("away", error.message, delay_s, going_on, code=error.code)
 
     def _waiting(self, kind: str, reason: str, delay_s: float, going_on: str = "", *, code: str = "") -> None:
         if reason == self._said and delay_s < self._settings.backoff_high_s / 2:

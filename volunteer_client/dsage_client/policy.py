@@ -67,6 +67,13 @@ def backoff_s(attempt: int, draw: float, *, low_s: float, high_s: float) -> floa
     return ceiling * (0.5 + 0.5 * draw)
 
 
+def return_s(attempt: int, draw: float, *, low_s: float, high_s: float, spread_s: float) -> float:
+    """Return the wait before calling a server that is away: the first call of all its clients falls evenly into
+    `spread_s`, which it named in good time, and each later one about `spread_s` after the one before."""
+    spread = spread_s * (draw if attempt == 0 else 0.5 + draw)
+    return max(spread, backoff_s(attempt, draw, low_s=low_s, high_s=high_s))
+
+
 def failing_pause_s(failures_in_row: int, *, low_s: float, high_s: float) -> float:
     """Return how long to take no new work after this many units in a row have failed here: a computer with a
     wrong clock or a broken library must not eat its way through a project."""

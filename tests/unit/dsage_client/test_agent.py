@@ -191,6 +191,41 @@ async def test_a_busy_server_is_left_alone_as_long_as_it_asks(client: Any) -> No
     assert told.data["retry_s"] == 0.03
 
 
+async def test_a_server_too_busy_for_questions_still_gets_results_at_once(client: Any) -> None:
+    server, runner = client.server, client.runner
+    runner.gate.clear()
+    async with client.running():
+        await server.give(1, 2)
+        await client.until(lambda: len(runner.running) == 2)
+        await server.strike(Busy("work is not handed out for the moment", retry_s=1000.0))
+        await client.until(lambda: "away" in client.kinds())
+        await server.strike(None)
+        asked = len(server.exchanges)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert len(server.exchanges) == asked
+        runner.gate.set()
+        await client.until(lambda: len(server.ended) == 2)
+        assert all(call.reports for call in server.exchanges[asked:])
+
+
+async def test_a_server_too_busy_for_results_gets_them_when_it_asks_for_them(client: Any) -> None:
+    server, runner = client.server, client.runner
+    runner.gate.clear()
+    async with client.running():
+        await server.give(1)
+        await client.until(lambda: len(runner.running) == 1)
+        await server.strike(Busy("results are not taken for the moment", retry_s=1000.0))
+        runner.gate.set()
+        await client.until(lambda: client.kinds().count("away") == 2)
+        await server.strike(None)
+        asked = len(server.exchanges)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert len(server.exchanges) == asked
+    assert len(server.ended) == 1, "the last call at the stop brings it"
+
+
 async def test_the_reason_for_having_no_work_is_told_once(client: Any) -> None:
     client.server.hold_calls = False
     client.settings = replace(client.settings, backoff_high_s=60.0)

@@ -48,6 +48,24 @@ def test_backing_off_is_spread_over_half_of_its_length() -> None:
     assert policy.backoff_s(20, 1.0, low_s=0.5, high_s=60.0) == 60.0
 
 
+@pytest.mark.parametrize("clients", [100, 10_000])
+def test_the_clients_of_a_server_that_was_away_return_evenly(clients: int) -> None:
+    rate_s = 170.0
+    spread = {"low_s": 0.5, "high_s": 60.0, "spread_s": clients / rate_s}
+    first = sorted(policy.return_s(0, n / clients, **spread) for n in range(clients))
+    assert first[-1] <= max(0.5, spread["spread_s"])
+    assert first[clients // 2] == pytest.approx(max(spread["spread_s"] / 2, 0.375), abs=0.01)
+    for attempt in range(1, 20):
+        mean_s = sum(policy.return_s(attempt, n / clients, **spread) for n in range(clients)) / clients
+        assert clients / mean_s <= 1.05 * max(rate_s, clients / (0.375 * 2**attempt))
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 3600))
+def test_a_return_is_never_sooner_than_backing_off_alone(attempt: int, draw: float, spread_s: float) -> None:
+    alone = policy.backoff_s(attempt, draw, low_s=0.5, high_s=60.0)
+    assert alone <= policy.return_s(attempt, draw, low_s=0.5, high_s=60.0, spread_s=spread_s) <= max(alone, 5400.0)
+
+
 @pytest.mark.parametrize(
     ("deadlines", "expected"), [([], 25.0), ([3600.0], 25.0), ([3600.0, 30.0], 10.0), ([3.0], 1.0)]
 )
