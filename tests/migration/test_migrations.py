@@ -60,8 +60,8 @@ ROWS: Final[dict[str, dict[str, list[str]]]] = {
         ],
         "proof": ["1, 1, x'04', 4.0"],
         "replica": [
-            "1, 1, 1, 1, 'valid', x'0a', 1.0, 61.0, 3601.0, 2.5, 4.0, 'h', 1, 1, NULL, 0, 1.0, ''",
-            "2, 2, 2, 2, 'leased', x'0b', 1.0, 61.0, 3601.0, 0.0, NULL, NULL, NULL, NULL, NULL, 0, 1.0, ''",
+            "1, 1, 1, 1, 'valid', x'0a', 1.0, 61.0, 3601.0, 2.5, 4.0, 'h', 1, 1, NULL, 0, 1.0, '', 60.0",
+            "2, 2, 2, 2, 'leased', x'0b', 1.0, 61.0, 3601.0, 0.0, NULL, NULL, NULL, NULL, NULL, 0, 1.0, '', 60.0",
         ],
         "answer": ["1, x'01'"],
         "tally": ["1, 0, 'unit.valid', 1"],
@@ -81,7 +81,7 @@ ROWS["0003"] = ROWS["0002"] | {
     "blob_upload": ["'u', 'bb', x'cc', 9, 4, 1, 3.0"],
     "blob_piece": ["'u', 0, 4, 'pieces/u.0.0'"],
 }
-ROWS["0004"] = ROWS["0003"] | {"archive": ["1, 'run-00000001.parquet', 'cc', 2, 2, 8.0, NULL"]}
+ROWS["0004"] = ROWS["0003"] | {"archive": ["1, 'run-00000001.parquet', 'cc', 2, 2, 1, 8.0, NULL"]}
 
 MOVED: Final = {"replica": {"value"}}
 """Columns that a later revision keeps elsewhere."""

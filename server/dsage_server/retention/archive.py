@@ -29,10 +29,11 @@ from dsage.states import RunState
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope
 from dsage_server.retention import files, gather
+from dsage_server.store import views
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, unit
-from dsage_server.store.units import chunks
+from dsage_server.store.units import chunks, tallies
 
 CLEARED: Final = 100
 """Units that leave in one commit, with all their copies: a few milliseconds."""
@@ -72,9 +73,10 @@ async def archive_run(store: Store, folder: Path, number: int, clock: Callable[[
     known = await store.read(lambda c: find(c, number))
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
-        sums = await store.read(lambda c: gather.sums(c, number))
+        sums = await store.read(lambda c: tallies(c, number))
+        people = await store.read(lambda c: views.people(c, number))
         entered = await asyncio.to_thread(_write, store, folder, number)
-        await store.write(lambda c: _enter(c, entered, sums, clock()))
+        await store.write(lambda c: _enter(c, entered, people, sums, clock()))
     else:
         entered = Archived(
             run=number, file=folder / known.file, sha256=known.sha256, units=known.units, replicas=known.replicas
@@ -132,17 +134,17 @@ def _write(store: Store, folder: Path, number: int) -> Archived:
     )  # fmt: skip
 
 
-def _enter(connection: Connection, written: Archived, sums: dict[str, int], now: float) -> None:
+def _enter(connection: Connection, written: Archived, people: int, sums: dict[str, int], now: float) -> None:
     """Enter a file: the rows may go. Raises Conflict if the run is not as it was when the file was begun.
 
     The sums that are kept with every commit tell that without a look at each unit, so nobody waits for this.
     """
-    if gather.sums(connection, written.run) != sums or find(connection, written.run) is not None:
+    if tallies(connection, written.run) != sums or find(connection, written.run) is not None:
         raise Conflict(f"run {written.run} changed while it was archived", hint="Try again.")
     connection.execute(
         insert(archive).values(
             run_id=written.run, file=written.file.name, sha256=written.sha256, units=written.units,
-            replicas=written.replicas, made=now,
+            replicas=written.replicas, volunteers=people, made=now,
         )
     )  # fmt: skip
 
@@ -152,7 +154,7 @@ def _check_entered(entered: Archived) -> None:
         same = _hash(entered.file) == entered.sha256
     except OSError as error:
         raise Conflict(
-            f"the archive of run {entered.run} cannot be read: {error.strerror or error}",
+            f"the archive {entered.file} of run {entered.run} cannot be read: {error.strerror or error}",
             hint=f"Put {entered.file} back; the rows that are left stay until then.",
         ) from None
     if not same:
@@ -197,12 +199,7 @@ def _finish(connection: Connection, number: int, now: float) -> None:
         return
     connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
     connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
-    note(connection, now, "archived", words(row.made, row.file), run=number)
-
-
-def words(made: float, file: str) -> str:
-    """Return what people read about an archived run."""
-    return f"archived on {datetime.fromtimestamp(made, UTC):%Y-%m-%d}, file {file}"
+    note(connection, now, "archived", views.archived(row.made, row.file), run=number)
 
 
 def _hash(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 
 from dsage_server.retention.files import Row
 from dsage_server.store.schema import answer, batch, credit_entry, document, event, proof, replica, run, tally, unit
@@ -46,14 +46,8 @@ def rows(read: Read, number: int) -> Iterator[Row]:
     for table in (credit_entry, event):
         last = 0
         while page := read(functools.partial(_page, table=table, number=number, after=last)):
-            yield from ((table.name, row) for row in page)
+            yield from ((str(table.name), row) for row in page)
             last = page[-1]["id"]
-
-
-def sums(connection: Connection, number: int) -> dict[str, int]:
-    """Return how many units and copies of a run are in each state, by the sums kept with every commit."""
-    query = select(tally.c.what, func.sum(tally.c.n)).where(tally.c.run_id == number).group_by(tally.c.what)
-    return {what: int(count) for what, count in connection.execute(query) if count}
 
 
 def _head(connection: Connection, number: int) -> list[Row]:
@@ -93,4 +87,6 @@ def _in(connection: Connection, table: Table, column: str, numbers: set[int]) ->
 
 
 def _all(connection: Connection, query: Any) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(query).mappings()]
+    result = connection.execute(query)
+    names = [str(name) for name in result.keys()]  # noqa: SIM118 - a result is no dict
+    return [dict(zip(names, row, strict=True)) for row in result]

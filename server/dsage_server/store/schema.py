@@ -202,6 +202,7 @@ replica = Table(
     Column("partial", Boolean, nullable=False, server_default=text("0")),
     Column("share", Float, nullable=False, server_default="1"),
     Column("reason", String, nullable=False, server_default=""),
+    Column("length_s", Float, nullable=False, server_default="0"),
     Index(
         "uq_replica_unit_volunteer",
         "unit_id",
@@ -364,6 +365,7 @@ archive = Table(
     Column("sha256", String, nullable=False),
     Column("units", BigInteger, nullable=False),
     Column("replicas", BigInteger, nullable=False),
+    Column("volunteers", BigInteger, nullable=False),
     Column("made", Float, nullable=False),
     Column("cleared", Float),
 )

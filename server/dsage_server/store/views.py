@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
@@ -12,8 +13,8 @@ from dsage.states import HOLDS_PLACE, RunState
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
 from dsage_server.store.runs import info
-from dsage_server.store.schema import among, credit_entry, credit_sum, host, replica, run, unit, volunteer
-from dsage_server.store.units import Book
+from dsage_server.store.schema import among, archive, credit_entry, credit_sum, host, replica, run, unit, volunteer
+from dsage_server.store.units import Book, tallies
 from dsage_validator import life
 
 LIVE_S: Final = 120.0
@@ -26,29 +27,34 @@ def run_view(connection: Connection, number: int, now: float) -> wire.RunView:
     row = connection.execute(select(run).where(run.c.id == number)).first()
     if row is None:
         raise NotFound(f"there is no run {number}")
-    units = _counts(connection, unit.c.state, unit.c.run_id == number)
-    replicas: dict[str, int] = dict(
-        connection.execute(
-            select(replica.c.state, func.count())
-            .join(unit, unit.c.id == replica.c.unit_id)
-            .where(unit.c.run_id == number)
-            .group_by(replica.c.state)
-        ).all()
-    )
-    credit = connection.execute(
-        select(func.coalesce(func.sum(credit_entry.c.amount_milli), 0)).where(credit_entry.c.run_id == number)
-    ).scalar_one()
-    people = connection.execute(
-        select(func.count(replica.c.volunteer_id.distinct()))
-        .join(unit, unit.c.id == replica.c.unit_id)
-        .where(unit.c.run_id == number, among(replica.c.state, HOLDS_PLACE))
-    ).scalar_one()
+    sums = tallies(connection, number)
+    units, replicas = _by_state(sums, "unit"), _by_state(sums, "replica")
+    filed = connection.execute(select(archive).where(archive.c.run_id == number)).first()
+    reasons = [
+        row.reason or _why_waiting(connection, row, units, now),
+        archived(filed.made, filed.file) if filed else "",
+    ]
     return wire.RunView(
         run=row.id, project=row.project, title=row.title, app=row.app, state=row.state, created=row.created,
         finished=row.finished, driver_seen=row.driver_seen, step=row.step, units=units, replicas=replicas,
-        credit_milli=credit, volunteers=people, progress=row.progress, result=row.result,
-        reason=row.reason or _why_waiting(connection, row, units, now), params=row.params,
+        credit_milli=sums.get("credit", 0), volunteers=filed.volunteers if filed else people(connection, number),
+        progress=row.progress, result=row.result, reason="; ".join(filter(None, reasons)), params=row.params,
     )  # fmt: skip
+
+
+def people(connection: Connection, number: int) -> int:
+    """Return how many volunteers took part in a run."""
+    query = (
+        select(func.count(replica.c.volunteer_id.distinct()))
+        .join(unit, unit.c.id == replica.c.unit_id)
+        .where(unit.c.run_id == number, among(replica.c.state, HOLDS_PLACE))
+    )
+    return connection.execute(query).scalar_one()
+
+
+def archived(made: float, file: str) -> str:
+    """Return what people read about a run whose units lie in a file."""
+    return f"archived on {datetime.fromtimestamp(made, UTC):%Y-%m-%d}, file {file}"
 
 
 def runs(connection: Connection, now: float, limit: int = 50) -> list[wire.RunView]:
@@ -117,10 +123,11 @@ def status(connection: Connection, server_id: str, name: str, now: float) -> wir
     live = connection.execute(
         select(func.count()).select_from(host).where(host.c.last_seen > now - LIVE_S)
     ).scalar_one()
-    people = connection.execute(select(func.count()).select_from(volunteer)).scalar_one()
+    everybody = connection.execute(select(func.count()).select_from(volunteer)).scalar_one()
+    sums = tallies(connection)
     return wire.StatusView(
-        server_id=server_id, name=name, version=__version__, time=now, volunteers=people, hosts_live=live,
-        units=_counts(connection, unit.c.state), replicas=_counts(connection, replica.c.state),
+        server_id=server_id, name=name, version=__version__, time=now, volunteers=everybody, hosts_live=live,
+        units=_by_state(sums, "unit"), replicas=_by_state(sums, "replica"),
         runs=runs(connection, now, limit=20),
     )  # fmt: skip
 
@@ -140,9 +147,8 @@ def credit_of_run(connection: Connection, number: int) -> dict[str, int]:
     return found
 
 
-def _counts(connection: Connection, column: Any, *where: Any) -> dict[str, int]:
-    query = select(column, func.count()).where(*where).group_by(column)
-    return dict(connection.execute(query).all())
+def _by_state(sums: dict[str, int], of: str) -> dict[str, int]:
+    return {what.removeprefix(f"{of}."): n for what, n in sums.items() if what.startswith(f"{of}.")}
 
 
 def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: float) -> str:

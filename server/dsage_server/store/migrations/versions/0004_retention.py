@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("units", sa.BigInteger(), nullable=False),
         sa.Column("replicas", sa.BigInteger(), nullable=False),
+        sa.Column("volunteers", sa.BigInteger(), nullable=False),
         sa.Column("made", sa.Float(), nullable=False),
         sa.Column("cleared", sa.Float()),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_archive_run_id")),
