@@ -58,6 +58,10 @@ class DirectoryStore:
         finally:
             file.close()
 
+    async def size(self, name: str) -> int | None:
+        """Ask the file system."""
+        return await asyncio.to_thread(_size, self._root / name)
+
     async def delete(self, names: Iterable[str]) -> None:
         """Unlink files."""
         for name in names:
@@ -105,6 +109,11 @@ def _told() -> Iterator[None]:
 def _create(path: Path) -> BinaryIO:
     with _told():
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+
+
+def _size(path: Path) -> int | None:
+    with _told():
+        return path.stat().st_size if path.exists() else None
 
 
 def _open(path: Path, start: int) -> BinaryIO:

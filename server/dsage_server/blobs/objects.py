@@ -32,6 +32,9 @@ class BlobStore(Protocol):
     def open(self, name: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from `start` up to `end`, piece by piece. Raises NotFound."""
 
+    async def size(self, name: str) -> int | None:
+        """Return the size of an object in bytes; None if it is not there."""
+
     async def delete(self, names: Iterable[str]) -> None:
         """Delete objects; one that is not there is no error."""
 

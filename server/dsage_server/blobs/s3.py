@@ -79,6 +79,14 @@ class S3Objects:
                 return
             yield bytes(chunk)
 
+    async def size(self, name: str) -> int | None:
+        """Ask for the object's head."""
+        try:
+            with self._told():
+                return (await obstore.head_async(self._bucket, name))["size"]
+        except NotFound:
+            return None
+
     async def delete(self, names: Iterable[str]) -> None:
         """Delete objects, up to a thousand with one request."""
         if wanted := list(names):

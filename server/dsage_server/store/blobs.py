@@ -63,6 +63,12 @@ def add(connection: Connection, new: Blob, now: float) -> bool:
     return bool(kept == new.object)
 
 
+def replace(connection: Connection, lost: Blob, new: Blob) -> bool:
+    """Let another object hold a blob whose own was lost. False if somebody else was quicker."""
+    which = (blob.c.sha256 == lost.sha256) & (blob.c.object == lost.object)
+    return connection.execute(update(blob).where(which).values(object=new.object)).rowcount > 0
+
+
 def refer(connection: Connection, number: int, kind: str, hashes: Iterable[str], now: float) -> None:
     """Let a run need blobs (`kind`: bundle, input or output), which keeps them. Raises NotFound if one is not there.
 

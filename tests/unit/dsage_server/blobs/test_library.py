@@ -56,6 +56,18 @@ async def test_writers_of_the_same_blob_leave_one_object(blobs: Blobs) -> None:
     assert await blobs.read(sha256, 1000) == data
 
 
+async def test_a_blob_that_was_lost_comes_again(blobs: Blobs) -> None:
+    data, sha256 = made_up(1000)
+    await blobs.keep(sha256, data)
+    await blobs.objects.delete([(await blobs.find(sha256)).object])
+    assert not await blobs.has(sha256)
+    with pytest.raises(NotFound):
+        await blobs.read(sha256, 1000)
+    await asyncio.gather(*(blobs.keep(sha256, data) for _ in range(3)))
+    assert await blobs.read(sha256, 1000) == data
+    assert await count(blobs) == 1
+
+
 async def test_bytes_of_another_hash_are_refused(blobs: Blobs) -> None:
     with pytest.raises(UsageError):
         await blobs.keep("0" * 64, b"x")

@@ -38,6 +38,7 @@ async def test_what_was_put_comes_back_in_any_part(objects: BlobStore, size: int
     assert await read(objects, "whole/aa/one", 0, size) == data
     assert await read(objects, "whole/aa/one", size // 3, size // 2) == data[size // 3 : size // 2]
     assert await names(objects) == {"whole/aa/one"}
+    assert (await objects.size("whole/aa/one"), await objects.size("never")) == (size, None)
 
 
 @pytest.mark.parametrize("size", [10, 3 * PART_BYTES])
