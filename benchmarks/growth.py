@@ -177,7 +177,7 @@ async def main(units: int, people: int, seconds: float, folder: Path) -> None:
     """Measure both servers in turn, the large one first with nothing of it in memory."""
     small, large = Bench(folder / "small", Options()), Bench(folder / "large", Options())
     enough = int(ROUNDS * RATE / QUORUM * (seconds + 5))
-    await large.prepare(5_000, HOSTS)
+    await large.prepare(30_000, HOSTS)
     await large.measure(Habits(batch=BATCH), HOSTS_AT_WORK, 2.0)
     with timed(f"{units} units, {QUORUM * units} replicas, {people} hosts in bulk"):
         grow(large.home.server / "dsage.sqlite", units, people)
@@ -188,17 +188,22 @@ async def main(units: int, people: int, seconds: float, folder: Path) -> None:
     dropped = forget_files()
     say("     page cache dropped" if dropped else "     the page cache cannot be dropped here: the first round is warm")
     rates: dict[str, list[float]] = {"large": [], "small": []}
+    costs: dict[str, list[float]] = {"large": [], "small": []}
     for turn in range(ROUNDS + dropped):
         for name, bench in (("large", large), ("small", small)):
             say(f"     {name}, {'cold' if dropped and not turn else 'warm'}")
             done = await bench.measure(Habits(batch=BATCH), HOSTS_AT_WORK, seconds)
             rates[name].append(done.replicas_per_s)
+            costs[name].append(sum(done.server_cpu_s) / max(1.0, done.replicas_per_s * done.seconds))
+    large.audit()
     if dropped:
         cold, _ = rates["large"].pop(0), rates["small"].pop(0)
         figure(f"growth: {BATCH} a call just after the page cache was dropped", cold, "replicas/s", better="higher")
     empty, full = statistics.median(rates["small"]), statistics.median(rates["large"])
     peer = ("an almost empty table", empty)
     figure(f"growth: {BATCH} a call with {units} finished units", full, "replicas/s", better="higher", peer=peer)
+    costlier = statistics.median(costs["large"]) / statistics.median(costs["small"]) - 1
+    figure("growth: processor time of the server, a replica, gained", 100 * costlier, "%")
     figure("growth: rate lost", 100 * (1 - full / empty), "%", bar=BAR_PERCENT)
 
 

@@ -1,4 +1,4 @@
-"""The command: `python -m fleet LINK`, from the folder `benchmarks`, for whoever wants to know what a server can take."""
+"""Let a crowd of simulated hosts work at a server, to learn what it can take. Run in the folder `benchmarks`."""
 
 from __future__ import annotations
 
