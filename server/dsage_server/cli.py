@@ -60,8 +60,18 @@ DAY_S: Final = 86400.0
     help="Where bundles and inputs are kept: a directory, or s3://BUCKET/PREFIX?endpoint=URL with its keys in "
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.  [default: in the server's folder]",
 )
+@click.option(
+    "--held-calls",
+    type=click.IntRange(min=0),
+    default=20_000,
+    show_default=True,
+    envvar="DSAGE_HELD_CALLS",
+    help="How many volunteers may wait on the server for work; those beyond ask again every now and then.",
+)
 @json_option
-def serve(listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, as_json: bool) -> None:
+def serve(
+    listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, held_calls: int, as_json: bool
+) -> None:
     """Run a project server.
 
     The first start makes every key and says where they lie; later starts use them. Stop it by Ctrl-C: nothing that
@@ -75,6 +85,7 @@ def serve(listen: str, public: str, pages: str, name: str, own_work: bool, blobs
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, blobs=blobs,
+        held_calls=held_calls,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -83,7 +83,7 @@ class Exchanges:
             first = False
             left = ends - hub.ticks()
             if reply.acks or reply.units or reply.abort or left <= 0 or hub.closing or mine != guest.calls:
-                return self._last(reply, request)
+                return reply if request.wait_s else self._last(reply, request)
             if again:
                 continue
             hub.call_hungry_drivers()

@@ -22,6 +22,7 @@ from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import timekeeping
+from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import open_store
@@ -88,6 +89,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
         )
         hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions)
+        hub.pressure.most_held = min(settings.held_calls, most_connections() // 2)
         now = hub.clock()
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()

@@ -25,6 +25,8 @@ class Settings:
     """Accept the weaker sandbox for checks, because every app here is the operator's own."""
     blobs: str = ""
     """Where bundles and inputs are kept: a directory or s3://BUCKET/PREFIX?endpoint=URL; empty: `blobs` in `folder`."""
+    held_calls: int = 20_000
+    """Calls held open at once for volunteers and drivers who wait; half of the files that may be open, if fewer."""
     max_blob_bytes: int = 1 << 30
     min_free_bytes: int = 256 << 20
     """A directory of blobs takes nothing that would leave less of its disk free."""

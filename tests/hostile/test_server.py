@@ -26,7 +26,7 @@ from dsage.errors import (
 )
 from dsage.trust.documents import Login
 from dsage.trust.envelope import Envelope, Signature, seal, seal_bytes
-from dsage_server import hub, sessions
+from dsage_server import exchange, sessions
 from dsage_server.testing import Host, World, running_server
 
 
@@ -86,10 +86,10 @@ async def test_nesting_without_end_is_a_body_that_makes_no_sense(world: World) -
 
 async def test_a_host_that_claims_the_world_is_refused(world: World) -> None:
     host = await world.host()
-    everything = [wire.Holding(replica=n, lease=b"") for n in range(hub.MAX_HOLDING + 1)]
+    everything = [wire.Holding(replica=n, lease=b"") for n in range(exchange.MAX_HOLDING + 1)]
     with pytest.raises(TooLarge, match="copies held by one host"):
         await host.exchange(holding=everything)
-    assert len((await host.exchange(holding=everything[:-1])).abort) == hub.MAX_HOLDING
+    assert len((await host.exchange(holding=everything[:-1])).abort) == exchange.MAX_HOLDING
     with pytest.raises(TooLarge, match="reports in one call"):
         await host.exchange(reports=[wire.Report(replica=n) for n in range(51)])
     with pytest.raises(NotAllowed):

@@ -164,7 +164,7 @@ async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
 def problem(error: DSageError, path: str) -> web.Response:
     """Return an error as application/problem+json."""
     status = error.status
-    if status >= 500:
+    if status >= 500 and not isinstance(error, Busy):  # who is busy says so itself, and not for each caller
         log.warning("%s: %s", path, error.message)
     document = {
         "type": f"urn:dsage:error:{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],

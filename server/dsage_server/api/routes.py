@@ -221,7 +221,10 @@ class Api:
             left = ends - self.hub.ticks()
             if found or left <= 0 or self.hub.closing:
                 return reply(found)
-            await self.hub.waiting.wait(("events", wanted), left, since=since)
+            with self.hub.pressure.hold() as granted:
+                if not granted:
+                    return reply(found)
+                await self.hub.waiting.wait(("events", wanted), left, since=since)
 
     async def finders(self, request: web.Request) -> web.Response:
         """Whose machines brought the accepted answers of some units."""

@@ -11,6 +11,8 @@ All numbers are of one process; times are seconds of a steady clock.
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,8 @@ from typing import Final
 
 from dsage.errors import Busy
 
+log = logging.getLogger(__name__)
+
 FETCH_WAIT_S: Final = 2.0
 """The longest that a call without results may have to wait: a client's next unit is rarely worth more."""
 REPORT_WAIT_S: Final = 10.0
@@ -28,6 +32,9 @@ MOST_PENDING: Final = 20_000
 """Calls that may wait for a commit whatever the forecast: each holds a request of some kilobytes in memory."""
 MEMORY_S: Final = 2.0
 """How much busy time the measured speed looks back on; older times count half for each such span."""
+
+TELL_S: Final = 10.0
+"""How often the log is told that calls are sent away."""
 
 SHORTEST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 3600.0
@@ -63,6 +70,7 @@ class Pressure:
     _busy_s: float = 0.0
     _served: float = 0.0
     _since: float = 0.0
+    _told: float = -math.inf
 
     def enter(self, fetch_only: bool) -> None:
         """Raise Busy, with a time to come back, if one more call is one too many."""
@@ -70,6 +78,7 @@ class Pressure:
         if wait_s <= (FETCH_WAIT_S if fetch_only else REPORT_WAIT_S) and self.pending < MOST_PENDING:
             return
         self.shed += 1
+        self._tell(wait_s)
         what = "work is not handed out" if fetch_only else "results are not taken"
         raise Busy(
             f"this server is busy: {self.pending} calls wait, and {what} for the moment",
@@ -118,6 +127,12 @@ class Pressure:
     def spread_s(self, hosts: int | None = None) -> float:
         """Return over what time so many clients (all that are known) should return after an outage."""
         return min(LONGEST_RETRY_S, (self.hosts if hosts is None else hosts) / RETURNS_PER_S)
+
+    def _tell(self, wait_s: float) -> None:
+        now = self.ticks()
+        if now - self._told >= TELL_S:
+            self._told = now
+            log.warning("busy: calls wait %.1f s for their commit; %d were sent away so far", wait_s, self.shed)
 
     def _note_served(self) -> None:
         """Note that a call was served: those that share a commit come in a burst, the first bringing all the time."""
