@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
+from dsage.errors import NotFound, UsageError
 from dsage.home import Home
-from dsage_server.retention.backup import Backup, back_up
+from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
+from dsage_server.retention.backup import DATABASE, Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
+from dsage_server.store.engine import Store
+
+DAY_S: Final = 86400.0
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -71,6 +79,43 @@ def restore(
             f"Its root.json is version {found.root_version}. If it was signed again since the backup, put the newer one"
         )
         say(f"into {place.root_file}, or sign it above that: dsage keys renew --above VERSION --root-key FILE.")
+
+
+@admin.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.IntRange(1))
+@click.option(
+    "--older-than", type=click.FloatRange(0), metavar="DAYS", help="Every run that ended at least so many days ago."
+)
+@json_option
+def archive(runs: tuple[int, ...], older_than: float | None, as_json: bool) -> None:
+    """Move runs that are over from the database to a file each; the server may run meanwhile.
+
+    Results, counts, credit and the ledger stay. The files are Parquet, or JSON lines where pyarrow is not installed,
+    and hold everything that is needed to check the answers again.
+    """
+    if bool(runs) == (older_than is not None):
+        raise UsageError("name the runs to archive, or say --older-than DAYS")
+    home = Home()
+    if not (home.server / DATABASE).exists():
+        raise NotFound(f"there is no server in {home.folder}", hint="Set DSAGE_HOME to the server's home.")
+    done = asyncio.run(_archive(home, runs, older_than))
+    files = [dataclasses.asdict(each) | {"file": str(each.file)} for each in done]
+    emit("dsage.archive/1", files, as_json, "\n".join(str(each.file) for each in done))
+
+
+async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:
+    store = Store(home.server / DATABASE)
+    try:
+        if older_than is not None:
+            before = time.time() - older_than * DAY_S
+            return await archive_due(store, home.server / ARCHIVE, time.time, before)
+        done = []
+        for number in runs:
+            done.append(await archive_run(store, home.server / ARCHIVE, number, time.time))
+            say(f"Run {number}: {done[-1].units} units and {done[-1].replicas} copies.")
+        return done
+    finally:
+        store.close()
 
 
 def _described(found: Backup) -> dict[str, object]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,9 +45,9 @@ async def finished(world: World, *, units: int = 5) -> HandDriver:
     await driver.make(*range(units), quorum=2)
     assert await liar.report(await liar.fetch(1), [99]) == ["ok"]
     for host in (one, two):
-        got = await host.fetch(units)
-        values = [codec.decode(args_of(each)) for each in got]
-        assert set(await host.report(got, values)) == {"ok"}
+        while got := await host.fetch(units):
+            values = [codec.decode(args_of(each)) for each in got]
+            assert set(await host.report(got, values)) == {"ok"}
     answers = (await driver.answers()).answers
     assert len(answers) == units
     await driver.commit(folded=[each.unit for each in answers], finished=True, result=codec.encode("the end"))
@@ -184,7 +189,7 @@ async def test_what_may_still_change_is_not_archived(tmp_path: Path) -> None:
         await driver.commit(finished=True, result=codec.encode(None))
         with pytest.raises(Conflict, match="still welcome"):
             await attempt(driver.run)
-        assert not (tmp_path / "archive").exists()
+        assert list((tmp_path / "archive").glob("run-*")) == []
         ended = await hub.store.read(lambda c: archive.due(c, hub.clock() + 1))
         assert ended == [driver.run]
         assert await hub.store.read(lambda c: archive.due(c, hub.clock() - HOUR_S)) == []
@@ -266,3 +271,81 @@ async def test_numbers_of_archived_copies_are_not_given_again(tmp_path: Path) ->
         again = await finished(world)
         assert rows(tmp_path, "SELECT min(id) FROM replica")[0][0] > highest
         assert (await world.view(again)).credit_milli == 10_000
+
+
+async def test_two_who_archive_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "CLEARED", 1)
+    async with place(tmp_path) as world:
+        hub, driver = world.running.hub, await finished(world)
+        both = [archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock) for _ in range(2)]
+        first, second = await asyncio.gather(*both, return_exceptions=True)
+        assert isinstance(first, archive.Archived)
+        assert isinstance(second, Conflict)
+        assert rows(tmp_path, "SELECT count(*) FROM unit") == [(0,)]
+
+
+SLOWLY = """
+import sys
+from dsage.cli.main import main
+from dsage_server.retention import archive
+archive.CLEARED = 3
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def spawn(home: Path, *words: str, slowly: bool = False) -> subprocess.Popen[str]:
+    program = ["-c", SLOWLY] if slowly else ["-m", "dsage"]
+    command = [sys.executable, *program, "admin", "archive", *words]
+    environment = {**os.environ, "DSAGE_HOME": str(home)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+async def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async with place(tmp_path) as world:
+        driver = await finished(world, units=200)
+        before = seen(await world.view(driver))
+        ledger = rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id")
+        units, copies = (rows(tmp_path, f"SELECT * FROM {table} ORDER BY id") for table in ("unit", "replica"))
+        place_of = tmp_path / "server" / "archive" / f"run-{driver.run:08}{files.suffix()}"
+
+        async def entered() -> bool:
+            return bool(rows(tmp_path, "SELECT * FROM archive"))
+
+        async def written() -> bool:
+            return place_of.exists() or await entered()
+
+        async def fewer() -> bool:
+            return len(rows(tmp_path, "SELECT id FROM unit")) < 150
+
+        for moment in (written, written, entered, fewer):
+            process = spawn(tmp_path, str(driver.run), slowly=True)
+            await until(moment)
+            process.kill()
+            process.communicate()
+            left = rows(tmp_path, "SELECT * FROM unit ORDER BY id")
+            assert set(left) <= set(units)
+            assert len(left) == 200 or len(contents(place_of)["unit"]) == 200
+            assert seen(await world.view(driver)) == before
+        assert 0 < len(left) < 150
+        last = spawn(tmp_path, str(driver.run), "--json")
+        out, said = await asyncio.to_thread(last.communicate)
+        assert last.returncode == 0, said
+        (done,) = json.loads(out)["data"]
+        assert (done["file"], done["units"], done["replicas"]) == (str(place_of), 200, len(copies))
+        assert rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id") == ledger
+        assert rows(tmp_path, "SELECT count(*) FROM unit") == rows(tmp_path, "SELECT count(*) FROM answer") == [(0,)]
+        assert sorted(row["id"] for row in contents(place_of)["replica"]) == [row[0] for row in copies]
+
+
+async def test_the_command_by_age_and_its_refusals(tmp_path: Path) -> None:
+    async with place(tmp_path) as world:
+        driver = await finished(world)
+        for words, status in ((["--older-than", "1"], 0), ([], 2), (["77"], 3), (["1", "--older-than", "1"], 2)):
+            process = spawn(tmp_path, *words)
+            await asyncio.to_thread(process.communicate)
+            assert process.returncode == status, words
+        assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
+        process = spawn(tmp_path, "--older-than", "0")
+        out, _ = await asyncio.to_thread(process.communicate)
+        assert Path(out.strip()).is_file()
+        assert "archived on" in (await world.view(driver)).reason

@@ -14,8 +14,11 @@ the database search all copies or units for references, to gain some bytes.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +38,11 @@ from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, unit
 from dsage_server.store.units import chunks, tallies
 
+log = logging.getLogger(__name__)
+
+ARCHIVE: Final = "archive"
+"""Where in the server's folder the files lie."""
+LOOK_S: Final = 3600.0
 CLEARED: Final = 100
 """Units that leave in one commit, with all their copies: a few milliseconds."""
 PAUSE_S: Final = 0.02
@@ -65,18 +73,27 @@ def due(connection: Connection, before: float) -> list[int]:
 
 
 async def archive_run(store: Store, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
-    """Archive a run, or go on with one that was begun. Raises NotFound, Conflict if it is not over or copies are out.
+    """Archive a run, or go on with one that was begun.
 
-    Raises StorageFull if the file cannot be written or read back, Conflict if the entered file is not what it was;
-    in either case no row is lost.
+    Raises NotFound; Conflict if it is not over, copies are out, somebody else archives, or the entered file is not what
+    it was; StorageFull if the file cannot be written or read back. In every case no row is lost.
     """
+    with _alone(folder):
+        return await _archive_run(store, folder, number, clock)
+
+
+async def _archive_run(store: Store, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
     known = await store.read(lambda c: find(c, number))
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
         sums = await store.read(lambda c: tallies(c, number))
         people = await store.read(lambda c: views.people(c, number))
         entered = await asyncio.to_thread(_write, store, folder, number)
-        await store.write(lambda c: _enter(c, entered, people, sums, clock()))
+        try:
+            await store.write(lambda c: _enter(c, entered, people, sums, clock()))
+        except Conflict:
+            entered.file.unlink()
+            raise
     else:
         entered = Archived(
             run=number, file=folder / known.file, sha256=known.sha256, units=known.units, replicas=known.replicas
@@ -87,6 +104,40 @@ async def archive_run(store: Store, folder: Path, number: int, clock: Callable[[
         left = await store.write(lambda c: _clear(c, number, clock()))
         await asyncio.sleep(PAUSE_S)
     return entered
+
+
+async def archive_due(store: Store, folder: Path, clock: Callable[[], float], before: float) -> list[Archived]:
+    """Archive every run that ended before a time, and return them; one that cannot be yet is told in the log."""
+    done = []
+    for number in await store.read(lambda c: due(c, before)):
+        try:
+            done.append(await archive_run(store, folder, number, clock))
+        except Conflict as error:
+            log.warning("run %s is not archived yet: %s", number, error.message)
+    return done
+
+
+async def archive_steadily(store: Store, folder: Path, clock: Callable[[], float], after_s: float) -> None:
+    """Archive, for as long as the server runs, the runs that ended `after_s` ago."""
+    while True:
+        await archive_due(store, folder, clock, clock() - after_s)
+        await asyncio.sleep(LOOK_S)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of archives, so that nobody replaces a file that is entered. Raises Conflict, StorageFull."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageFull(f"{folder} cannot be written: {error.strerror or error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"somebody else archives into {folder} right now", hint="Try again later.") from None
+        yield
 
 
 def find(connection: Connection, number: int) -> Any | None:
