@@ -165,10 +165,13 @@ def _of_tail(lanes: list[Lane], tail: Tail, host: HostView, want: int, now: floa
 
 def _nothing(ready: ReadyQueue, volunteer: int, why: dict[tuple[str, str], None]) -> Choice:
     sentences = {_SENTENCES.get(words, f"the waiting units {words.replace('needs', 'need', 1)}") for _, words in why}
-    explained = {project for project, _ in why}
-    idle = tuple([(project, NOTHING) for project in ready.projects if project not in explained])
+    reasons: dict[str, list[str]] = {}
+    for project, words in why:
+        reasons.setdefault(project, []).append(words)
+    for project in ready.projects:
+        reasons.setdefault(project, [NOTHING])
     return Choice(
         volunteer=volunteer,
         reason="; ".join(sorted(sentences)[:MAX_SENTENCES]) or IDLE,
-        reasons=(*why, *idle),
+        reasons=tuple([(project, "; ".join(words[:MAX_SENTENCES])) for project, words in reasons.items()]),
     )

@@ -32,8 +32,8 @@ SLOWEST: Final = 0.02
 FASTEST: Final = 50.0
 """What a client says of its processor time is believed between these."""
 
-CONTACT_S: Final = 300.0
-"""A host that was silent for longer was off."""
+CONTACT_S: Final = 1800.0
+"""A host that was silent for longer was off; a busy server asks a big fleet to call as rarely as that."""
 NOTE_S: Final = 10.0
 MEMORY_S: Final = 3 * 86_400.0
 """How far back "the share of time it is on" looks."""
@@ -58,6 +58,9 @@ class HostRecord(msgspec.Struct, omit_defaults=True):
     """Reference seconds of work answered, processor seconds they took, and seconds from lease to answer."""
     valid: float = 0.0
     bad: float = 0.0
+    """Copies found right, and copies that failed, of late."""
+    cut_at: float = -1.0
+    """`at` as it was when the limit was halved last."""
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -92,9 +95,15 @@ class HostRecord(msgspec.Struct, omit_defaults=True):
         self.bad *= KEEP_TRIALS**n
 
     def failed(self, n: int = 1) -> None:
-        """So many failed together: errors, answers found wrong, or leases that ran out. One batch halves once."""
-        self.most = max(FLOOR, self.most / 2)
-        self.left = min(self.most, self.left)
+        """So many failed: errors, answers found wrong, or leases that ran out.
+
+        The limit is halved once for all that fails between two calls of the host: a computer that was switched off
+        with a hundred copies has failed once.
+        """
+        if self.at != self.cut_at:
+            self.cut_at = self.at
+            self.most = max(FLOOR, self.most / 2)
+            self.left = min(self.most, self.left)
         self.bad = self.bad * KEEP_TRIALS**n + n
         self.valid *= KEEP_TRIALS**n
 

@@ -17,7 +17,7 @@ from dsage_server.scheduling.policy import (
     choose,
 )  # fmt: skip
 from dsage_server.scheduling.record import FIRST, HostRecord
-from dsage_server.scheduling.tail import PATIENCE_S, SETTLED_S
+from dsage_server.scheduling.tail import LOOK_S, PATIENCE_S, RECENT_S, SETTLED_S
 
 GIB = 1 << 30
 NOW = 1_000_000.0
@@ -209,20 +209,35 @@ class TestTheEndOfARun:
         assert choice.reason == "the last units of a run go to faster computers now"
         assert bench.choose(hosts[1], now=now) == (last,)
 
-    def test_but_not_for_long(self, bench: Bench, hosts: list[HostView]) -> None:
+    @pytest.mark.parametrize(("credit_milli", "length"), [(100_000, PATIENCE_S), (200, 12.0)])
+    def test_but_not_for_long(self, bench: Bench, hosts: list[HostView], credit_milli: int, length: float) -> None:
         last = bench.unit(1, freed=True, barred=frozenset({3}))
         now = self.settled(bench, hosts[2])
-        bench.ready.put(ReadyUnit(unit=last, run=1, unsent=1, needs=Needs(), freed=True))
-        while not bench.choose(hosts[2], now=now):
-            bench.ready.tail.note(hosts[0], now)
-            now += 1.0
-        assert PATIENCE_S - 2.0 <= now - NOW - SETTLED_S <= PATIENCE_S + 2.0
+        bench.ready.put(ReadyUnit(unit=last, run=1, unsent=1, needs=Needs(), freed=True, credit_milli=credit_milli))
+        waited = 0
+        while not bench.choose(hosts[2], now=now + waited):
+            bench.ready.tail.note(hosts[0], now + waited)
+            waited += 1
+            assert waited <= length
+        assert waited == length
 
     def test_and_not_when_no_fast_host_could_take_them(self, bench: Bench, hosts: list[HostView]) -> None:
         last = bench.unit(1, freed=True, barred=frozenset({1, 2, 3}))
         now = self.settled(bench, hosts[2])
         bench.ready.put(ReadyUnit(unit=last, run=1, unsent=1, needs=Needs(), freed=True, barred=frozenset({1, 2})))
         assert bench.choose(hosts[2], now=now) == (last,)
+
+    def test_nor_when_every_fast_host_that_could_is_away(self, bench: Bench, hosts: list[HostView]) -> None:
+        last = bench.unit(1, freed=True, barred=frozenset({3}), credit_milli=100_000)
+        self.settled(bench, hosts[2])
+        now = NOW + RECENT_S + 1.0
+        unit = ReadyUnit(unit=last, run=1, unsent=1, needs=Needs(packages=frozenset({"flint"})), freed=True)
+        bench.ready.put(unit)
+        bench.ready.tail.note(hosts[0], now)
+        assert bench.choose(hosts[2], now=now) == ()
+        unable = host(1, pace=1.0, offer=HostOffer(platform="linux-x86_64"))
+        bench.ready.tail.note(unable, now + LOOK_S)
+        assert bench.choose(hosts[2], now=now + LOOK_S) == (last,)
 
     def test_slow_hosts_get_the_next_best_work(self, bench: Bench, hosts: list[HostView]) -> None:
         last = bench.unit(1, freed=True, barred=frozenset({3}))
@@ -243,3 +258,33 @@ def test_a_host_that_cannot_finish_in_time_is_passed_over_if_others_can(bench: B
     bench.ready.tail.note(quick, NOW)
     assert bench.ask(slow).reasons == (("p", "its units want a faster computer"),)
     assert bench.choose(quick) == (1,)
+    bench.run(2, 1, needs=Needs(wall_s=7200.0), credit_milli=60_000_000)
+    assert bench.choose(slow) == (3,)
+
+
+def test_two_needs_in_one_run_take_turns_by_age(bench: Bench) -> None:
+    bench.run(1)
+    small, big = Needs(memory_bytes=1), Needs(memory_bytes=2)
+    for needs in (small, big, big, small):
+        bench.unit(1, needs=needs)
+    assert [bench.choose(host(n)) for n in range(1, 5)] == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_run_is_not_looked_at_while_nothing_of_it_waits(bench: Bench) -> None:
+    bench.run(1, 1)
+    assert bench.choose(host(1)) == (1,)
+    assert bench.ask(host(2)).units == ()
+    assert list(bench.shares.order()) == []
+    bench.unit(1)
+    assert bench.choose(host(2)) == (2,)
+
+
+def test_each_project_gives_its_reasons_once(bench: Bench) -> None:
+    bench.run(1, 1, project="a", needs=Needs(tags=frozenset({"x"})))
+    bench.run(2, 1, project="a", barred=frozenset({1}))
+    bench.run(3, 1, project="b", barred=frozenset({1}))
+    choice = bench.ask(host(1))
+    assert sorted(dict(choice.reasons)) == ["a", "b"] == sorted(project for project, _ in choice.reasons)
+    assert dict(choice.reasons)["a"].count(";") == 1
+    assert choice.reason.startswith("every waiting unit needs another volunteer")
+    assert choice.reason.endswith("computers marked x, and this one is not")
