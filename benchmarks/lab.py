@@ -134,7 +134,7 @@ def wait_for(ask: Callable[[], Any], process: subprocess.Popen[str] | None = Non
         if answer:
             return answer
         if process is not None and process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with status {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
         time.sleep(0.05)
     raise TimeoutError("it did not come true in time")
 

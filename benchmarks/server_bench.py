@@ -76,7 +76,9 @@ async def crowd(bench: Bench) -> None:
     say(f"     enrolled {count} hosts in {time.perf_counter() - begin:.0f} s")
     async with bench.fleet(habits, count) as hosts:
         await hosts.measure(SETTLE_S + CROWD_WORK_S)
-        done = await hosts.measure(bench.options.window(50.0), bench.servers())
+        seconds = bench.options.window(50.0)
+        with bench.profiled("waiting", seconds):
+            done = await hosts.measure(seconds, bench.servers())
         table(f"{count} hosts waiting", done)
         share, each = sum(done.server_cpu_s) / done.seconds, (done.server_rss_bytes[0] - empty) / count
         figure(f"server: {count} waiting hosts, share of a core", 100 * share, "%", bar=10)

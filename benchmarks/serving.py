@@ -116,7 +116,7 @@ class Bench:
         """Let a fleet work for so long, after a warm-up; the profile is of that time too."""
         async with self.fleet(habits, hosts, follow=follow) as crowd:
             await crowd.measure(WARM_S + 2 * habits.work_s)
-            with self._profiled(f"{habits.batch}-{hosts}", seconds):
+            with self.profiled(f"{habits.batch}-{hosts}", seconds):
                 done = await crowd.measure(seconds, self.servers())
         table(f"{habits.batch} a call, {hosts} hosts", done)
         return done
@@ -134,7 +134,8 @@ class Bench:
         )
 
     @contextlib.contextmanager
-    def _profiled(self, name: str, seconds: float) -> Iterator[None]:
+    def profiled(self, name: str, seconds: float) -> Iterator[None]:
+        """Sample the first server process for so long, if profiles are wanted."""
         folder = self.options.profiles
         if folder is None:
             yield

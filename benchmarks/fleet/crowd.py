@@ -129,11 +129,13 @@ class Fleet:
                     task.result()
 
     async def leave(self) -> None:
-        """End every host after its present call, and those whose call is held at once."""
+        """End every host: those that are reporting after they were answered, the others at once."""
         self.shared.over = True
         self.shared.working.set()
-        _, late = await asyncio.wait(self.tasks, timeout=LEAVE_S)
-        for task in late:
+        reporting = [task for task, host in zip(self.tasks, self.hosts, strict=True) if host.reporting]
+        if reporting:
+            await asyncio.wait(reporting, timeout=LEAVE_S)
+        for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 

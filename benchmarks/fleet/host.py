@@ -26,6 +26,8 @@ from fleet.tally import Tally
 
 BUSY_S: Final = 5.0
 """How long a host stays away from a server that refuses it without saying until when."""
+CUT_S: Final = 0.01
+"""A connection that is to break lasts up to this long: some reports arrive, some do not."""
 
 
 class Refused(Exception):
@@ -69,6 +71,11 @@ class Host:
         self._speed = 1.0 + shared.habits.spread * self._draw.uniform(-1.0, 1.0)
         self._held: list[speech.Task] = []
         self._answers: list[speech.Answer] = []
+
+    @property
+    def reporting(self) -> bool:
+        """Whether there are answers that the server has not acknowledged."""
+        return bool(self._answers)
 
     async def lives(self, begins_s: float) -> None:
         """Do what the fleet's habits say, beginning so many seconds from now."""
@@ -129,8 +136,9 @@ class Host:
             await line.quiet(habits.work_s * draw.random())
         while not shared.over:
             if self._answers and habits.cut and draw.random() < habits.cut:
-                self._posts(line, first)
-                await asyncio.sleep(0)
+                reply = self._posts(line, first)
+                await asyncio.sleep(draw.uniform(0.0, CUT_S))
+                reply.cancel()
                 shared.tally.troubles["cut"] += 1
                 return 0.0
             began = time.perf_counter()
@@ -156,7 +164,7 @@ class Host:
         habits = self.shared.habits
         body = speech.exchange(
             self.link.server_id, self.key, self._answers, self._held,
-            max(0, habits.batch - len(self._held)), habits.wait_s, first=first,
+            max(0, habits.batch - len(self._held)), 0.0 if self._held else habits.wait_s, first=first,
         )  # fmt: skip
         return line.post(b"/v1/exchange", body)
 
