@@ -124,7 +124,8 @@ class Host:
     async def introduce(self, *holding: wire.Assignment, offers: Sequence[str] = ()) -> wire.ExchangeReply:
         """Say what the host is and what it holds, as at the start of a client."""
         info = wire.HostInfo(
-            client="test", platform="test", cores=1, memory_bytes=1, sandbox="none", offers=list(offers)
+            client="test", platform="test", cores=1, memory_bytes=1 << 34, disk_bytes=1 << 34, sandbox="none",
+            offers=list(offers)
         )
         return await self.exchange(holding=[held(each) for each in holding], host=info)
 

@@ -87,10 +87,14 @@ def verified_signers(envelope: Envelope, keys: Iterable[bytes]) -> list[bytes]:
 
 
 def parse(data: bytes, kind: type[D]) -> D:
-    """Return the document in `data`, whose signature was checked. Raises TrustError if it is malformed."""
+    """Return the document in `data`, whose signature was checked. Raises TrustError if it is malformed.
+
+    No name may stand in it twice. Bytes that are just what we would write ourselves need no second look for that.
+    """
     try:
         document: D = _decoder(kind).decode(data)
-        json.loads(data, object_pairs_hook=_no_duplicates, parse_int=str, parse_float=str)
+        if msgspec.json.encode(document) != data:
+            json.loads(data, object_pairs_hook=_no_duplicates, parse_int=str, parse_float=str)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise TrustError(f"a signed {kind.__name__} is malformed: {error}") from None
     return document

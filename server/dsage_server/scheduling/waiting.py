@@ -27,6 +27,10 @@ class Waiting:
     def __len__(self) -> int:
         return sum(len(futures) for futures in self._futures.values())
 
+    def names(self) -> list[Hashable]:
+        """Return the names that somebody waits on."""
+        return list(self._futures)
+
     def moment(self) -> int:
         """Return the present moment, to be asked for before looking."""
         return self._moment
@@ -60,7 +64,7 @@ class Waiting:
 
     def call_all(self) -> None:
         """End every wait."""
-        for name in list(self._futures):
+        for name in self.names():
             self.call(name)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, select, update
 
 from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import credit_entry, credit_sum, run_credit
@@ -20,7 +20,7 @@ EPOCH: Final = 1_790_000_000.0
 HALF_LIFE_S: Final = 7 * 86400.0
 MAX_HALF_LIVES: Final = 900.0
 """Where a clock that is set wrong stops to matter: far from the ends of a double."""
-FOLD: Final = 1000
+FOLD: Final = 2000
 """Rows per fold: one transaction stays short."""
 
 
@@ -36,27 +36,17 @@ def weight(granted: float) -> float:
 
 def fold(connection: Connection) -> int:
     """Fold up to FOLD unfolded rows into the sums; returns how many were folded. Several may fold at once."""
-    query = (
-        select(
-            credit_entry.c.id, credit_entry.c.volunteer_id, credit_entry.c.run_id, credit_entry.c.amount_milli,
-            credit_entry.c.granted,
-        )
-        .where(credit_entry.c.folded.is_(False))
-        .order_by(credit_entry.c.id)
-        .limit(FOLD)
-        .with_for_update(skip_locked=True)
-    )  # fmt: skip
-    rows = connection.execute(query).all()
+    rows = connection.execute(_TAKE).all()
     if not rows:
         return 0
     people: dict[int, tuple[int, int, float]] = {}
     runs: dict[tuple[int, int], tuple[int, int]] = {}
-    for row in rows:
-        amount, valid, score = people.get(row.volunteer_id, (0, 0, 0.0))
-        gain = row.amount_milli / 1000 * weight(row.granted)
-        people[row.volunteer_id] = (amount + row.amount_milli, valid + 1, score + gain)
-        earned, times = runs.get((row.run_id, row.volunteer_id), (0, 0))
-        runs[row.run_id, row.volunteer_id] = (earned + row.amount_milli, times + 1)
+    weights = {granted: weight(granted) / 1000 for granted in {row[3] for row in rows}}
+    for person, run, milli, granted in rows:
+        amount, valid, score = people.get(person, (0, 0, 0.0))
+        people[person] = (amount + milli, valid + 1, score + milli * weights[granted])
+        earned, times = runs.get((run, person), (0, 0))
+        runs[run, person] = (earned + milli, times + 1)
     _add(
         connection, credit_sum,
         [
@@ -71,8 +61,6 @@ def fold(connection: Connection) -> int:
             for (run, number), (amount, valid) in sorted(runs.items())
         ],
     )  # fmt: skip
-    mark = update(credit_entry).where(credit_entry.c.id.in_(bindparam("ids", expanding=True))).values(folded=True)
-    connection.execute(mark, {"ids": [row.id for row in rows]})
     return len(rows)
 
 
@@ -82,3 +70,20 @@ def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> No
     keys = [column.name for column in table.primary_key]
     more = {column.name: column + statement.excluded[column.name] for column in table.columns if not column.primary_key}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=more), rows)
+
+
+_NEXT = (
+    select(credit_entry.c.id)
+    .where(credit_entry.c.folded.is_(False))
+    .order_by(credit_entry.c.id)
+    .limit(FOLD)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(credit_entry)
+    .where(credit_entry.c.id.in_(_NEXT.scalar_subquery()))
+    .values(folded=True)
+    .returning(
+        credit_entry.c.volunteer_id, credit_entry.c.run_id, credit_entry.c.amount_milli, credit_entry.c.granted
+    )
+)  # fmt: skip

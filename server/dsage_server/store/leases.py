@@ -250,10 +250,8 @@ class _Group:
             ):
                 applied.abort.append(held.replica)
             elif call.fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
-                span = row.hard_deadline - row.leased
-                length = span / HARD_DEADLINES if span > MIN_HARD_S else row.deadline_s
-                deadline = min(self.at + length, row.hard_deadline)
-                if deadline - row.deadline > RENEWAL_GAIN * length:
+                deadline = min(self.at + row.length_s, row.hard_deadline)
+                if deadline - row.deadline > RENEWAL_GAIN * row.length_s:
                     self.longer.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})
 
     def _lease(self, caller: Caller, number: int, seconds: float, applied: Applied) -> None:
@@ -275,7 +273,7 @@ class _Group:
             hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds),
         )  # fmt: skip
         token = os.urandom(16)
-        self.book.leases[copy.id] = Lease(token)
+        self.book.leases[copy.id] = Lease(token, self.at, seconds)
         self._change(number, life.lease(current, copy))
         applied.units.append(number)
         applied.leased.append(
@@ -342,8 +340,8 @@ def _ended(current: life.Unit, signed: SignedResult) -> life.Unit:
 
 _HELD = (
     select(
-        replica.c.id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.leased, replica.c.deadline,
-        replica.c.hard_deadline, replica.c.cpu_s, unit.c.deadline_s, unit.c.state.label("unit_state"),
+        replica.c.id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.deadline,
+        replica.c.hard_deadline, replica.c.cpu_s, replica.c.length_s, unit.c.state.label("unit_state"),
     )
     .join(unit, unit.c.id == replica.c.unit_id)
     .where(among_ids(replica.c.id))

@@ -19,19 +19,18 @@ def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int)
     found: list[ReadyUnit] = []
     for number, unsent, credit_milli, deadline_s, document in rows:
         if number in sent:
-            found.append(as_ready(book.entry(number), terms))
+            if book.now[number].unsent:
+                found.append(as_ready(book.entry(number), terms))
         else:
             fresh = life.created(number, unsent)
             head = Head(terms.run, credit_milli, deadline_s, document, "", "")
             found.append(as_ready(Changed(fresh, fresh, head), terms))
-    return [entry for entry in found if entry.unsent]
+    return found
 
 
 def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
-    """Return a unit as the queue wants to know it: with no copies to send if it is not ready."""
+    """Return a unit that has copies to send as the queue wants to know it."""
     current, head = changed.unit, changed.head
-    if not current.unsent:
-        return ReadyUnit(unit=current.id, run=head.run, unsent=0, needs=terms.needs())
     limits = head.limits()
     return ReadyUnit(
         unit=current.id, run=head.run, unsent=current.unsent, credit_milli=head.credit_milli,

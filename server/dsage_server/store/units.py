@@ -61,6 +61,7 @@ class Lease(msgspec.Struct, gc=False):
 
     lease: bytes
     leased: float = 0.0
+    length_s: float = 0.0
     value_hash: str | None = None
 
 
@@ -129,7 +130,7 @@ class Book:
                     proof=proof, partial=partial, share=share,
                 )
             )  # fmt: skip
-            self.leases[n] = Lease(lease, leased, value)
+            self.leases[n] = Lease(lease, leased, value_hash=value)
         for number, of, quorum, state, unsent, canonical, reason, credit, deadline_s, document, project, app in heads:
             self.before[number] = self.now[number] = life.Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
@@ -190,9 +191,9 @@ class Book:
         return Changed(self.now[number], self.before[number], self.heads[number])
 
     def _added(self, number: int, copy: life.Replica, now: float) -> tuple[Any, ...]:
-        lease = self.leases[copy.id].lease
-        return (copy.id, number, copy.host, copy.volunteer, copy.state.value, lease, now, copy.deadline,
-                copy.hard_deadline)  # fmt: skip
+        kept = self.leases[copy.id]
+        return (copy.id, number, copy.host, copy.volunteer, copy.state.value, kept.lease, now, copy.deadline,
+                copy.hard_deadline, kept.length_s)  # fmt: skip
 
     def _answered(self, was: life.Replica, copy: life.Replica, now: float) -> tuple[Any, ...]:
         said = self.reported[copy.id]
@@ -309,7 +310,9 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
         note(connection, now, "unit-failed", text, run=changed.run, unit=new.id)
 
 
-_ADDED: Final = ("id", "unit_id", "host_id", "volunteer_id", "state", "lease", "leased", "deadline", "hard_deadline")
+_ADDED: Final = (
+    "id", "unit_id", "host_id", "volunteer_id", "state", "lease", "leased", "deadline", "hard_deadline", "length_s",
+)  # fmt: skip
 _MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline")
 _ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "reported", "reason")
 _UNIT: Final = ("state", "unsent", "canonical_id", "reason", "finished")

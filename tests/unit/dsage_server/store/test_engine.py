@@ -61,7 +61,8 @@ async def test_a_commit_that_fails_fails_for_all_and_the_next_one_works(store: S
 async def test_a_database_that_somebody_else_holds_is_busy(tmp_path: Path, store: Store) -> None:
     store.write_now(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=1"))
     other = Store(tmp_path / "db.sqlite")
-    with other._connection.begin(), pytest.raises(Busy, match="locked"):
+
+    with other._writer.connect() as theirs, theirs.begin(), pytest.raises(Busy, match="locked"):
         await store.write(adding(1))
     other.close()
     assert await store.write(adding(1)) == 1

@@ -27,11 +27,13 @@ from dsage.states import ReplicaState as R
 from dsage.trust.documents import Authorisation, Manifest, SignedResult
 from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
+from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.signing import sign_units
 from dsage_server.store import checking, credit, hosts, leases, runs, units
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.migrate import upgrade
+from dsage_server.store.ready import ready_units
 from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, unit
 from dsage_validator import life
 from dsage_validator.checks import Verdict
@@ -454,15 +456,20 @@ class Tables(RuleBasedStateMachine):
         self.the_tallies_are_what_one_would_count(c)
 
     def the_tables_say_what_the_model_says(self, c: Connection) -> None:
-        assert units.Book.of(c, self.model).now == self.model
+        found = units.Book.of(c, self.model).now
+        assert found == self.model, [(found[n], self.model[n]) for n in found if found[n] != self.model[n]]
         rows = c.execute(select(unit)).all()
         assert {row.id: row.folded_step for row in rows if row.folded_step is not None} == self.folded
         assert all((row.finished is not None) == (row.state in FINAL_UNITS) for row in rows)
         waiting = {n for n, u in self.model.items() if u.state is UnitState.READY}
-        assert {n for run in self.runs for n in runs.ready_units(c, run.number, 0, 1000)} == waiting
+        assert {entry.unit for run in self.runs for entry in self.ready(c, run)} == waiting
         unjudged = {n for n, u in self.model.items() if life.unjudged(u)}
         assert set(units.unjudged(c)) == unjudged
         assert all(self.run_of[n].checked for n in unjudged)
+
+    def ready(self, c: Connection, run: Run) -> list[ReadyUnit]:
+        terms = RunTerms(run=run.number, project="p", researcher=KEY.public)
+        return ready_units(c, terms, 0, 1000)
 
     def no_acknowledged_answer_is_lost_and_none_is_made_up(self, c: Connection) -> None:
         rows = c.execute(select(replica).where(replica.c.value_hash.is_not(None))).all()

@@ -27,6 +27,11 @@ def upgrade() -> None:
     op.drop_index("ix_unit_open", "unit")
     ready = sa.text("state = 'ready'")
     op.create_index("ix_unit_ready", "unit", ["run_id", "id"], sqlite_where=ready, postgresql_where=ready)
+    op.add_column("replica", sa.Column("length_s", sa.Float(), nullable=False, server_default="0"))
+    op.execute("UPDATE replica SET length_s = (SELECT deadline_s FROM unit WHERE unit.id = replica.unit_id)")
+    unjudged = sa.text("state = 'reported' AND camp IS NULL")
+    op.drop_index("ix_replica_unjudged", "replica")
+    op.create_index("ix_replica_unjudged", "replica", ["unit_id"], sqlite_where=unjudged, postgresql_where=unjudged)
     _tables()
     for name in ("replica", "proof", "batch"):
         op.execute(
