@@ -68,10 +68,18 @@ DAY_S: Final = 86400.0
     envvar="DSAGE_HELD_CALLS",
     help="How many volunteers may wait on the server for work; those beyond ask again every now and then.",
 )
+@click.option(
+    "--archive-after",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="DAYS",
+    help="Move runs that ended so long ago from the database to a file each (0: never).  [default: 0]",
+)
 @json_option
 def serve(
-    listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, held_calls: int, as_json: bool
-) -> None:
+    listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, held_calls: int, archive_after: float,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Run a project server.
 
     The first start makes every key and says where they lie; later starts use them. Stop it by Ctrl-C: nothing that
@@ -85,7 +93,7 @@ def serve(
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, blobs=blobs,
-        held_calls=held_calls,
+        held_calls=held_calls, archive_after_days=archive_after,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

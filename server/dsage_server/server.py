@@ -30,6 +30,7 @@ from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
 from dsage_server.locking import only_one
+from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
 from dsage_server.store import hosts
@@ -154,6 +155,9 @@ async def _keep_time(
         ("watching root.json", partial(timekeeping.watch_root, hub, home.root_file)),
         ("renewing the certificate", partial(_renew_leaf, home, settings, context)),
     ]
+    if settings.archive_after_days:
+        files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
+        group.append(("archiving", partial(archive_steadily, hub.store, files, hub.clock, after_s)))
     if boxes is not None:
         group += [("checking answers", partial(timekeeping.check_answers, hub, boxes, work_dir))] * timekeeping.CHECKERS
     tasks = [asyncio.create_task(timekeeping.steadily(what, work)) for what, work in group]

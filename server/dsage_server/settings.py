@@ -27,6 +27,8 @@ class Settings:
     """Where bundles and inputs are kept: a directory or s3://BUCKET/PREFIX?endpoint=URL; empty: `blobs` in `folder`."""
     held_calls: int = 20_000
     """Calls held open at once for volunteers and drivers who wait; half of the files that may be open, if fewer."""
+    archive_after_days: float = 0.0
+    """Runs that ended so long ago leave the database for a file each; 0: never."""
     max_blob_bytes: int = 1 << 30
     min_free_bytes: int = 256 << 20
     """A directory of blobs takes nothing that would leave less of its disk free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sqlite3
@@ -20,13 +21,15 @@ import pytest
 from sqlalchemy import select
 
 from dsage import codec, wire
-from dsage.errors import Conflict, NotFound
+from dsage.errors import Conflict, NotFound, StorageFull
+from dsage.home import Home
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, open_as
 from dsage_server.retention import archive, files, gather
 from dsage_server.retention.archive import archive_run
+from dsage_server.server import serving
 from dsage_server.store.schema import credit_entry
-from dsage_server.testing import HandDriver, World, document, running_server, until
+from dsage_server.testing import HandDriver, World, document, local_settings, running_server, until
 
 HOUR_S = 3600.0
 LATER_S = 40 * 86400.0
@@ -349,3 +352,38 @@ async def test_the_command_by_age_and_its_refusals(tmp_path: Path) -> None:
         out, _ = await asyncio.to_thread(process.communicate)
         assert Path(out.strip()).is_file()
         assert "archived on" in (await world.view(driver)).reason
+
+
+async def test_a_disk_that_does_not_give_back_what_was_written_costs_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place(tmp_path) as world:
+        hub, driver = world.running.hub, await finished(world)
+
+        def damaged(*_: Any) -> files.Contents:
+            raise ValueError("not a Parquet file")
+
+        def other(*_: Any) -> files.Contents:
+            return files.Contents(rows={}, digest="")
+
+        for check in (damaged, other):
+            monkeypatch.setattr(files, "check", check)
+            with pytest.raises(StorageFull, match="back"):
+                await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
+        assert rows(tmp_path, "SELECT * FROM archive") == []
+
+
+async def test_a_server_archives_by_itself_what_is_old_enough(tmp_path: Path) -> None:
+    async with place(tmp_path) as world:
+        driver = await finished(world)
+    home = Home(tmp_path)
+    settings = dataclasses.replace(local_settings(home), archive_after_days=1e-9)
+    async with serving(home, settings) as running:
+
+        async def cleared() -> bool:
+            return rows(tmp_path, "SELECT run_id FROM archive WHERE cleared IS NOT NULL") == [(driver.run,)]
+
+        await until(cleared)
+        assert running.hub.store.commits > 0
+    assert rows(tmp_path, "SELECT count(*) FROM unit") == [(0,)]

@@ -178,8 +178,8 @@ def _write(store: Store, folder: Path, number: int) -> Archived:
         if files.check(path, gather.TABLES) != written:
             raise StorageFull(f"{path} does not give back what was written", hint="Check the disk; no row was removed.")
         digest = _hash(path)
-    except OSError as error:
-        raise StorageFull(f"the archive of run {number} cannot be written: {error.strerror or error}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise StorageFull(f"the archive of run {number} cannot be written and read back: {error}") from error
     return Archived(
         run=number, file=path, sha256=digest, units=written.rows.get("unit", 0), replicas=written.rows.get("replica", 0)
     )  # fmt: skip

@@ -81,7 +81,7 @@ def write(path: Path, tables: Iterable[Table], rows: Iterable[Row]) -> Contents:
 
 
 def read(path: Path, tables: Iterable[Table]) -> Iterator[Row]:
-    """Yield the rows of a file in order, without columns that are null. Raises OSError, ValueError if it is damaged."""
+    """Yield the rows of a file in order, without nulls. Raises OSError; ValueError or EOFError if it is damaged."""
     kinds = _kinds(tables)
     if path.suffix != ".parquet":
         with gzip.open(path, "rb") as packed:
