@@ -128,8 +128,9 @@ async def _fetch(conn: Connection, token: str, sha256: str, size: int, part: Pat
                     if have > size:
                         break
                     await asyncio.to_thread(_take, file, digest, chunk)
+                await asyncio.to_thread(_flush, file)
             finally:
-                await asyncio.to_thread(_closed, file)
+                file.close()
     if have < size:
         raise ServerAway(f"blob {sha256[:12]} broke off after {have} of {size} bytes")
     return digest.hexdigest() if have == size else ""
@@ -182,6 +183,6 @@ def _take(file: BinaryIO, digest: Any, chunk: bytes) -> None:
             rest = rest[file.write(rest) :]
 
 
-def _closed(file: BinaryIO) -> None:
-    with _kept(), file:
+def _flush(file: BinaryIO) -> None:
+    with _kept():
         os.fsync(file.fileno())

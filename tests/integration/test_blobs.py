@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,8 +16,11 @@ from sqlalchemy import delete
 
 from dsage import blobs, bundle
 from dsage.blobs import PIECE_BYTES, download, upload
-from dsage.connection import Connection
+from dsage.connection import Connection, login
 from dsage.errors import BadSignature, Busy, NotFound, ServerAway, UsageError
+from dsage.home import Home, Login
+from dsage.trust.ceremony import LAB
+from dsage.trust.keys import PrivateKey
 from dsage_server.blobs.library import GRACE_S
 from dsage_server.blobs.testing import LocalS3, Sender, blob_server, local_s3, made_up
 from dsage_server.server import Running
@@ -315,3 +321,49 @@ async def test_many_readers_and_writers_at_once(sender: Sender, running: Running
             *(download(host.conn, host.token, s, len(d), c) for (_, d, s), c in zip(wanted, copies, strict=True))
         )
     assert all(c.read_bytes() == d for (_, d, _), c in zip(wanted, copies, strict=True))
+
+
+async def test_a_large_blob_takes_little_memory(tmp_path: Path) -> None:
+    """A server in a process of its own, because that of the tests holds the blob itself."""
+    size = 96 << 20
+    path, copy = tmp_path / "large", tmp_path / "copy"
+    with path.open("wb") as file:
+        for seed in range(size >> 20):
+            file.write(made_up(1 << 20, seed)[0])
+    home = Home(tmp_path / "home")
+    command = [
+        sys.executable,
+        "-m",
+        "dsage",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--pages",
+        "127.0.0.1:0",
+        "--own-work",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, "--blobs", str(tmp_path / "elsewhere"), "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, "DSAGE_HOME": str(home.folder)},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        while not home.login.exists():
+            assert await process.stdout.readline()
+        link = Login.load(home).server
+        before = peak_kib(process.pid)
+        async with await Connection.open(link) as conn:
+            token = (await login(conn, PrivateKey.load(home.code_key(LAB)), "researcher", link.server_id)).token
+            sha256 = await upload(conn, token, path)
+            await download(conn, token, sha256, size, copy)
+        assert peak_kib(process.pid) - before < 48 << 10
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert any((tmp_path / "elsewhere").rglob(f"{sha256}.*"))
+
+
+def peak_kib(process: int) -> int:
+    """Return the most memory that a process has had, in KiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
