@@ -78,7 +78,9 @@ def test_units_go_out_in_the_order_they_were_made_and_freed_ones_first(bench: Be
 def test_no_volunteer_gets_two_copies_of_a_unit_whichever_host_asks(bench: Bench) -> None:
     bench.run(1, 2, unsent=2)
     assert bench.choose(host(1, volunteer=7), 9) == (1, 2)
-    second = bench.ask(host(2, volunteer=7), 9)
+    other = host(2, volunteer=7)
+    second = bench.ask(other, 9)
+    assert second == bench.ask(other, 9)
     assert second.reason == "every waiting unit needs another volunteer: you have a copy of each already"
     assert second.reasons == (("p", "you have a copy of each waiting unit already: another volunteer must confirm"),)
     assert bench.choose(host(3), 9) == (1, 2)
@@ -260,6 +262,16 @@ def test_a_host_that_cannot_finish_in_time_is_passed_over_if_others_can(bench: B
     assert bench.choose(quick) == (1,)
     bench.run(2, 1, needs=Needs(wall_s=7200.0), credit_milli=60_000_000)
     assert bench.choose(slow) == (3,)
+
+
+def test_credit_that_says_too_little_turns_nobody_away(bench: Bench) -> None:
+    hosts = [host(n) for n in range(1, 4)]
+    for caller in hosts:
+        for _ in range(20):
+            caller.record.answered(10, 60_000.0, 60_000.0, NOW)
+        bench.ready.tail.note(caller, NOW)
+    bench.run(1, 3, needs=Needs(wall_s=7200.0), credit_milli=60_000)
+    assert [bench.choose(caller) for caller in hosts] == [(1,), (2,), (3,)]
 
 
 def test_two_needs_in_one_run_take_turns_by_age(bench: Bench) -> None:

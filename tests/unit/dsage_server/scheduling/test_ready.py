@@ -235,6 +235,9 @@ class Tables:
 
     def serve(self, caller: HostView, want: int) -> tuple[int, ...]:
         self.refill()
+        return self.choose(caller, want)
+
+    def choose(self, caller: HostView, want: int) -> tuple[int, ...]:
         choice = choose(self.ready, self.shares, caller, want, 1000.0)
         for number in choice.units:
             row = self.rows[number]
@@ -324,8 +327,10 @@ def test_a_copy_left_in_the_tables_while_a_refill_is_under_way_is_found_by_the_n
         tables.rows[number] = msgspec.structs.replace(tables.rows[number], unsent=1, barred=frozenset(), freed=True)
         tables.ready.put(tables.rows[number])
     following = [u for u in tables.rows.values() if u.unit > above][:limit]
+    caller = host(2)
+    rest = list(tables.choose(caller, 12))
     tables.ready.refill(1, following, complete=len(following) < limit)
-    caller, rest = host(2), []
+    assert len(tables.ready) == 8
     while units := tables.serve(caller, 50):
         rest += units
     assert sorted(first[20:] + rest) == sorted([*range(1, 41)])
@@ -368,9 +373,14 @@ def test_a_run_that_ended_leaves_nothing_and_may_come_again() -> None:
         5,
         ("p",),
     )
-    assert set(tables.serve(host(2), 50)) == set(range(6, 11))
+    assert set(tables.serve(host(2), 50)) == set(range(6, 11)) == set(tables.serve(host(3), 50))
     with pytest.raises(NotFound, match="run 1"):
         tables.ready.put(tables.rows[2])
+    for _ in range(2):
+        tables.ready.open_run(RunTerms(run=1, project="p", researcher=b"x"))
+        tables.ready.put(tables.rows[2])
+        tables.ready.close_run(1)
+        assert tables.serve(host(3), 1) == ()
     tables.ready.open_run(RunTerms(run=1, project="p", researcher=b"x"))
     tables.ready.put(tables.rows[2])
     assert tables.serve(host(3), 1) == (2,)
@@ -396,6 +406,18 @@ def test_a_volunteer_with_many_copies_out_is_not_walked_past_them_again() -> Non
     looked = 0
     assert choose(queue, shares, caller, 1, 1000.0).units == (2901,)
     assert looked == 0
+
+
+def test_a_line_behind_a_unit_that_nobody_takes_does_not_grow() -> None:
+    queue, shares = ReadyQueue(), FairShare()
+    queue.open_run(RunTerms(run=1, project="p", researcher=b"r"))
+    queue.put(ReadyUnit(unit=1, run=1, unsent=1, needs=KINDS[0], barred=frozenset({1})))
+    caller = host(1)
+    for number in range(2, 1002):
+        queue.put(ReadyUnit(unit=number, run=1, unsent=1, needs=KINDS[0]))
+        assert choose(queue, shares, caller, 1, 1000.0).units == (number,)
+        queue.drop(number)
+    assert len(queue.runs[1].lanes[KINDS[0]].rest._entries) < 10
 
 
 def test_needs_without_end_in_one_run_are_forgotten_when_nothing_of_them_waits() -> None:

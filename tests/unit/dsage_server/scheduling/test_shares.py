@@ -76,8 +76,8 @@ def test_a_clock_that_jumps_by_years_harms_nothing(jump: float) -> None:
     got = []
     for _ in range(20):
         got.append(next(shares.order()))
-        shares.charge(got[-1], 1000, now + jump)
-    assert got.count(0) == 10
+        shares.charge(got[-1], 1000 if got[-1] else 3000, now + jump)
+    assert 4 <= got.count(0) <= 6
 
 
 def test_who_has_no_run_and_was_given_nothing_of_late_is_forgotten() -> None:
