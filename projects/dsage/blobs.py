@@ -101,8 +101,11 @@ async def download(
 async def _send(conn: Connection, token: str, place: str, start: int, piece: bytes) -> UploadState:
     headers = {OFFSET_HEADER: str(start)}
     async with conn.stream("PATCH", place, token=token, data=piece, headers=headers, silence_s=PIECE_S) as response:
+        data = b""
+        while len(data) <= MAX_STATE_BYTES and (more := await response.content.read(MAX_STATE_BYTES)):
+            data += more
         try:
-            return msgspec.msgpack.decode(await response.content.read(MAX_STATE_BYTES), type=UploadState)
+            return msgspec.msgpack.decode(data, type=UploadState)
         except msgspec.MsgspecError as error:
             raise RequestError(f"the server's reply about an upload makes no sense: {error}") from None
 

@@ -26,8 +26,9 @@ class Content:
     def __init__(self, data: bytes, error: DSageError | None = None) -> None:
         self.data, self.error = data, error
 
-    async def read(self, _most: int) -> bytes:
-        return self.data
+    async def read(self, most: int) -> bytes:
+        sent, self.data = self.data[: min(most, 10)], self.data[min(most, 10) :]
+        return sent
 
     async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
         yield self.data
