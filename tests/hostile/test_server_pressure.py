@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from dsage import wire
+from dsage.errors import Busy, UsageError
 from dsage.trust import tls
 from dsage_server import listening
 from dsage_server.api import doors, http
@@ -143,6 +144,33 @@ async def test_a_body_that_drips_is_refused(start: Start, monkeypatch: pytest.Mo
     assert b"the body came too slowly: 1 bytes" in answer
     writer.close()
     assert await host.fetch() == []
+
+
+async def test_large_bodies_that_never_end_fill_no_more_memory_than_there_is_for_them(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_ARRIVING_BYTES", 1 << 20)
+    world = await start()
+    host, other = await world.host(), await world.host()
+    lines = [await connected(world) for _ in range(3)]
+    for _, writer in lines:
+        writer.write(head(host, 8 << 20) + bytes(512 << 10))
+    answers = [asyncio.create_task(reader.readuntil(b"\r\n")) for reader, _ in lines]
+    done, waiting = await asyncio.wait(answers, timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
+    assert [answer.result().split()[1] for answer in done] == [b"503"]
+    with pytest.raises(Busy, match="large bodies"):
+        await other.conn.call("POST", "/v1/exchange", bytes(1 << 20), bytes, token=other.token)
+    assert await other.fetch() == []
+    for _, writer in lines:
+        writer.transport.abort()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def gone() -> bool:
+        return http._arriving.bytes == 0
+
+    await until(gone)
+    with pytest.raises(UsageError):
+        await other.conn.call("POST", "/v1/exchange", bytes(1 << 20), bytes, token=other.token)
 
 
 async def test_a_body_that_comes_steadily_may_take_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Final, TypeVar
 
@@ -31,9 +32,23 @@ RETRY_S: Final = 5
 SPOKEN: Final = str(PROTOCOL)
 BODY_GRACE_S: Final = 20.0
 """How long a body may take whatever its size; past that it must have come at BODY_BYTES_PER_S."""
-BODY_BYTES_PER_S: Final = 4096
+BODY_BYTES_PER_S: Final = 16 << 10
+"""Slower than any line that a call of a client gets through in its own time limit."""
+MOST_ARRIVING_BYTES: Final = 256 << 20
+"""Memory for bodies that have come in part, in this process; only those above SMALL_BYTES are refused for it."""
+SMALL_BYTES: Final = 64 << 10
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """What has come of bodies that are not complete."""
+
+    bytes: int = 0
+
+
+_arriving = _Arriving()
 
 
 class Reply(web.Response):
@@ -82,11 +97,22 @@ async def body(request: web.Request, kind: type[M], most: int = MAX_BODY_BYTES) 
 
 
 async def read_capped(request: web.Request, most: int) -> bytes:
-    """Return the body's bytes. Raises what `pieces` raises."""
+    """Return the body's bytes. Raises what `pieces` raises, and Busy if memory is short for a large one."""
     if request.content_length is not None and request.content_length <= most and request.content.is_eof():
         _check_plain(request)
         return request.content.read_nowait()  # all of it came along with the head, as most bodies do
-    return b"".join([piece async for piece in pieces(request, most)])
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for piece in pieces(request, most):
+            parts.append(piece)
+            size += len(piece)
+            _arriving.bytes += len(piece)
+            if _arriving.bytes > MOST_ARRIVING_BYTES and size > SMALL_BYTES:
+                raise Busy("too many large bodies are on their way to this server", retry_s=RETRY_S)
+        return b"".join(parts)
+    finally:
+        _arriving.bytes -= size
 
 
 async def pieces(request: web.Request, most: int) -> AsyncGenerator[bytes, None]:
