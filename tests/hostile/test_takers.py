@@ -18,7 +18,7 @@ from dsage.researcher import Researcher
 from dsage.trust.ceremony import sign_root
 from dsage.trust.documents import SignedResult
 from dsage.trust.envelope import Signature, seal
-from dsage_server.scheduling import allowance
+from dsage_server.scheduling.record import FIRST, RECOVERY_S, HostRecord
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, running_server, until
 from dsage_validator import life
@@ -78,14 +78,11 @@ async def test_a_host_can_offer_so_many_words_and_no_more(world: World) -> None:
             await host.introduce(offers=offers)
 
 
-async def test_who_takes_and_never_answers_gets_no_more_for_a_while(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(allowance, "FIRST", 4)
+async def test_who_takes_and_never_answers_gets_no_more_for_a_while(world: World) -> None:
     taker, honest, run = await world.host(), await world.host(), await world.run()
     for host in (taker, honest):
         await host.introduce()
-        world.running.hub._hosts[host_number(world, host)].allowance = allowance.Allowance(most=4, left=4)
+        record(world, host).most = 4
     await run.make(*range(12), quorum=1)
     assert len(await taker.fetch(want=50)) == 4
     reply = await taker.exchange(want=50)
@@ -101,7 +98,7 @@ async def test_who_takes_and_never_answers_gets_no_more_for_a_while(
 async def test_who_stops_at_the_server_s_wish_has_lost_nothing(world: World) -> None:
     host, run = await world.host(), await world.run()
     await host.introduce()
-    world.running.hub._hosts[host_number(world, host)].allowance = allowance.Allowance(most=4, left=4)
+    record(world, host).most = 4
     for group in "abcd":
         await run.make(1, 2, 3, group=group)
         got = await host.fetch(want=3)
@@ -122,9 +119,9 @@ async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: Wo
         assert times <= life.LOSSES_PER_VOLUNTEER
     await run.make(*range(1000))
     taken = [await host.fetch(want=50) for _ in range(5)]
-    assert sum(map(len, taken)) <= allowance.FIRST - times
-    steady = world.running.hub.ticks
-    world.running.hub.ticks = lambda: steady() + 2 * allowance.RECOVERY_S
+    assert sum(map(len, taken)) <= FIRST - times
+    clock = world.running.hub.clock
+    world.running.hub.clock = lambda: clock() + 2 * RECOVERY_S
     assert len(await host.fetch(want=50)) in (2, 3)
     assert unit_of(await other.fetch()) == 1
 
@@ -153,9 +150,9 @@ async def test_an_accepted_answer_is_not_shown_to_those_who_could_still_give_it(
     got = await lazy.fetch()
     await one.report(await one.fetch(), ["the answer"])
     today = world.running.hub.clock
-    world.running.hub.clock = lambda: today() + 60.0
+    world.running.hub.clock = lambda: today() + 130.0
     ticks = world.running.hub.ticks
-    world.running.hub.ticks = lambda: ticks() + 60.0
+    world.running.hub.ticks = lambda: ticks() + 130.0
 
     async def offered() -> bool:
         return bool((await world.view(run)).replicas.get("expired"))
@@ -165,6 +162,7 @@ async def test_an_accepted_answer_is_not_shown_to_those_who_could_still_give_it(
     assert (await world.view(run)).units == {"valid": 1}
     assert b"the answer" not in (await page(world, f"/unit/{unit_of(got)}.json"))[1]
     world.running.hub.clock = lambda: today() + 4000.0
+    await lazy.sign_in()
     assert await lazy.report(got, ["the answer"]) == ["late"]
     assert await credits_of(run) == 2000
 
@@ -226,5 +224,6 @@ def unit_of(got: list[wire.Assignment]) -> int:
     return int(msgspec.json.decode(got[0].document)["unit"])
 
 
-def host_number(world: World, host: Host) -> int:
-    return next(n for n, live in world.running.hub._hosts.items() if live.volunteer == host.volunteer)
+def record(world: World, host: Host) -> HostRecord:
+    guests = world.running.hub.exchanges.crowd._guests.values()
+    return next(guest.record for guest in guests if guest.view.volunteer == host.volunteer)
