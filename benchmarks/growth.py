@@ -78,8 +78,12 @@ def _add(
     copies = start * QUORUM, end * QUORUM
     _copy(connection, "batch", sample, -(-start // LEAVES), -(-end // LEAVES), {"id": f"{first['batch']} + i"})
     _copy(connection, "unit", sample, start, end, {
-        "id": f"{first['unit']} + i", "key": "'grown ' || i", "batch_id": f"{first['batch']} + i / {LEAVES}",
-        "canonical_id": f"{first['replica']} + i * {QUORUM}", "folded_step": "1", "leaf_index": f"i % {LEAVES}",
+        "id": f"{first['unit']} + i", "key": "'grown ' || i",
+        "canonical_id": f"{first['replica']} + i * {QUORUM}", "folded_step": "1",
+    })  # fmt: skip
+    _copy(connection, "signed_unit", sample, start, end, {
+        "unit_id": f"{first['unit']} + i", "batch_id": f"{first['batch']} + i / {LEAVES}",
+        "leaf_index": f"i % {LEAVES}",
     })  # fmt: skip
     _copy(connection, "proof", sample, -(-copies[0] // REPORTS), -(-copies[1] // REPORTS), {
         "id": f"{first['proof']} + i", "host_id": f"{first['host']} + {owner}",
@@ -112,14 +116,15 @@ def _copy(
 def _sample(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the row ids of one valid unit and of what belongs to it."""
     row = connection.execute(
-        "SELECT u.id, u.batch_id, r.id, r.host_id, r.volunteer_id, r.proof_id, c.id FROM unit u "
+        "SELECT u.id, s.batch_id, r.id, r.host_id, r.volunteer_id, r.proof_id, c.id FROM unit u "
+        "JOIN signed_unit s ON s.unit_id = u.id "
         "JOIN replica r ON r.id = u.canonical_id JOIN credit_entry c ON c.replica_id = r.id "
         "JOIN answer a ON a.replica_id = r.id WHERE u.state = 'valid' LIMIT 1"
     ).fetchone()
     if row is None:
         raise LookupError("there is no finished unit to copy")
     names = ("unit", "batch", "replica", "host", "volunteer", "proof", "credit_entry")
-    return {**dict(zip(names, row, strict=True)), "answer": row[2]}
+    return {**dict(zip(names, row, strict=True)), "answer": row[2], "signed_unit": row[0]}
 
 
 def _next(connection: sqlite3.Connection, table: str) -> int:

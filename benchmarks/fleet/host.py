@@ -26,6 +26,7 @@ from fleet.tally import Tally
 
 BUSY_S: Final = 5.0
 """How long a host stays away from a server that refuses it without saying until when."""
+BUSY: Final = 503
 CUT_S: Final = 0.01
 """A connection that is to break lasts up to this long: some reports arrive, some do not."""
 
@@ -143,10 +144,16 @@ class Host:
                 return 0.0
             began = time.perf_counter()
             status, body = await self._posts(line, first)
+            if status == BUSY:
+                shared.tally.troubles["sent away"] += 1
+                await line.quiet(line.retry_s or BUSY_S)
+                continue
             if status != 200:
                 raise Refused(status, body, line.retry_s)
-            self._hears(speech.understood(body), time.perf_counter() - began)
+            retry_s = self._hears(speech.understood(body), time.perf_counter() - began)
             first = False
+            if retry_s:
+                await line.quiet(retry_s)
             if habits.vanish and self._held and draw.random() < habits.vanish:
                 if draw.random() < habits.forget:
                     self._held.clear()
@@ -168,7 +175,8 @@ class Host:
         )  # fmt: skip
         return line.post(b"/v1/exchange", body)
 
-    def _hears(self, reply: speech.Reply, took_s: float) -> None:
+    def _hears(self, reply: speech.Reply, took_s: float) -> float:
+        """Take a reply; return for how long not to ask again."""
         shared, tally = self.shared, self.shared.tally
         tally.calls += 1
         (tally.reporting if self._answers else tally.asking).append(took_s)
@@ -188,6 +196,7 @@ class Host:
         tally.acks["unanswered"] += len(sent)
         self._held += speech.tasks(reply)
         tally.leased += len(reply.units)
+        return 0.0 if self._held else reply.retry_s
 
     def _finishes(self, task: speech.Task) -> speech.Answer:
         habits, chance = self.shared.habits, self._draw.random()
