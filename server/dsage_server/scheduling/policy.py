@@ -15,7 +15,7 @@ What was chosen is out of the queue at once. A host that gets nothing is told wh
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from dsage_server.scheduling.fitting import HostView
 from dsage_server.scheduling.line import Entry, Lane, RunQueue
@@ -48,24 +48,7 @@ NOTHING: Final = "no unit waits"
 MAX_SENTENCES: Final = 3
 
 
-def choose(
-    ready: ReadyQueue, shares: Any = None, host: Any = None, want: int = 0, now: float = 0.0,
-    volunteer: int = 0, offers: frozenset[str] = frozenset(),
-) -> Choice:  # fmt: skip
-    """Choose for a host (as before, until the hub hands over a HostView)."""
-    if host is not None:
-        return choose_for(ready, shares, host, want, now)
-    fit = [e.unit for e in ready.entries() if e.unit.needs.packages <= offers and volunteer not in e.unit.barred]
-    lacking = frozenset[str]().union(*(e.unit.needs.packages - offers for e in ready.entries()))
-    if fit:
-        return Choice(volunteer=volunteer, copies=tuple(fit[:want]))
-    if any(volunteer in e.unit.barred for e in ready.entries()):
-        return Choice(volunteer=volunteer, reason=_SENTENCES[BARRED])
-    words = f"the waiting units need {', '.join(sorted(lacking))}, which this computer does not offer"
-    return Choice(volunteer=volunteer, reason=words if lacking else IDLE)
-
-
-def choose_for(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now: float) -> Choice:
+def choose(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now: float) -> Choice:
     """Return up to `want` units for a host and take these copies out of the queue; `now` is in seconds."""
     want = min(want, limit) if (limit := host.record.allowed(now)) else 0
     if want < 1:

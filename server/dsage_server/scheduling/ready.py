@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from dsage.errors import NotFound
 from dsage_server.scheduling.line import Entry, Lane, RunQueue
 from dsage_server.scheduling.tail import Tail
-from dsage_server.scheduling.terms import Choice, Needs, ReadyUnit, RunTerms
-from dsage_validator import life
+from dsage_server.scheduling.terms import Choice, ReadyUnit, RunTerms
 
 CAPACITY: Final = 50_000
 """Units in all, about: runs that had more room before others came keep what they have until it is handed out."""
@@ -87,27 +86,7 @@ class ReadyQueue:
 
     # -- units -------------------------------------------------------------------------------------------------
 
-    def entries(self) -> list[Entry]:
-        """What waits, by unit id."""
-        return sorted((e for e in self._entries.values() if e.unsent), key=lambda e: e.unit.unit)
-
-    overflowed = False
-    wants_refill = property(lambda self: self.overflowed and len(self) < RUN_CAPACITY // 2)
-
-    def put(self, unit: Any, number: int = 0, needs: frozenset[str] | None = None) -> None:
-        """Bring the queue up to date with a unit (as before, until the hub makes ReadyUnits)."""
-        if needs is not None:
-            self.open_run(RunTerms(run=number, project="", researcher=b""))
-            unsent = unit.unsent if unit.state == "ready" else 0
-            barred = frozenset(r.volunteer for r in unit.replicas if not life.may_take(unit, r.volunteer))
-            unit = ReadyUnit(unit=unit.id, run=number, unsent=unsent, needs=Needs(packages=needs), barred=barred)
-            self.runs[number].more = False
-            self._put(unit)
-            self.overflowed = self.overflowed or self.runs[number].more
-            return
-        self._put(unit)
-
-    def _put(self, unit: ReadyUnit) -> None:
+    def put(self, unit: ReadyUnit) -> None:
         """Bring the queue up to date with a unit as it stands in the tables. Raises NotFound for an unknown run."""
         entry = self._entries.get(unit.unit)
         if entry is None:
@@ -152,8 +131,8 @@ class ReadyQueue:
             if not entry.unsent:
                 run.units -= 1
                 entry.line.lost()
-                if run.more and run.asked is None and run.units * 2 < self._room:
-                    self._short.add(run.terms.run)
+                if run.more:
+                    self._look_for_more(run)
 
     def give_back(self, choice: Choice, leased: Collection[int] = ()) -> None:
         """What was chosen was not leased, except for the units named: the other copies go first now."""
@@ -203,8 +182,8 @@ class ReadyQueue:
             if reached:
                 run.above = max(run.above, unit.unit)
         run.more = run.left or not reached or not complete
-        if run.more and run.units * 2 < self._room:
-            self._short.add(number)
+        if run.more:
+            self._look_for_more(run)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -217,6 +196,7 @@ class ReadyQueue:
         if (beyond and run.more) or run.units >= (self._room if beyond else 2 * self._room):
             run.more = run.left = True
             run.above = min(run.above, unit.unit - 1)
+            self._look_for_more(run)
             return
         run.above = max(run.above, unit.unit)
         self._list(unit, unit.unsent - len(held), held, first=unit.freed or not beyond)
@@ -251,6 +231,13 @@ class ReadyQueue:
             self._sent_first(entry, run)
         entry.unsent = 0
         entry.line.lost()
+        if run.more:
+            self._look_for_more(run)
+
+    def _look_for_more(self, run: RunQueue) -> None:
+        """Have a run refilled whose tables hold more, if it is less than half full."""
+        if run.asked is None and run.units * 2 < self._room:
+            self._short.add(run.terms.run)
 
     def _sent_first(self, entry: Entry, run: RunQueue) -> None:
         entry.fresh = False

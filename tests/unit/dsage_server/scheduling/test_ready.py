@@ -336,6 +336,16 @@ def test_a_copy_left_in_the_tables_while_a_refill_is_under_way_is_found_by_the_n
     assert sorted(first[20:] + rest) == sorted([*range(1, 41)])
 
 
+@pytest.mark.usefixtures("_little_room")
+def test_a_run_whose_waiting_units_were_all_cancelled_is_refilled() -> None:
+    tables = Tables({1: 20}, quorum=1)
+    tables.refill()
+    for number in range(1, 9):
+        tables.rows[number] = msgspec.structs.replace(tables.rows[number], unsent=0)
+        tables.ready.drop(number)
+    assert tables.serve(host(1), 50) == tuple(range(9, 17))
+
+
 def test_a_unit_that_was_freed_goes_before_those_it_stood_behind() -> None:
     queue, shares = ReadyQueue(), FairShare()
     queue.open_run(RunTerms(run=1, project="p", researcher=b"r"))
