@@ -60,7 +60,7 @@ class Shared:
 class Host:
     """A host of its own volunteer. `link` leads to its server; `lives` goes on until the fleet is over."""
 
-    __slots__ = ("_answers", "_draw", "_held", "_speed", "inside", "key", "line", "link", "shared")
+    __slots__ = ("_answers", "_draw", "_held", "_new", "_speed", "inside", "key", "line", "link", "shared")
 
     def __init__(self, shared: Shared, link: Link, key: PrivateKey, seed: int) -> None:
         self.shared = shared
@@ -68,6 +68,7 @@ class Host:
         self.key = key
         self.line: Line | None = None
         self.inside = False
+        self._new = True
         self._draw = random.Random(seed)
         self._speed = 1.0 + shared.habits.spread * self._draw.uniform(-1.0, 1.0)
         self._held: list[speech.Task] = []
@@ -133,7 +134,8 @@ class Host:
         shared, habits, draw = self.shared, self.shared.habits, self._draw
         first = True
         await shared.working.wait()
-        if habits.work_s:
+        if self._new:
+            self._new = False
             await line.quiet(habits.work_s * draw.random())
         while not shared.over:
             if self._answers and habits.cut and draw.random() < habits.cut:
