@@ -14,13 +14,14 @@ import click
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
-from dsage.errors import NotFound, UsageError
+from dsage.errors import UsageError
 from dsage.home import Home
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
-from dsage_server.retention.backup import DATABASE, Backup, back_up
+from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.store.engine import Store
+from dsage_server.store.place import existing
 
 DAY_S: Final = 86400.0
 
@@ -96,15 +97,14 @@ def archive(runs: tuple[int, ...], older_than: float | None, as_json: bool) -> N
     if bool(runs) == (older_than is not None):
         raise UsageError("name the runs to archive, or say --older-than DAYS")
     home = Home()
-    if not (home.server / DATABASE).exists():
-        raise NotFound(f"there is no server in {home.folder}", hint="Set DSAGE_HOME to the server's home.")
+    existing(home.server)
     done = asyncio.run(_archive(home, runs, older_than))
     files = [dataclasses.asdict(each) | {"file": str(each.file)} for each in done]
     emit("dsage.archive/1", files, as_json, "\n".join(str(each.file) for each in done))
 
 
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:
-    store = Store(home.server / DATABASE)
+    store = Store(existing(home.server))
     try:
         if older_than is not None:
             before = time.time() - older_than * DAY_S

@@ -25,6 +25,7 @@ from dsage_server.settings import Settings
 from dsage_server.store import hosts
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
+from dsage_server.store.place import existing
 
 PORT: Final = 8470
 PAGES_PORT: Final = 8471
@@ -54,6 +55,14 @@ DAY_S: Final = 86400.0
     help="Run the checks that apps bring along even in a weaker sandbox: every app here is my own.",
 )
 @click.option(
+    "--store",
+    default="",
+    metavar="URL",
+    envvar="DSAGE_STORE",
+    help="A PostgreSQL database, postgresql://USER@HOST/DATABASE, that several servers may share; remembered. "
+    "[default: SQLite in the server's folder]",
+)
+@click.option(
     "--blobs",
     default="",
     metavar="PLACE",
@@ -77,8 +86,8 @@ DAY_S: Final = 86400.0
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, name: str, own_work: bool, blobs: str, held_calls: int, archive_after: float,
-    as_json: bool,
+    listen: str, public: str, pages: str, name: str, own_work: bool, store: str, blobs: str, held_calls: int,
+    archive_after: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a project server.
 
@@ -92,8 +101,8 @@ def serve(
     pages_address, pages_port = parse_address(pages, PAGES_PORT)
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
-        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, blobs=blobs,
-        held_calls=held_calls, archive_after_days=archive_after,
+        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, store=store,
+        blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -174,9 +183,7 @@ def invite(uses: int, days: float, as_json: bool) -> None:
 
 def make_invite(home: Home, uses: int, valid_s: float) -> Link:
     """Return a link by which `uses` volunteers may join the server of this home, running or not. Raises NotFound."""
-    database = home.server / "dsage.sqlite"
-    if not database.exists():
-        raise NotFound("there is no server here", hint="Run `dsage serve` first.")
+    database = existing(home.server)
     root = read(load_root(home.root_file))
     ca = spki_hash((home.tls / "ca.pem").read_bytes())
     store = Store(database)

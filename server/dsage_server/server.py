@@ -7,13 +7,13 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dsage.errors import SandboxRefused
+from dsage.errors import DSageError, SandboxRefused
 from dsage.home import Home
 from dsage.sandbox import Report, strongest
 from dsage.sandbox.space import working_space
@@ -29,14 +29,15 @@ from dsage_server.blobs.objects import open_store
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
-from dsage_server.locking import only_one
+from dsage_server.locking import one_by_one, only_one
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
-from dsage_server.store import hosts
+from dsage_server.store import hosts, processes
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
 from dsage_server.store.migrate import upgrade
+from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.pages import make_pages
 from dsage_validator.checks import Boxes
@@ -70,16 +71,22 @@ class Running:
 
 @asynccontextmanager
 async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
-    """Start a server and stop it again. Raises Conflict if one runs on this folder already."""
+    """Start a server and stop it again. Raises Conflict if one runs on this folder already, and they share no database;
+    ServerAway if its database does not answer."""
     folder = settings.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_one(folder))
-        keys = await asyncio.to_thread(first_keys, home, certificate_names(settings), settings.name, LAB_PROJECTS)
-        database = folder / "dsage.sqlite"
-        await asyncio.to_thread(upgrade, database)
-        store = Store(database)
+        where = chosen(folder, settings.store)
+        stack.enter_context(only_one(folder, shared=isinstance(where, str)))
+        async with one_by_one(folder):
+            keys = await asyncio.to_thread(first_keys, home, certificate_names(settings), settings.name, LAB_PROJECTS)
+            await asyncio.to_thread(upgrade, where)
+        store = Store(where)
         stack.callback(store.close)
+        if store.shared:
+            place = store.write_now(partial(processes.join, roles="all", now=time.time()))
+            stack.callback(_leave, store, place)
+            store.slot = place.slot
         chain = Chain.first(
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
@@ -95,7 +102,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
         await hub.load()
         await timekeeping.end_revoked(hub)
-        work_dir = stack.enter_context(working_space(folder / "work"))
+        work_dir = stack.enter_context(working_space(folder / (f".work-{store.slot}" if store.shared else "work")))
         report, boxes = await _boxes(settings, work_dir)
         if boxes is not None:
             stack.push_async_callback(boxes.close)
@@ -184,6 +191,11 @@ async def _renew_leaf(home: Home, settings: Settings, context: ssl.SSLContext) -
         await asyncio.sleep(LEAF_CHECK_S)
         if await asyncio.to_thread(tls.make_leaf, home.tls, certificate_names(settings)):
             context.load_cert_chain(home.tls / "tls.pem", home.tls / "tls.key")
+
+
+def _leave(store: Store, place: processes.Place) -> None:
+    with suppress(DSageError):  # a database that is away finds out by itself
+        store.write_now(partial(processes.leave, place=place))
 
 
 def _end_waits(hub: Hub) -> None:

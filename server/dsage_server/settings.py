@@ -12,6 +12,8 @@ class Settings:
 
     folder: Path
     """Database, bundles, TLS and the unit key."""
+    store: str = ""
+    """A PostgreSQL database instead of the SQLite file in `folder`, which remembers it: postgresql://..."""
     name: str = "DSage"
     listen: str = ""
     """Address of the machine API; empty: every address, IPv4 and IPv6."""

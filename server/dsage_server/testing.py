@@ -1,4 +1,7 @@
-"""A real server for tests: real TLS, real SQLite, real keys, on free ports; and people who speak to it by hand."""
+"""A real server for tests: real TLS, a real database, real keys, on free ports; and people who speak to it by hand.
+
+The database is SQLite, or PostgreSQL if the environment says DSAGE_TEST_STORE=postgresql.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from dsage.trust.tls import pinned_context
 from dsage_server.server import Running, serving
 from dsage_server.settings import Settings
 from dsage_server.store import views
+from dsage_server.store.testing import store_of
 
 APP: Final = '''
 from dsage import DistributedFunction
@@ -68,6 +72,7 @@ def local_settings(home: Home, *, port: int = 0) -> Settings:
     """Return settings that bind to localhost only; the checks may run in the weaker sandbox."""
     return Settings(
         folder=home.server,
+        store=store_of(home.server),
         name="Test",
         listen="127.0.0.1",
         port=port,
@@ -125,8 +130,8 @@ class Host:
         """Say what the host is and what it holds, as at the start of a client."""
         info = wire.HostInfo(
             client="test", platform="test", cores=1, memory_bytes=1 << 34, disk_bytes=1 << 34, sandbox="none",
-            offers=list(offers)
-        )
+            offers=list(offers),
+        )  # fmt: skip
         return await self.exchange(holding=[held(each) for each in holding], host=info)
 
     async def exchange(self, **said: Any) -> wire.ExchangeReply:

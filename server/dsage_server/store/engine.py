@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
 from dsage.errors import Busy, DSageError, StorageFull
 from dsage_server.store.ids import Ids
@@ -36,8 +36,10 @@ Change = Callable[[Connection], Any]
 
 RETRIES: Final = 5
 """Times that a transaction is begun again because another process's was in its way."""
-_RACES: Final = frozenset({"40001", "40P01"})
-"""PostgreSQL's codes for transactions that lost a race and may be repeated."""
+_RACES: Final = frozenset({"40001", "40P01", "23505"})
+"""PostgreSQL's codes for transactions that lost a race and may be repeated: each in the way of the other, or one was
+quicker to insert what both wanted to; who looks again finds it."""
+_DISK_FULL: Final = "53100"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +82,8 @@ class Store:
         self.slot = slot
         self.commits = 0
         self._ids = Ids()
-        self._writer = _engine(self.url, begin="BEGIN IMMEDIATE")
-        self._reader = _engine(self.url, begin="BEGIN")
+        self._writer = _engine(self.url, write=True)
+        self._reader = _engine(self.url, write=False)
         self._thread = ThreadPoolExecutor(1, "store") if self.shared else None
         self._connection: Connection | None = None
         self._waiting = _Group([], {})
@@ -120,13 +122,19 @@ class Store:
             with self._reader.connect() as connection:
                 return query(connection)
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if self._away(error):
                 raise _storage_error(error) from error
             raise
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
-        """Run one change in a transaction of its own, at once: for start-up and the command line."""
-        return self._transaction(change)
+        """Run one change in a transaction of its own, at once: for start-up and the command line. Raises Busy if the
+        database is away."""
+        try:
+            return self._transaction(change)
+        except DBAPIError as error:
+            if self._away(error):
+                raise _storage_error(error) from error
+            raise
 
     def close(self) -> None:
         """Flush what waits and close every connection."""
@@ -228,8 +236,7 @@ class Store:
             except BaseException as error:
                 self._ids.forget()
                 self._undo(connection)
-                race = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RACES
-                if not race or attempt == RETRIES:
+                if _state(error) not in _RACES or attempt == RETRIES:
                     raise
         raise AssertionError("unreachable")
 
@@ -238,8 +245,8 @@ class Store:
             if self._connection is not None:
                 self._connection.close()
             self._connection = self._writer.connect()
-            self._connection.info["slot"] = self.slot
             self._connection.info["ids"] = self._ids
+        self._connection.info["slot"] = self.slot
         return self._connection
 
     def _undo(self, connection: Connection) -> None:
@@ -250,7 +257,17 @@ class Store:
         if raw is not None and getattr(raw, "in_transaction", False):
             raw.rollback()
 
+    def _away(self, error: DBAPIError) -> bool:
+        """Whether an error is about the database's being there at all, not about what it was asked."""
+        return error.connection_invalidated or (self.shared and isinstance(error, OperationalError | InterfaceError))
+
     def _attempt(self, connection: Connection, change: Change) -> tuple[Any, BaseException | None]:
+        value, failed = self._attempt_once(connection, change)
+        if isinstance(failed, IntegrityError) and _state(failed) in _RACES:
+            return self._attempt_once(connection, change)
+        return value, failed
+
+    def _attempt_once(self, connection: Connection, change: Change) -> tuple[Any, BaseException | None]:
         savepoint = connection.begin_nested()
         try:
             value = change(connection)
@@ -266,12 +283,11 @@ class Store:
         return value, None
 
 
-def _engine(url: Any, *, begin: str) -> Engine:
+def _engine(url: URL, *, write: bool) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(
-            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8,
-            connect_args={"connect_timeout": 5, "application_name": "dsage"},
-        )  # fmt: skip
+        from dsage_server.store.postgresql import engine as postgresql  # psycopg is there only if it is needed
+
+        return postgresql(url, write=write)
     engine = create_engine(url, connect_args={"timeout": 15, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -282,13 +298,18 @@ def _engine(url: Any, *, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
 
 
+def _state(error: BaseException) -> str | None:
+    """Return PostgreSQL's code for an error."""
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
 def _storage_error(error: SQLAlchemyError) -> DSageError:
     text = str(getattr(error, "orig", None) or error).strip()
-    if "full" in text or "disk I/O" in text or "No space left" in text:
+    if _state(error) == _DISK_FULL or "is full" in text or "disk I/O" in text or "No space left" in text:
         return StorageFull(f"the server's disk has no room ({text})")
     return Busy(f"the database did not take this: {text}")

@@ -1,0 +1,170 @@
+"""PostgreSQL for tests and benchmarks: a cluster of its own for as long as it is needed, and databases by the copy."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import create_engine, pool
+
+from dsage.errors import NotFound, ServerAway
+from dsage_server.store.migrate import upgrade
+from dsage_server.store.place import DATABASE, MEMORY
+
+BINARIES: Final = Path("/usr/lib/postgresql")
+USER: Final = "postgres"
+"""Whom Debian's packages make; PostgreSQL refuses to run as root."""
+START_S: Final = 30
+VARIABLE: Final = "DSAGE_TEST_STORE"
+"""The name in the environment that says on which database the tests are to run."""
+SMALL: Final = ("shared_buffers=64MB", "max_connections=200")
+
+
+def binaries() -> Path:
+    """Return the folder of the newest installed PostgreSQL. Raises NotFound."""
+    found = sorted(BINARIES.glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
+    if not found:
+        raise NotFound("PostgreSQL is not installed here", hint="apt-get install postgresql")
+    return found[-1].parent
+
+
+@dataclass
+class Cluster:
+    """A PostgreSQL server, durable as by default, that can be stopped and started."""
+
+    folder: Path
+    port: int
+    tools: Path = field(default_factory=binaries)
+    _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, database: str = USER) -> str:
+        """Return the URL of a database, by the socket file."""
+        return f"postgresql://{USER}@/{database}?host={self.folder}&port={self.port}"
+
+    def tcp_url(self, database: str = USER) -> str:
+        """Return the URL of a database, by TCP on this computer."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it. Raises ServerAway if it does not."""
+        self._tool("pg_ctl", "start", "--pgdata", self._data, "--timeout", str(START_S), "--log", f"{self.folder}/log")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: `immediate` is what a kill or a power cut is, `fast` ends sessions in order."""
+        self._tool("pg_ctl", "stop", "--pgdata", self._data, "--mode", mode, "--timeout", str(START_S))
+
+    def database(self, template: str = "template0") -> str:
+        """Make a database and return its URL."""
+        name = f"made_{next(self._names)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def migrated(self) -> str:
+        """Make a database with today's tables, as a copy of one that was migrated, and return its URL."""
+        with self._lock:
+            return self.database(self._template)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside of every database's own tables."""
+        engine = create_engine(
+            self.url().replace(":", "+psycopg:", 1), poolclass=pool.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def processes(self) -> list[int]:
+        """Return the ids of its processes: what its work costs is theirs."""
+        first = int((Path(self._data) / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
+
+    @functools.cached_property
+    def _template(self) -> str:
+        url = self.database()
+        upgrade(url)
+        return url.partition("@/")[2].partition("?")[0]
+
+    @property
+    def _data(self) -> str:
+        return f"{self.folder}/data"
+
+    def make(self, settings: Sequence[str]) -> None:
+        """Make its files. Raises ServerAway if that fails."""
+        self._tool(
+            "initdb", "--pgdata", self._data, "--username", USER, "--auth", "trust", "--no-locale",
+            "--encoding", "UTF8", "--no-sync",
+        )  # fmt: skip
+        places = ("listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.folder}")
+        lines = [f"{name} = '{value}'" for name, _, value in (each.partition("=") for each in (*places, *settings))]
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *lines, ""]))
+
+    def _tool(self, name: str, *arguments: str) -> None:
+        demoted: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            demoted = {"user": USER, "group": USER, "extra_groups": []}
+        with tempfile.TemporaryFile() as said:
+            command = [str(self.tools / name), *arguments]
+            done = subprocess.run(command, cwd=self.folder, stdout=said, stderr=said, check=False, **demoted)
+            if done.returncode:
+                said.seek(0)
+                raise ServerAway(f"{name} failed: {said.read()[-500:].decode(errors='replace')}")
+
+
+@contextlib.contextmanager
+def postgres_cluster(settings: Sequence[str] = SMALL) -> Iterator[Cluster]:
+    """Run a PostgreSQL server in a folder of its own; it is gone afterwards.
+
+    Raises NotFound if none is installed, ServerAway if it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="dsage-pg-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder), _free_port())
+        if os.geteuid() == 0:
+            shutil.chown(folder, USER, USER)
+        cluster.make(settings)
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            with contextlib.suppress(ServerAway):
+                cluster.stop()
+
+
+@functools.cache
+def shared_cluster() -> Cluster:
+    """Return one cluster for all tests of this process, made when it is first asked for."""
+    stack = contextlib.ExitStack()
+    cluster = stack.enter_context(postgres_cluster())
+    atexit.register(stack.close)
+    return cluster
+
+
+def on_postgresql() -> bool:
+    """Whether tests that leave it open are to use PostgreSQL."""
+    return os.environ.get(VARIABLE) == "postgresql"
+
+
+def store_of(folder: Path) -> str:
+    """Return the store for a test's server in this folder, for its settings: a new one, or what it has already."""
+    known = (folder / MEMORY).exists() or (folder / DATABASE).exists()
+    return "" if known or not on_postgresql() else shared_cluster().migrated()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
