@@ -184,7 +184,8 @@ class Exchanges:
         proof = request.proof
         if proof is None:
             raise NotAllowed("reports need a proof: a ResultBatch signed by the host's key")
-        if len(proof.payload) + 200 * len(proof.signatures) > MAX_PROOF_BYTES:
+        signatures = sum(len(s.sig) + len(s.keyid) + 16 for s in proof.signatures)
+        if len(proof.payload) + len(proof.payload_type) + signatures > MAX_PROOF_BYTES:
             raise TooLarge(f"the proof of a call's results has at most {MAX_PROOF_BYTES} bytes")
         batch = open_as(proof, ResultBatch, [session.key])
         if batch.server_id != self.hub.server_id:

@@ -49,6 +49,7 @@ TOUCH_S: Final = 20.0
 """How often a driver's presence is written down, while it calls."""
 WAKE_MOST: Final = 64
 """Idle hosts that are called at a time to look for work; the others have their turn at the next."""
+AGAIN_S: Final = 1.0
 MAX_NEW_UNITS: Final = 10_000
 """Units of one step: what a transaction takes without keeping others waiting."""
 
@@ -200,9 +201,8 @@ class Hub:
         fresh = 0
         for entry in changed:
             unit, run = entry.unit, entry.run
-            terms = self._opened(run)
             if unit.unsent:
-                self.ready.put(as_ready(entry, terms))
+                self.ready.put(as_ready(entry, self._opened(run)))
             else:
                 self.ready.drop(unit.id)
             told.add(run)
@@ -288,12 +288,13 @@ class Hub:
             terms = self._opened(number)
             query = functools.partial(ready_units, terms=terms, above=above, limit=limit)
             try:
-                found = await self.store.read(query)
+                found, complete = await self.store.read(query)
             except (Busy, SQLAlchemyError) as error:
                 log.warning("ready units of run %s could not be fetched: %s", number, error)
+                await asyncio.sleep(AGAIN_S)
                 self.ready.refill(number, [], complete=False)
             else:
-                self.ready.refill(number, found, complete=len(found) < limit)
+                self.ready.refill(number, found, complete=complete)
         self.wake(self.ready.unsent)
 
     def _opened(self, number: int, *, in_tables: bool = False) -> RunTerms:

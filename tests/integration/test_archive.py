@@ -152,7 +152,8 @@ async def test_results_in_the_file_can_still_be_checked(tmp_path: Path) -> None:
     now = run["created"]
     manifest = chain.manifest(documents[run["app"]], now)
     authorisation = chain.authorisation(documents[run["authorisation"]], manifest, run["app"], now)
-    for unit in found["unit"]:
+    assert found["signed_unit"]
+    for unit in found["signed_unit"]:
         path = msgspec.msgpack.decode(unit["path"], type=list[bytes])
         checked = chain.unit(unit["document"], unit["leaf_index"], path, batches[unit["batch_id"]], now)
         chain.check_unit_against(checked, authorisation, run["authorisation"])

@@ -55,9 +55,10 @@ ROWS: Final[dict[str, dict[str, list[str]]]] = {
         ],
         "batch": ["1, x'03', 99.0"],
         "unit": [
-            "1, 1, '1.0', 'g', 'valid', 2, 0, 1500, 60.0, x'7b7d', 1, 0, x'90', 1, 4, '', 1.0, 5.0, NULL, NULL",
-            "2, 1, '1.1', 'g', 'ready', 2, 1, 1500, 60.0, x'7b7d', 1, 1, x'90', NULL, NULL, '', 1.0, NULL, 1, 9.0",
+            "1, 1, '1.0', 'g', 'valid', 2, 0, 1500, 60.0, 1, 4, '', 1.0, 5.0, NULL, NULL, 1, 2, 3, 4.0",
+            "2, 1, '1.1', 'g', 'ready', 2, 1, 1500, 60.0, NULL, NULL, '', 1.0, NULL, 1, 9.0, 1, 2, 3, 4.0",
         ],
+        "signed_unit": ["1, x'7b7d', 1, 0, x'90'", "2, x'7b7d', 1, 1, x'90'"],
         "proof": ["1, 1, x'04', 4.0"],
         "replica": [
             "1, 1, 1, 1, 'valid', x'0a', 1.0, 61.0, 3601.0, 2.5, 4.0, 'h', 1, 1, NULL, 0, 1.0, '', 60.0",
@@ -83,7 +84,7 @@ ROWS["0003"] = ROWS["0002"] | {
 }
 ROWS["0004"] = ROWS["0003"] | {"archive": ["1, 'run-00000001.parquet', 'cc', 2, 2, 1, 8.0, NULL"]}
 
-MOVED: Final = {"replica": {"value"}}
+MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 
 

@@ -97,7 +97,7 @@ async def test_it_opens_upgraded_and_its_half_finished_run_goes_on(recorded: Rec
 def assignment(recorded: Recorded, held: wire.Holding) -> wire.Assignment:
     """Return what the client had been given, of which it kept the unit."""
     ((document,),) = recorded.rows(
-        f"SELECT document FROM unit JOIN replica ON replica.unit_id = unit.id WHERE replica.id = {held.replica}"
+        f"SELECT document FROM signed_unit JOIN replica USING (unit_id) WHERE replica.id = {held.replica}"
     )
     assert msgspec.json.decode(document, type=UnitDocument).unit
     return wire.Assignment(

@@ -35,7 +35,7 @@ from dsage_server.retention import files, gather
 from dsage_server.store import views
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, unit
+from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, signed_unit, unit
 from dsage_server.store.units import chunks, tallies
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,7 @@ def _clear(connection: Connection, number: int, now: float) -> bool:
     for part in chunks(row.id for row in copies):
         connection.execute(delete(answer).where(answer.c.replica_id.in_(part)))
         connection.execute(delete(replica).where(replica.c.id.in_(part)))
+    connection.execute(delete(signed_unit).where(signed_unit.c.unit_id.in_(units)))
     connection.execute(delete(unit).where(unit.c.id.in_(units)))
     for part in chunks({row.proof_id for row in copies if row.proof_id is not None}):
         _empty_proofs(connection, part)

@@ -10,10 +10,22 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy import Connection, Table, select
 
 from dsage_server.retention.files import Row
-from dsage_server.store.schema import answer, batch, credit_entry, document, event, proof, replica, run, tally, unit
+from dsage_server.store.schema import (
+    answer,
+    batch,
+    credit_entry,
+    document,
+    event,
+    proof,
+    replica,
+    run,
+    signed_unit,
+    tally,
+    unit,
+)
 from dsage_server.store.units import chunks
 
-TABLES: Final = (run, document, tally, batch, proof, unit, replica, answer, credit_entry, event)
+TABLES: Final = (run, document, tally, batch, proof, unit, signed_unit, replica, answer, credit_entry, event)
 """What the file of a run has rows of."""
 FETCHED: Final = 500
 """Units, ledger rows or events read at a time."""
@@ -67,13 +79,15 @@ def _units(connection: Connection, number: int, place: _Place) -> list[Row]:
     place.key = units[-1]["key"]
     copies = _in(connection, replica, "unit_id", {each["id"] for each in units})
     answers = _in(connection, answer, "replica_id", {each["id"] for each in copies})
-    batches = {each["batch_id"] for each in units} - place.batches
+    leaves = _in(connection, signed_unit, "unit_id", {each["id"] for each in units})
+    batches = {each["batch_id"] for each in leaves} - place.batches
     proofs = {each["proof_id"] for each in copies if each["proof_id"] is not None} - place.proofs
     place.batches |= batches
     place.proofs |= proofs
     signed = [("batch", each) for each in _in(connection, batch, "id", batches)]
     signed += [("proof", each) for each in _in(connection, proof, "id", proofs)]
-    found = [("unit", each) for each in units] + [("replica", each) for each in copies]
+    found = [("unit", each) for each in units] + [("signed_unit", each) for each in leaves]
+    found += [("replica", each) for each in copies]
     return signed + found + [("answer", each) for each in answers]
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 from sqlalchemy import Connection, bindparam, select
 
 from dsage.states import UnitState
-from dsage.trust.documents import UnitDocument
 from dsage_server.store import units
 from dsage_server.store.schema import answer
 from dsage_validator import life
@@ -44,7 +42,7 @@ def case(connection: Connection, number: int) -> Case | None:
         unit=number,
         run=head.run,
         cancelled=cancelled,
-        args=msgspec.json.decode(head.document, type=UnitDocument).args,
+        args=units.args_of(connection, number),
         centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
         candidates=[
             Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial, alone=cancelled) for r in fresh

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from dsage.trust.documents import SignedResult
 from dsage_server.store import hosts
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import proof, replica, unit
-from dsage_server.store.units import Book, Changed, Lease, Reported, proofs_of_units
+from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
 from dsage_validator import life
 from dsage_validator.checks import is_value
 
@@ -109,15 +109,17 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     ids = connection.info["ids"]
     proofs = ids.take(connection, "proof", sum(1 for call in calls if call.results))
     replicas = ids.take(connection, "replica", sum(len(call.chosen) for call in calls))
-    group = _Group(book, now, has_check, held, iter(proofs), iter(replicas))
+    group = _Group(book, now, has_check, held)
+    group.proof_ids, group.replica_ids = iter(proofs), iter(replicas)
+    chosen = {number for call in calls for number in call.chosen}
+    if chosen:
+        group.signed, group.envelopes = signed_units(connection, chosen)
     done = [group.call(call, entries) for call, entries in zip(calls, lost, strict=True)]
     insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
     if group.longer:
         connection.execute(_RENEW_LEASE, group.longer)
-    _attach_units(connection, [part for part in done if isinstance(part, Applied)], book)
     changed = book.write(now)
     known = {entry.unit.id for entry in changed}
-    chosen = {number for call in calls for number in call.chosen}
     gone = chosen - book.now.keys()
     return Served(done, changed + [book.entry(number) for number in chosen - known - gone], gone)
 
@@ -125,15 +127,15 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
 class _Group:
     """The decisions of one group, in memory."""
 
-    def __init__(
-        self, book: Book, now: float, has_check: Callable[[int], bool], held: dict[int, Any], proofs: Any, replicas: Any
-    ) -> None:
+    def __init__(self, book: Book, now: float, has_check: Callable[[int], bool], held: dict[int, Any]) -> None:
         self.book = book
         self.at = now
         self.has_check = has_check
         self.held = held
-        self.proof_ids = proofs
-        self.replica_ids = replicas
+        self.proof_ids: Iterator[int] = iter(())
+        self.replica_ids: Iterator[int] = iter(())
+        self.signed: dict[int, tuple[bytes, int, int, bytes]] = {}
+        self.envelopes: dict[int, bytes] = {}
         self.proofs: list[tuple[int, int, bytes, float]] = []
         self.longer: list[dict[str, Any]] = []
 
@@ -264,10 +266,11 @@ class _Group:
             or not life.may_take(current, caller.volunteer)
         ):
             return
-        document = self.book.heads[number].document
+        document, batch, index, path = self.signed[number]
         if applied.leased and applied.sent_bytes + len(document) > MAX_SENT_BYTES:
             return
         applied.sent_bytes += len(document)
+        applied.batches[str(batch)] = self.envelopes[batch]
         copy = life.Replica(
             id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
             hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds),
@@ -279,7 +282,7 @@ class _Group:
         applied.leased.append(
             wire.Assignment(
                 replica=copy.id, lease=token, deadline_s=seconds, document=document,
-                index=number, path=[], batch="",
+                index=index, path=msgspec.Raw(path), batch=str(batch),  # type: ignore[arg-type]
             )
         )  # fmt: skip
 
@@ -300,24 +303,9 @@ def _held(connection: Connection, wanted: Sequence[int]) -> dict[int, Any]:
     return {row.id: row for row in connection.execute(_HELD, {"ids": numbers(connection, wanted)})}
 
 
-def _attach_units(connection: Connection, parts: Sequence[Applied], book: Book) -> None:
-    """Complete what is sent by each unit's place in its signed batch."""
-    sent = {assignment.index for part in parts for assignment in part.leased}
-    if not sent:
-        return
-    rows, envelopes = proofs_of_units(connection, sorted(sent))
-    for part in parts:
-        for assignment in part.leased:
-            row = rows[assignment.index]
-            assignment.index = row.leaf_index
-            assignment.path = msgspec.Raw(row.path)  # type: ignore[assignment]
-            assignment.batch = str(row.batch_id)
-            part.batches[assignment.batch] = envelopes[row.batch_id]
-
-
 def _within(signed: SignedResult, report: wire.Report, head: Any) -> SignedResult:
     """Return a result as it counts: an answer longer than its unit allows is a failure, as it is in the sandbox."""
-    if report.value is not None and len(report.value) > head.limits().output_bytes:
+    if report.value is not None and len(report.value) > head.output_bytes:
         return msgspec.structs.replace(signed, status="failed", reason="output")
     if not signed.reason or _CODE.fullmatch(signed.reason):
         return signed

@@ -11,37 +11,45 @@ from dsage_server.store.units import Book, Changed, Head
 from dsage_validator import life
 
 
-def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int) -> list[ReadyUnit]:
-    """Return up to `limit` ready units of a run with an id above `above`."""
+def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int) -> tuple[list[ReadyUnit], bool]:
+    """Return up to `limit` ready units of a run with an id above `above`, and whether there are no more of them."""
     rows = connection.execute(_READY, {"run": terms.run, "above": above, "limit": limit}).all()
     sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row[0] for row in rows))})}
     book = Book.of(connection, sent, lock=False)
     found: list[ReadyUnit] = []
-    for number, unsent, credit_milli, deadline_s, document in rows:
+    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s in rows:
         if number in sent:
             if book.now[number].unsent:
                 found.append(as_ready(book.entry(number), terms))
         else:
             fresh = life.created(number, unsent)
-            head = Head(terms.run, credit_milli, deadline_s, document, "", "")
+            head = Head(terms.run, credit_milli, deadline_s, memory, disk, output, wall_s, terms.project, "")
             found.append(as_ready(Changed(fresh, fresh, head), terms))
-    return found
+    return found, len(rows) < limit
 
 
 def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
     """Return a unit that has copies to send as the queue wants to know it."""
     current, head = changed.unit, changed.head
-    limits = head.limits()
     return ReadyUnit(
         unit=current.id, run=head.run, unsent=current.unsent, credit_milli=head.credit_milli,
         deadline_s=head.deadline_s, freed=len(current.replicas) + current.unsent > current.quorum,
-        needs=terms.needs(memory_bytes=limits.memory_bytes, disk_bytes=limits.disk_bytes, wall_s=limits.wall_s),
+        needs=terms.needs(memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s),
         barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
     )  # fmt: skip
 
 
 _READY = (
-    select(unit.c.id, unit.c.unsent, unit.c.credit_milli, unit.c.deadline_s, unit.c.document)
+    select(
+        unit.c.id,
+        unit.c.unsent,
+        unit.c.credit_milli,
+        unit.c.deadline_s,
+        unit.c.memory_bytes,
+        unit.c.disk_bytes,
+        unit.c.output_bytes,
+        unit.c.wall_s,
+    )
     .where(unit.c.state == "ready", unit.c.run_id == bindparam("run"), unit.c.id > bindparam("above"))
     .order_by(unit.c.id)
     .limit(bindparam("limit"))

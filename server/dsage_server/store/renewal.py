@@ -12,12 +12,17 @@ from dsage.trust.envelope import Envelope, signers
 from dsage_server.signing import SignedUnits
 from dsage_server.store import runs, units
 from dsage_server.store.bulk import insert_rows
-from dsage_server.store.schema import batch, run, unit
+from dsage_server.store.schema import batch, run, signed_unit, unit
 
 
 def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[UnitDocument]]:
     """Return, by run, the ready units whose batch expires before a time or was signed by another key than `key`."""
-    in_use = select(unit.c.batch_id).where(unit.c.state == "ready").distinct()
+    in_use = (
+        select(signed_unit.c.batch_id)
+        .join(unit, unit.c.id == signed_unit.c.unit_id)
+        .where(unit.c.state == "ready")
+        .distinct()
+    )
     rows = connection.execute(select(batch).where(batch.c.id.in_(in_use)))
     old = [
         row.id
@@ -26,7 +31,11 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
     ]
     found: dict[int, list[UnitDocument]] = {}
     for part in units.chunks(old):
-        query = select(unit.c.run_id, unit.c.document).where(unit.c.state == "ready", unit.c.batch_id.in_(part))
+        query = (
+            select(unit.c.run_id, signed_unit.c.document)
+            .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
+            .where(unit.c.state == "ready", signed_unit.c.batch_id.in_(part))
+        )
         for row in connection.execute(query):
             found.setdefault(row.run_id, []).append(msgspec.json.decode(row.document, type=UnitDocument))
     return found
@@ -54,8 +63,11 @@ def replace(connection: Connection, signed: SignedUnits) -> None:
 
 
 _REPLACE = (
-    update(unit)
-    .where(unit.c.id == bindparam("b_id"), unit.c.state == "ready")
+    update(signed_unit)
+    .where(
+        signed_unit.c.unit_id == bindparam("b_id"),
+        select(unit.c.id).where(unit.c.id == signed_unit.c.unit_id, unit.c.state == "ready").exists(),
+    )
     .values(
         document=bindparam("b_document"), batch_id=bindparam("b_batch"), leaf_index=bindparam("b_index"),
         path=bindparam("b_path"),

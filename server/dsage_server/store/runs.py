@@ -21,7 +21,7 @@ from dsage_server.store import ids, units
 from dsage_server.store.bulk import insert_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, batch, document, run, unit
+from dsage_server.store.schema import among, answer, batch, document, run, signed_unit, unit
 from dsage_validator import life
 
 MAX_ANSWERS: Final = 200
@@ -302,6 +302,7 @@ def _insert_units(
     sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
     insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)
     rows: list[tuple[Any, ...]] = []
+    leaves: list[tuple[Any, ...]] = []
     made: list[units.Changed] = []
     for entry, leaf in zip(new, signed.leaves, strict=True):
         if entry.key in known:
@@ -309,19 +310,24 @@ def _insert_units(
         known.add(entry.key)
         rows.append(
             (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
-             entry.deadline_s, leaf.document, first + leaf.batch, leaf.index, leaf.path, "", now)
+             entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now)
         )  # fmt: skip
+        leaves.append((leaf.unit, leaf.document, first + leaf.batch, leaf.index, leaf.path))
         fresh = life.created(leaf.unit, entry.quorum)
-        head = units.Head(number, entry.credit_milli, entry.deadline_s, leaf.document, of.project, of.app)
+        head = units.Head(
+            number, entry.credit_milli, entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes,
+            entry.wall_s, of.project, of.app,
+        )  # fmt: skip
         made.append(units.Changed(fresh, fresh, head))
     insert_rows(connection, unit, _NEW, rows)
+    insert_rows(connection, signed_unit, ("unit_id", "document", "batch_id", "leaf_index", "path"), leaves)
     units.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
     return made
 
 
 _NEW: Final = (
-    "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "document", "batch_id",
-    "leaf_index", "path", "reason", "created",
+    "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "memory_bytes",
+    "disk_bytes", "output_bytes", "wall_s", "reason", "created",
 )  # fmt: skip
 
 _MARK_FOLDED = (
@@ -336,7 +342,8 @@ _MARK_FOLDED = (
 )
 
 _UNFOLDED = (
-    select(unit.c.id, unit.c.key, unit.c.grp, unit.c.document, unit.c.state, unit.c.reason, answer.c.value)
+    select(unit.c.id, unit.c.key, unit.c.grp, signed_unit.c.document, unit.c.state, unit.c.reason, answer.c.value)
+    .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .outerjoin(answer, answer.c.replica_id == unit.c.canonical_id)
     .where(unit.c.run_id == bindparam("run"), among(unit.c.state, ["valid", "failed"]), unit.c.folded_step.is_(None))
     .order_by(unit.c.finished, unit.c.id)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     literal_column,
     text,
 )
@@ -139,10 +140,6 @@ unit = Table(
     Column("unsent", Integer, nullable=False),
     Column("credit_milli", Integer, nullable=False),
     Column("deadline_s", Float, nullable=False),
-    Column("document", LargeBinary, nullable=False),
-    Column("batch_id", ForeignKey("batch.id"), nullable=False),
-    Column("leaf_index", Integer, nullable=False),
-    Column("path", LargeBinary, nullable=False),
     Column("canonical_id", Id),
     Column("folded_step", Integer),
     Column("reason", String, nullable=False, server_default=""),
@@ -150,6 +147,10 @@ unit = Table(
     Column("finished", Float),
     Column("claimed_by", Integer),
     Column("claimed_until", Float),
+    Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("disk_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("output_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("wall_s", Float, nullable=False, server_default="0"),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -163,6 +164,17 @@ unit = Table(
     ),
     Index("ix_unit_run", "run_id", "state"),
 )
+
+signed_unit = Table(
+    "signed_unit",
+    metadata,
+    Column("unit_id", ForeignKey("unit.id"), primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("batch_id", ForeignKey("batch.id"), nullable=False),
+    Column("leaf_index", Integer, nullable=False),
+    Column("path", LargeBinary, nullable=False),
+)
+"""A unit as it is signed, apart from the row that moves: ten times as many of those lie in a page of the disk."""
 
 proof = Table(
     "proof",
@@ -199,7 +211,7 @@ replica = Table(
     Column("proof_id", ForeignKey("proof.id")),
     Column("camp", Id),
     Column("proven", Boolean),
-    Column("partial", Boolean, nullable=False, server_default=text("0")),
+    Column("partial", Boolean, nullable=False, server_default=false()),
     Column("share", Float, nullable=False, server_default="1"),
     Column("reason", String, nullable=False, server_default=""),
     Column("length_s", Float, nullable=False, server_default="0"),
@@ -263,7 +275,7 @@ credit_entry = Table(
     Column("kind", String, nullable=False),
     Column("amount_milli", Integer, nullable=False),
     Column("granted", Float, nullable=False),
-    Column("folded", Boolean, nullable=False, server_default=text("0")),
+    Column("folded", Boolean, nullable=False, server_default=false()),
     Index("ix_credit_entry_unfolded", "id", sqlite_where=text("folded = 0"), postgresql_where=text("NOT folded")),
 )
 

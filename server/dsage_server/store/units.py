@@ -9,17 +9,18 @@ the tallies, and notes what people would want to hear about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, func, select, update
 
 from dsage.states import OPEN_UNITS, ReplicaState, UnitState
+from dsage.trust.documents import UnitDocument
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.schema import answer, batch, credit_entry, replica, run, tally, unit, volunteer
+from dsage_server.store.schema import answer, batch, credit_entry, replica, run, signed_unit, tally, unit, volunteer
 from dsage_validator import life
 
 LOAD_CHUNK: Final = 500
@@ -29,31 +30,18 @@ _STATES: Final = {state.value: state for state in ReplicaState}
 _UNIT_STATES: Final = {state.value: state for state in UnitState}
 
 
-class Limits(msgspec.Struct, frozen=True, gc=False):
-    """The part of a UnitDocument that the server itself looks at."""
-
-    output_bytes: int
-    memory_bytes: int = 0
-    disk_bytes: int = 0
-    wall_s: float = 0.0
-
-
-_limits = msgspec.json.Decoder(Limits)
-
-
 class Head(msgspec.Struct, frozen=True, gc=False):
     """What is fixed about a unit."""
 
     run: int
     credit_milli: int
     deadline_s: float
-    document: bytes
+    memory_bytes: int
+    disk_bytes: int
+    output_bytes: int
+    wall_s: float
     project: str
     app: str
-
-    def limits(self) -> Limits:
-        """Return what the unit may use, as it is signed."""
-        return _limits.decode(self.document)
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -123,7 +111,7 @@ class Book:
         copies: dict[int, list[life.Replica]] = {row[0]: [] for row in heads}
         for n, u, v, h, state, soft, hard, camp, proof, partial, share, lease, leased, value in self.connection.execute(
             _REPLICAS, ids
-        ):
+        ).all():
             copies[u].append(
                 life.Replica(
                     id=n, volunteer=v, host=h, state=_STATES[state], deadline=soft, hard_deadline=hard, camp=camp,
@@ -131,12 +119,12 @@ class Book:
                 )
             )  # fmt: skip
             self.leases[n] = Lease(lease, leased, value_hash=value)
-        for number, of, quorum, state, unsent, canonical, reason, credit, deadline_s, document, project, app in heads:
+        for number, quorum, state, unsent, canonical, reason, *head in heads:
             self.before[number] = self.now[number] = life.Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
                 reason=reason, replicas=tuple(copies[number]),
             )  # fmt: skip
-            self.heads[number] = Head(of, credit, deadline_s, document, project, app)
+            self.heads[number] = Head(*head)
 
     def write(self, now: float) -> list[Changed]:
         """Write what changed since the units were loaded, and return it."""
@@ -168,8 +156,9 @@ class Book:
                         sums[head.run, "replica." + was.state] -= 1
                     if copy.state is ReplicaState.VALID:
                         paid.append((copy, head))
-            finished = now if new.final and not old.final else None
-            rows.append((new.state.value, new.unsent, new.canonical, new.reason, finished, number, old.state.value))
+            if _standing(new) != _standing(old):
+                finished = now if new.final and not old.final else None
+                rows.append((new.state.value, new.unsent, new.canonical, new.reason, finished, number, old.state.value))
             if new.state is not old.state:
                 sums[head.run, "unit." + new.state] += 1
                 sums[head.run, "unit." + old.state] -= 1
@@ -279,11 +268,24 @@ def names_of(connection: Connection, replicas: Iterable[int]) -> dict[int, str]:
     return {row.id: row.pseudonym if row.public else "a volunteer" for row in rows}
 
 
-def proofs_of_units(connection: Connection, wanted: Sequence[int]) -> tuple[dict[int, Any], dict[int, bytes]]:
-    """Return leaf index, Merkle path and batch of units, by id, and the envelopes of those batches."""
-    rows = {row.id: row for row in connection.execute(_PATHS, {"ids": numbers(connection, wanted)})}
-    used = numbers(connection, {row.batch_id for row in rows.values()})
-    return rows, {row.id: row.envelope for row in connection.execute(_BATCHES, {"ids": used})}
+def signed_units(
+    connection: Connection, wanted: Iterable[int]
+) -> tuple[dict[int, tuple[bytes, int, int, bytes]], dict[int, bytes]]:
+    """Return document, batch, leaf index and Merkle path of units, by id, and the envelopes of those batches."""
+    rows = connection.execute(_SIGNED, {"ids": numbers(connection, wanted)}).all()
+    used = numbers(connection, {row[2] for row in rows})
+    envelopes = {row[0]: row[1] for row in connection.execute(_BATCHES, {"ids": used}).all()}
+    return {number: (document, of, index, path) for number, document, of, index, path in rows}, envelopes
+
+
+def args_of(connection: Connection, number: int) -> bytes:
+    """Return the arguments of a unit, in the form that they are stored in."""
+    document = connection.execute(select(signed_unit.c.document).where(signed_unit.c.unit_id == number)).scalar_one()
+    return msgspec.json.decode(document, type=UnitDocument).args
+
+
+def _standing(unit: life.Unit) -> tuple[Any, ...]:
+    return unit.state, unit.unsent, unit.canonical, unit.reason
 
 
 def _life(copy: life.Replica) -> tuple[Any, ...]:
@@ -320,8 +322,9 @@ _PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "k
 
 _UNITS = (
     select(
-        unit.c.id, unit.c.run_id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason,
-        unit.c.credit_milli, unit.c.deadline_s, unit.c.document, run.c.project, run.c.app,
+        unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.run_id,
+        unit.c.credit_milli, unit.c.deadline_s, unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes,
+        unit.c.wall_s, run.c.project, run.c.app,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))
@@ -339,7 +342,9 @@ _REPLICAS = (
     .order_by(replica.c.id)
 )  # fmt: skip
 
-_PATHS = select(unit.c.id, unit.c.leaf_index, unit.c.path, unit.c.batch_id).where(among_ids(unit.c.id))
+_SIGNED = select(
+    signed_unit.c.unit_id, signed_unit.c.document, signed_unit.c.batch_id, signed_unit.c.leaf_index, signed_unit.c.path
+).where(among_ids(signed_unit.c.unit_id))
 _BATCHES = select(batch.c.id, batch.c.envelope).where(among_ids(batch.c.id))
 _NAMES = (
     select(replica.c.id, volunteer.c.pseudonym, volunteer.c.public)

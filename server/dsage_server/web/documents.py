@@ -17,10 +17,10 @@ from dsage import wire
 from dsage.codec import Value
 from dsage.errors import NotFound
 from dsage.states import RunState, UnitState
-from dsage.trust.documents import UnitDocument
 from dsage_server.store import views
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import credit_entry, credit_sum, event, host, replica, run, unit, volunteer
+from dsage_server.store.units import args_of
 from dsage_server.web import plain
 from dsage_server.web.plain import Opened
 from dsage_server.web.shapes import shape_of
@@ -253,7 +253,7 @@ def unit_page(connection: Connection, asked: Asked) -> UnitPage:
     ).first()
     if row is None:
         raise NotFound(f"there is no unit {asked.number}")
-    args = msgspec.json.decode(row.document, type=UnitDocument).args
+    args = args_of(connection, row.id)
     command = f"`dsage results {row.run_id}`"
     answer = plain.opened(row.value, command) if row.state == UnitState.VALID else Opened()
     if answer != Opened() and _may_be_answered(connection, row.id, asked.now):

@@ -469,7 +469,9 @@ class Tables(RuleBasedStateMachine):
 
     def ready(self, c: Connection, run: Run) -> list[ReadyUnit]:
         terms = RunTerms(run=run.number, project="p", researcher=KEY.public)
-        return ready_units(c, terms, 0, 1000)
+        found, complete = ready_units(c, terms, 0, 1000)
+        assert complete
+        return found
 
     def no_acknowledged_answer_is_lost_and_none_is_made_up(self, c: Connection) -> None:
         rows = c.execute(select(replica).where(replica.c.value_hash.is_not(None))).all()

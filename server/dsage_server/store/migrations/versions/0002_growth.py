@@ -1,5 +1,7 @@
 """Room to grow: answers apart from replicas, sums kept with every commit, what is known of hosts, several processes"""
 
+import json
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -21,10 +23,9 @@ def upgrade() -> None:
     for table, columns in _TEXT.items():
         for name, default in columns.items():
             op.add_column(table, sa.Column(name, sa.String(), nullable=False, server_default=default))
-    op.add_column("unit", sa.Column("claimed_by", sa.Integer()))
-    op.add_column("unit", sa.Column("claimed_until", sa.Float()))
     op.drop_index("ix_unit_ready", "unit")
     op.drop_index("ix_unit_open", "unit")
+    _part_units()
     ready = sa.text("state = 'ready'")
     op.create_index("ix_unit_ready", "unit", ["run_id", "id"], sqlite_where=ready, postgresql_where=ready)
     op.add_column("replica", sa.Column("length_s", sa.Float(), nullable=False, server_default="0"))
@@ -49,6 +50,42 @@ def upgrade() -> None:
         "INSERT INTO run_credit SELECT run_id, volunteer_id, sum(amount_milli), count(*) FROM credit_entry "
         "WHERE folded GROUP BY run_id, volunteer_id"
     )
+
+
+def _part_units() -> None:
+    """What is signed leaves the row that moves, and the row says what the unit needs."""
+    op.create_table(
+        "signed_unit",
+        sa.Column("unit_id", _ID, nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("batch_id", _ID, nullable=False),
+        sa.Column("leaf_index", sa.Integer(), nullable=False),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["unit_id"], ["unit.id"], name=op.f("fk_signed_unit_unit_id")),
+        sa.ForeignKeyConstraint(["batch_id"], ["batch.id"], name=op.f("fk_signed_unit_batch_id")),
+        sa.PrimaryKeyConstraint("unit_id", name=op.f("pk_signed_unit")),
+    )
+    op.execute("INSERT INTO signed_unit SELECT id, document, batch_id, leaf_index, path FROM unit")
+    with op.batch_alter_table("unit") as batch:
+        batch.add_column(sa.Column("claimed_by", sa.Integer()))
+        batch.add_column(sa.Column("claimed_until", sa.Float()))
+        for name in ("memory_bytes", "disk_bytes", "output_bytes"):
+            batch.add_column(sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+        batch.add_column(sa.Column("wall_s", sa.Float(), nullable=False, server_default="0"))
+        batch.drop_constraint("fk_unit_batch_id", type_="foreignkey")
+        for name in ("document", "batch_id", "leaf_index", "path"):
+            batch.drop_column(name)
+    connection = op.get_bind()
+    for number, document in connection.execute(sa.text("SELECT unit_id, document FROM signed_unit")).all():
+        said = json.loads(bytes(document))
+        limits = {name: said.get(name, 0) for name in ("memory_bytes", "disk_bytes", "output_bytes", "wall_s")}
+        connection.execute(_LIMITS, {"number": number, **limits})
+
+
+_LIMITS = sa.text(
+    "UPDATE unit SET memory_bytes = :memory_bytes, disk_bytes = :disk_bytes, output_bytes = :output_bytes, "
+    "wall_s = :wall_s WHERE id = :number"
+)
 
 
 def _tables() -> None:
