@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, false, select, update
 
 from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import credit_entry, credit_sum, run_credit
@@ -74,7 +74,7 @@ def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> No
 
 _NEXT = (
     select(credit_entry.c.id)
-    .where(credit_entry.c.folded.is_(False))
+    .where(credit_entry.c.folded == false())
     .order_by(credit_entry.c.id)
     .limit(FOLD)
     .with_for_update(skip_locked=True)
