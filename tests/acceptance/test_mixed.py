@@ -92,7 +92,6 @@ def sums(folder: Path) -> Path:
     path.write_text(
         "from dsage import DistributedFunction\n\n\n"
         "class Sum(DistributedFunction):\n"
-        "    quorum = 2\n\n"
         "    def units(self):\n"
         "        yield from range(1, self.n + 1)\n\n"
         "    @staticmethod\n"

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -29,6 +28,7 @@ from dsage_server.retention import archive, files, gather
 from dsage_server.retention.archive import archive_run
 from dsage_server.server import serving
 from dsage_server.store.schema import credit_entry
+from dsage_server.store.testing import rows as rows_of
 from dsage_server.testing import HandDriver, World, document, local_settings, running_server, until
 
 HOUR_S = 3600.0
@@ -46,9 +46,12 @@ async def finished(world: World, *, units: int = 5) -> HandDriver:
     driver = await world.run()
     one, two, liar = [await world.host() for _ in range(3)]
     await driver.make(*range(units), quorum=2)
-    assert await liar.report(await liar.fetch(1), [99]) == ["ok"]
+    assert await liar.report(await liar.fetch(1, 5.0), [99]) == ["ok"]
     for host in (one, two):
-        while got := await host.fetch(units):
+        left = units
+        while left:
+            got = await host.fetch(left, 5.0)
+            left -= len(got)
             values = [codec.decode(args_of(each)) for each in got]
             assert set(await host.report(got, values)) == {"ok"}
     answers = (await driver.answers()).answers
@@ -74,11 +77,7 @@ def args_of(assignment: wire.Assignment) -> bytes:
 
 
 def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(folder / "server" / "dsage.sqlite")
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
+    return rows_of(folder / "server", query)
 
 
 def contents(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -165,7 +164,7 @@ async def test_a_proof_that_another_run_needs_stays(tmp_path: Path) -> None:
         host, first, second = await world.host(), await world.run(), await world.run()
         await first.make(1)
         await second.make(2)
-        got = await host.fetch(2)
+        got = await host.fetch(2, 5.0)
         assert await host.report(got, [codec.decode(args_of(each)) for each in got]) == ["ok", "ok"]
         await first.commit(finished=True, result=codec.encode(None))
         hub = world.running.hub
@@ -181,7 +180,7 @@ async def test_what_may_still_change_is_not_archived(tmp_path: Path) -> None:
     async with place(tmp_path) as world:
         hub, driver, host = world.running.hub, await world.run(), await world.host()
         await driver.make(1, 2)
-        await host.fetch(1)
+        await host.fetch(1, 5.0)
 
         async def attempt(run: int) -> None:
             await archive_run(hub.store, tmp_path / "archive", run, hub.clock)

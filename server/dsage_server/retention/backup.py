@@ -2,7 +2,8 @@
 
 The database is read in one transaction that begins first, so all that was acknowledged before is in it; the files
 follow, so every bundle that the rows name is there. Nothing is written beside the sealed file. Under SQLite the
-write-ahead log grows while the transaction is open, and shrinks at the next checkpoint after it.
+write-ahead log grows while the transaction is open, and shrinks at the next checkpoint after it. The rows are the
+same whatever the engine, so a server with PostgreSQL is put back with SQLite, and then moved (`migrate-store`).
 """
 
 from __future__ import annotations
@@ -13,23 +14,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, create_engine, event, pool
+from sqlalchemy import Connection
 
 from dsage import __version__
-from dsage.errors import Conflict, NotFound, StorageFull
+from dsage.errors import Conflict, StorageFull
 from dsage.files import whole_file
 from dsage.home import Home
 from dsage.trust.ceremony import load_root, read
 from dsage.trust.sealed import SealedWriter
 from dsage_server.retention.contents import Begin, End, Piece, Record, Tally
 from dsage_server.retention.tables import dump, revision
+from dsage_server.store.engine import Store
+from dsage_server.store.place import DATABASE, MEMORY, existing
 
-DATABASE: Final = "dsage.sqlite"
-LEFT_OUT: Final = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", "work"})
-"""What the rows replace, and what lives only as long as its server."""
+LEFT_OUT: Final = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", MEMORY, "lock", "work"})
+"""What the rows replace, where else they were, and what lives only as long as its server."""
 PIECE_BYTES: Final = 1 << 20
 
 
@@ -50,8 +52,7 @@ def back_up(home: Home, destination: Path, passphrase: str) -> Backup:
 
     Raises NotFound if there is no server, Conflict if the file exists, StorageFull if it cannot be written.
     """
-    if not (home.server / DATABASE).exists():
-        raise NotFound(f"there is no server in {home.folder}", hint="Set DSAGE_HOME to the server's home.")
+    where = existing(home.server)
     root = read(load_root(home.root_file))
     made = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(made))
@@ -60,7 +61,7 @@ def back_up(home: Home, destination: Path, passphrase: str) -> Backup:
         raise Conflict(f"{path} is there already", hint="Choose another name; a backup never replaces one.")
     tally = Tally()
     try:
-        with whole_file(path, private=True) as file, view(home.server / DATABASE) as connection:
+        with whole_file(path, private=True) as file, view(where) as connection:
             writer = SealedWriter(file, passphrase)
             begin = Begin(
                 made=made, version=__version__, server_id=root.server_id, root_version=root.version,
@@ -86,20 +87,14 @@ def described(path: Path, begin: Begin, end: End) -> Backup:
 
 
 @contextmanager
-def view(path: Path) -> Iterator[Connection]:
-    """Open the SQLite database at `path` for one consistent view of it; writers go on meanwhile."""
-    engine = create_engine(f"sqlite:///{path}", poolclass=pool.NullPool, connect_args={"timeout": 15})
-    event.listen(engine, "connect", _leave_transactions_to_us)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+def view(where: Path | str) -> Iterator[Connection]:
+    """Open a database for one consistent view of it; writers go on meanwhile."""
+    store = Store(where)
     try:
-        with engine.connect() as connection, connection.begin():
+        with store.reading() as connection:
             yield connection
     finally:
-        engine.dispose()
-
-
-def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None
+        store.close()
 
 
 def _records(begin: Begin, connection: Connection, folder: Path) -> Iterator[Record]:

@@ -28,13 +28,14 @@ from dsage.states import RunState
 from dsage.trust import ceremony
 from dsage.trust.keys import PrivateKey
 from dsage.trust.sealed import Damaged, records
-from dsage_server.retention.backup import DATABASE, Backup, described
+from dsage_server.retention.backup import Backup, described
 from dsage_server.retention.contents import Begin, End, Piece, Record, Rows, decoded
 from dsage_server.retention.tables import Loader
 from dsage_server.store.events import note
 from dsage_server.store.meta import remember
 from dsage_server.store.migrate import upgrade
-from dsage_server.store.schema import meta, run
+from dsage_server.store.place import DATABASE
+from dsage_server.store.schema import meta, process, run
 
 ERA: Final = 10**12
 """Units and copies are numbered on from the next multiple: 20,000 a second for a year and a half reach that far, and
@@ -181,12 +182,17 @@ def _leave_the_lost_future(folder: Path, begin: Begin) -> None:
 
 
 def jump(connection: Connection, made: float, now: float) -> None:
-    """Move every number that people outside remember beyond what can have been issued since the backup."""
+    """Move every number that people outside remember beyond what can have been issued since the backup.
+
+    The server's absence, by which leases are extended at its start, begins with the backup.
+    """
     counters = select(meta.c.name, meta.c.value).where(meta.c.name.startswith("next_", autoescape=True))
     for name, value in connection.execute(counters).all():
         room = RUNS if name == "next_run" else ERA
         remember(connection, name, str((int(value) // room + 1) * room + 1))
     connection.execute(delete(meta).where(meta.c.name == TOKEN_SECRET))
+    connection.execute(delete(process))
+    remember(connection, "alive", repr(made))
     connection.execute(update(run).where(run.c.state == RunState.RUNNING.value).values(fence=run.c.fence + FENCES))
     date = datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = f"this server was put back from its backup of {date}; what happened after that is lost"
