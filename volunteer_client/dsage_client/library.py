@@ -18,8 +18,9 @@ import msgspec
 
 from dsage import bundle
 from dsage.codec import digest
-from dsage.errors import StorageFull, TooLarge, TrustError, UnitFailed
+from dsage.errors import Expired, Revoked, StorageFull, TooLarge, TrustError, UnitFailed, WrongRole
 from dsage.files import write_whole
+from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_client.held import Lease
@@ -69,8 +70,7 @@ class Library:
         """
         now, chain = self._session.clock(), self._session.chain
         unit = chain.unit(lease.document, lease.index, lease.path, lease.batch, now)
-        app = await self._document(unit.app)
-        manifest = chain.manifest(app, now)
+        app, manifest = await self._manifest(unit.app, chain, now)
         allowed = await self._document(unit.run)
         authorisation = chain.authorisation(allowed, manifest, unit.app, now)
         chain.check_unit_against(unit, authorisation, hash_of(allowed))
@@ -95,6 +95,20 @@ class Library:
         chain.unit(lease.document, lease.index, lease.path, lease.batch, now)
         manifest = chain.manifest(proven.manifest_envelope, now)
         chain.authorisation(proven.authorisation_envelope, manifest, proven.unit.app, now)
+
+    async def _manifest(self, sha256: str, chain: Chain, now: float) -> tuple[Envelope, Manifest]:
+        """Return an app version that is believed now; another key may have signed the same since it was kept."""
+        kept = await self._document(sha256)
+        try:
+            return kept, chain.manifest(kept, now)
+        except (Revoked, WrongRole, Expired):
+            if sha256 in chain.root.revoked_apps:
+                raise
+            fresh = await self._session.document(sha256)
+            manifest = chain.manifest(fresh, now)
+            self._documents.pop(sha256, None)
+            (self._folder / "documents" / sha256).unlink(missing_ok=True)
+            return fresh, manifest
 
     async def _document(self, sha256: str) -> Envelope:
         """Return a document that was kept, or fetch it. Nobody has vouched for it yet: it is not kept here."""

@@ -24,6 +24,8 @@ from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, batch, document, run, signed_unit, unit
 from dsage_validator import life
 
+MAX_SIGNATURES: Final = 8
+"""Older ones kept of one document: enough for a lost key's successor and for researchers who share an app."""
 MAX_ANSWERS: Final = 200
 """Answers per call; a driver folds them in one step."""
 MAX_ANSWER_BYTES: Final = wire.MAX_BODY_BYTES // 4
@@ -59,13 +61,17 @@ class RunInfo:
 
 
 def add_document(connection: Connection, kind: str, envelope: Envelope, now: float) -> str:
-    """Store a signed document under the hash of its payload; storing it again changes nothing."""
+    """Store a signed document under the hash of its payload; the signatures of another key are added to those there."""
     name = hash_of(envelope)
-    connection.execute(
-        upsert(connection, document)
-        .values(hash=name, kind=kind, envelope=msgspec.msgpack.encode(envelope), created=now)
-        .on_conflict_do_nothing()
-    )
+    known = connection.execute(select(document.c.envelope).where(document.c.hash == name)).scalar()
+    if known is not None:
+        old = [s for s in msgspec.msgpack.decode(known, type=Envelope).signatures if s not in envelope.signatures]
+        signatures = [*envelope.signatures, *old[:MAX_SIGNATURES]]
+        envelope = Envelope(envelope.payload_type, envelope.payload, signatures)
+    encoded = msgspec.msgpack.encode(envelope)
+    if encoded != known:
+        statement = upsert(connection, document).values(hash=name, kind=kind, envelope=encoded, created=now)
+        connection.execute(statement.on_conflict_do_update(index_elements=["hash"], set_={"envelope": encoded}))
     return name
 
 
