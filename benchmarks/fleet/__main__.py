@@ -15,6 +15,7 @@ import uvloop
 from dsage.errors import DSageError
 from dsage.home import Home
 from dsage.trust.invite import Link
+from dsage_server.store.place import place_of
 from fleet.audit import audit
 from fleet.crowd import Fleet, Measurement, fleet
 from fleet.habits import Habits
@@ -65,7 +66,7 @@ EPILOG = "The hosts' answers are made up: use a server of your own for this, nev
 async def run(said: argparse.Namespace) -> int:
     """Prepare what is asked for, let the fleet work, and print the measurement; 1 if the audit finds a fault."""
     home = Home(said.home) if said.home else None
-    where = said.store or (home.server / "dsage.sqlite" if home else "")
+    where = said.store or (place_of(home.server) if home else "")
     if home is not None:
         enrol(where, said.hosts, seed=said.seed)
         if said.units:

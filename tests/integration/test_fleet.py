@@ -84,7 +84,10 @@ async def test_the_audit_finds_what_is_wrong(tmp_path: Path) -> None:
     assert any("sum of their folded credits" in fault for fault in faults)
 
 
-async def test_a_database_grown_in_bulk_is_one_that_the_server_would_have_written(tmp_path: Path) -> None:
+async def test_a_database_grown_in_bulk_is_one_that_the_server_would_have_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DSAGE_TEST_STORE", raising=False)
     database = tmp_path / "server" / "dsage.sqlite"
     async with running_server(tmp_path) as running:
         crowd = await work(running, tmp_path, Habits(), hosts=3)

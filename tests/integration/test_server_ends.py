@@ -20,6 +20,7 @@ from dsage_server import timekeeping
 from dsage_server.server import Running
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
+from dsage_server.store.place import place_of
 from dsage_server.store.schema import replica
 from dsage_server.testing import HandDriver, World, running_server, until
 
@@ -38,7 +39,7 @@ async def fill_the_disk(world: World) -> None:
     await run.make(1, output_bytes=4 << 20)
     got = await host.fetch()
     store = world.running.hub.store
-    store.write_now(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1").scalar())
+    no_room(store)
     big = b"\x00" * (2 << 20)
     with pytest.raises(StorageFull) as refused:
         await host.report(got, [big])
@@ -49,15 +50,38 @@ async def fill_the_disk(world: World) -> None:
     assert (status, problem["code"], headers["Retry-After"]) == (507, "storage-full", "5")
     assert (await world.view(run)).replicas == {"leased": 1}
     world.running.hub.ledger.set()
-    store.write_now(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
+    room(store)
     assert await host.report(got, [big]) == ["ok"]
     assert (await world.view(run)).units == {"valid": 1}
 
 
+def no_room(store: Store) -> None:
+    """Let the database find no room for an answer: SQLite by a limit on its file, PostgreSQL by the error that a full
+    disk gives."""
+    if not store.shared:
+        store.write_now(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1").scalar())
+        return
+    for statement in (
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$",
+        "CREATE TRIGGER full_disk BEFORE INSERT ON answer FOR EACH ROW EXECUTE FUNCTION full_disk()",
+    ):
+        store.write_now(lambda c, s=statement: c.exec_driver_sql(s))  # type: ignore[misc]
+
+
+def room(store: Store) -> None:
+    """Let there be room again."""
+    if store.shared:
+        store.write_now(lambda c: c.exec_driver_sql("DROP TRIGGER full_disk ON answer"))
+    else:
+        store.write_now(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
+
+
 async def test_two_servers_on_one_folder_and_a_taken_port_are_refused(world: World, tmp_path: Path) -> None:
-    with pytest.raises(Conflict, match="a server runs on"):
-        async with running_server(world.folder):
-            pass
+    if not world.running.hub.store.shared:
+        with pytest.raises(Conflict, match="a server runs on"):
+            async with running_server(world.folder):
+                pass
     port = int(world.running.url.rpartition(":")[2])
     with pytest.raises(Conflict, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
         async with running_server(tmp_path, port=port):
@@ -76,7 +100,7 @@ async def test_a_restart_keeps_leases_answers_and_accounts(tmp_path: Path) -> No
         number, key = run.run, host.key
         long_ago = running.hub.clock() - 5000.0
 
-    store = Store(tmp_path / "server" / "dsage.sqlite")
+    store = Store(place_of(tmp_path / "server"))
     store.write_now(lambda c: remember(c, "alive", repr(long_ago)))
     store.close()
     async with AsyncExitStack() as stack:

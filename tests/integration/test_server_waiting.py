@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import os
 
 import pytest
 
 from dsage.errors import (
     Conflict,
 )
+from dsage_server.store.engine import Store
 from dsage_server.testing import Host, World, held, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -66,15 +67,22 @@ async def test_a_held_call_that_is_woken_for_nothing_writes_nothing(world: World
     call = asyncio.create_task(host.exchange(holding=[held(got[0], cpu_s=1.0)], want=0, wait_s=25.0))
     await until(lambda: held_calls(world, host))
     hub = world.running.hub
-    wal = Path(world.folder / "server" / "dsage.sqlite-wal")
-    before = (wal.stat().st_size, wal.stat().st_mtime_ns)
+    before = written(hub.store)
     for _ in range(5):
         hub.waiting.call(("host", host_number(world, host)))
         await asyncio.sleep(0.01)
     assert not call.done()
-    assert (wal.stat().st_size, wal.stat().st_mtime_ns) == before
+    assert written(hub.store) == before
     call.cancel()
     await other.exchange()
+
+
+def written(store: Store) -> object:
+    """Return what changes with every write: the log of SQLite, the number of PostgreSQL's next transaction."""
+    if store.shared:
+        return store.read_now(lambda c: c.exec_driver_sql("SELECT pg_snapshot_xmax(pg_current_snapshot())").scalar())
+    wal = os.stat(f"{store.url.database}-wal")
+    return wal.st_size, wal.st_mtime_ns
 
 
 async def test_answers_and_hunger_wake_the_driver(world: World) -> None:

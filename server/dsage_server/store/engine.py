@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -34,6 +35,8 @@ I = TypeVar("I")  # noqa: E741 - an item
 O = TypeVar("O")  # noqa: E741 - an outcome
 Change = Callable[[Connection], Any]
 
+READERS: Final = 8
+"""Queries that run at a time."""
 RETRIES: Final = 5
 """Times that a transaction is begun again because another process's was in its way."""
 _RACES: Final = frozenset({"40001", "40P01", "23505"})
@@ -85,6 +88,7 @@ class Store:
         self._writer = _engine(self.url, write=True)
         self._reader = _engine(self.url, write=False)
         self._thread = ThreadPoolExecutor(1, "store") if self.shared else None
+        self._readers = ThreadPoolExecutor(READERS, "reads")
         self._connection: Connection | None = None
         self._waiting = _Group([], {})
         self._busy = False
@@ -114,13 +118,19 @@ class Store:
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a read-only query off the event loop, on a connection of its own. Raises Busy if the database is away."""
-        return await asyncio.to_thread(self.read_now, query)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """Run a read-only query in this thread."""
+        with self.reading() as connection:
+            return query(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Look at one moment of the database; others go on writing. Raises Busy if the database is away."""
         try:
-            with self._reader.connect() as connection:
-                return query(connection)
+            with self._reader.connect() as connection, connection.begin():
+                yield connection
         except DBAPIError as error:
             if self._away(error):
                 raise _storage_error(error) from error
@@ -137,7 +147,8 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Flush what waits and close every connection."""
+        """Flush what waits, let reads end, and close every connection."""
+        self._readers.shutdown()
         if self._thread is not None:
             self._thread.shutdown()
         group, self._waiting = self._waiting, _Group([], {})

@@ -28,8 +28,8 @@ def engine(url: URL, *, write: bool) -> Engine:
     """Return an engine whose readers see one moment, as SQLite's do, and whose writers see what others committed
     before each statement, as row locks need it."""
     made = create_engine(
-        url.set(drivername="postgresql+psycopg"), pool_pre_ping=not write, pool_size=8, connect_args=_LINE,
-        isolation_level="READ COMMITTED" if write else "REPEATABLE READ",
+        url.set(drivername="postgresql+psycopg"), pool_pre_ping=not write, pool_size=8, max_overflow=0,
+        connect_args=_LINE, isolation_level="READ COMMITTED" if write else "REPEATABLE READ",
     )  # fmt: skip
 
     @event.listens_for(made, "connect")

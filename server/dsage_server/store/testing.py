@@ -20,8 +20,9 @@ from typing import Any, Final
 from sqlalchemy import create_engine, pool
 
 from dsage.errors import NotFound, ServerAway
+from dsage_server.store.engine import Store
 from dsage_server.store.migrate import upgrade
-from dsage_server.store.place import DATABASE, MEMORY
+from dsage_server.store.place import DATABASE, MEMORY, place_of
 
 BINARIES: Final = Path("/usr/lib/postgresql")
 USER: Final = "postgres"
@@ -162,6 +163,15 @@ def store_of(folder: Path) -> str:
     """Return the store for a test's server in this folder, for its settings: a new one, or what it has already."""
     known = (folder / MEMORY).exists() or (folder / DATABASE).exists()
     return "" if known or not on_postgresql() else shared_cluster().migrated()
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return what a query in SQL finds in the database of a server's folder."""
+    store = Store(place_of(folder))
+    try:
+        return store.read_now(lambda c: [tuple(row) for row in c.exec_driver_sql(query)])
+    finally:
+        store.close()
 
 
 def _free_port() -> int:
