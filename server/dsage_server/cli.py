@@ -20,6 +20,7 @@ from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage.trust.tls import spki_hash
 from dsage_server.listening import host_of, only_here, parse_address
+from dsage_server.roles import parse as parse_roles
 from dsage_server.server import Running, serving
 from dsage_server.settings import Settings
 from dsage_server.store import hosts
@@ -49,6 +50,13 @@ DAY_S: Final = 86400.0
     help="HOST:PORT of the public pages: plain HTTP, so put a proxy before them if not on localhost.",
 )
 @click.option("--name", default="DSage", help="The server's name on its pages.")
+@click.option(
+    "--roles",
+    default="",
+    metavar="LIST",
+    help="What this process does, with commas: api, validator, projector, sweeper; all of it by default. "
+    "Fewer need PostgreSQL.",
+)
 @click.option(
     "--own-work",
     is_flag=True,
@@ -86,8 +94,8 @@ DAY_S: Final = 86400.0
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, name: str, own_work: bool, store: str, blobs: str, held_calls: int,
-    archive_after: float, as_json: bool,
+    listen: str, public: str, pages: str, name: str, roles: str, own_work: bool, store: str, blobs: str,
+    held_calls: int, archive_after: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a project server.
 
@@ -102,6 +110,7 @@ def serve(
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, store=store,
+        roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -124,7 +133,7 @@ async def _serve(home: Home, settings: Settings, as_json: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(home, settings) as running:
-        if home.code_key(LAB).exists():
+        if running.url and home.code_key(LAB).exists():
             Login(link=str(running.link()), key=LAB).save(home)
         _welcome(home, running)
         emit("dsage.serve/1", _described(running), as_json)
@@ -139,6 +148,9 @@ def _welcome(home: Home, running: Running) -> None:
     if keys.root_key is not None:
         say(f"The root key lies beside the server, in {keys.root_key}. Whoever has it rules every volunteer's trust:")
         say("move it to a disk that you keep apart with `dsage keys export-root DEST`.")
+    if not running.url:
+        say("This process answers nobody: its roles work on the database behind those that do.")
+        return
     if running.sandbox is None:
         say("No sandbox works here, so runs whose apps check answers themselves are refused.")
     elif running.sandbox.sentence:
@@ -154,7 +166,7 @@ def _welcome(home: Home, running: Running) -> None:
 
 def _described(running: Running) -> dict[str, Any]:
     return {
-        "url": running.url, "pages_url": running.pages_url, "link": str(running.link()),
+        "url": running.url, "pages_url": running.pages_url, "link": str(running.link()) if running.url else None,
         "server_id": running.hub.server_id, "made": [str(path) for path in running.keys.made],
         "root_key": str(running.keys.root_key) if running.keys.root_key else None,
         "sandbox": running.sandbox.level.value if running.sandbox and running.sandbox.level else None,

@@ -112,6 +112,8 @@ class Exchanges:
         choice = policy.choose(hub.ready, hub.shares, guest.view, 0 if stop else want, now)
         describe = request.host if first else None
         reason = FULL if full else choice.reason
+        if hub.store.shared and want and not choice.copies and not stop:
+            hub.neighbours.say.hungry = True
         if not (results or describe or request.holding or choice.copies):
             return self._reply(leases.Applied(), reason, choice), False
         record = guest.record

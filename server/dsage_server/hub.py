@@ -29,17 +29,20 @@ from dsage.trust.envelope import Envelope, hash_of
 from dsage.trust.keys import PrivateKey
 from dsage_server.blobs.library import Blobs
 from dsage_server.exchange import Exchanges
+from dsage_server.neighbours import Neighbours
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.checking import CheckQueue
 from dsage_server.scheduling.pressure import Pressure
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.shares import FairShare
-from dsage_server.scheduling.terms import RunTerms
+from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.signing import sign_units
 from dsage_server.store import blobs, runs, units
+from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
+from dsage_server.store.meta import recall
 from dsage_server.store.ready import as_ready, ready_units
 from dsage_validator import life
 
@@ -50,6 +53,9 @@ TOUCH_S: Final = 20.0
 WAKE_MOST: Final = 64
 """Idle hosts that are called at a time to look for work; the others have their turn at the next."""
 AGAIN_S: Final = 1.0
+CLAIM_LEAST: Final = 100
+CLAIM_TIMES: Final = 4
+"""A process claims so many times the units that its hosts can hold."""
 MAX_NEW_UNITS: Final = 10_000
 """Units of one step: what a transaction takes without keeping others waiting."""
 
@@ -75,6 +81,9 @@ class Hub:
     pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
     exchanges: Exchanges = field(init=False)
+    neighbours: Neighbours = field(init=False)
+    serves: bool = True
+    """Whether hosts may call this process: only then it has a queue."""
     can_check: bool = True
     closing: bool = False
     _runs: dict[int, runs.RunInfo] = field(default_factory=dict)
@@ -86,6 +95,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(self)
+        self.neighbours = Neighbours(self)
 
     @property
     def server_id(self) -> str:
@@ -112,7 +122,8 @@ class Hub:
         manifest = self.chain.manifest(request.manifest, now)
         app = hash_of(request.manifest)
         authorisation = self.chain.authorisation(request.authorisation, manifest, app, now)
-        if (manifest.has_verify or manifest.has_agree or manifest.has_partial) and not self.can_check:
+        has_check = manifest.has_verify or manifest.has_agree or manifest.has_partial
+        if has_check and not self.can_check and await self.store.read(lambda c: recall(c, "checks")) != "on":
             raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
 
         def change(connection: Connection) -> wire.RunCreated:
@@ -202,7 +213,7 @@ class Hub:
         for entry in changed:
             unit, run = entry.unit, entry.run
             if unit.unsent:
-                self.ready.put(as_ready(entry, self._opened(run)))
+                self._put(entry)
             else:
                 self.ready.drop(unit.id)
             told.add(run)
@@ -214,8 +225,11 @@ class Hub:
                 self.exchanges.learn(entry)
                 if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
                     self.ledger.set()
+                    self.neighbours.say.ledger = True
                 if life.unjudged(unit):
                     self.checks.put(unit.id)
+                    if self.store.shared:
+                        self.neighbours.say.checks.add(unit.id)
         for run in told:
             self.waiting.call(("events", run))
         for run in ended:
@@ -224,17 +238,60 @@ class Hub:
             self.waiting.call(("host", host))
         if fresh:
             self.wake(fresh)
+        if self.store.shared:
+            self.neighbours.say.runs |= told
+            self.neighbours.say.hosts |= stopped
+
+    def _put(self, entry: units.Changed) -> None:
+        """List a unit that has copies to send; what others may serve as well is claimed first, by the next refill."""
+        if self.store.shared:
+            self.neighbours.say.ready.add(entry.run)
+            if not self.serves:
+                return
+            if not entry.unit.replicas:
+                self._opened(entry.run)
+                self.ready.more(entry.run)
+                return
+        self.ready.put(as_ready(entry, self._opened(entry.run)))
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""
         self.waiting.call(("run", number))
         self.waiting.call(("events", number))
+        if self.store.shared:
+            self.neighbours.say.runs.add(number)
 
     def over(self, number: int) -> None:
         """A run has ended: nothing of it is to be handed out any more."""
+        self.ended_here(number)
+        if self.store.shared:
+            self.neighbours.say.over.add(number)
+
+    def ended_here(self, number: int) -> None:
+        """What `over` means in this process."""
         self.ready.close_run(number)
         self._terms.pop(number, None)
-        self.tell(number)
+        self.waiting.call(("run", number))
+        self.waiting.call(("events", number))
+
+    async def more(self, number: int) -> None:
+        """A run has ready units in the tables, put there by another process."""
+        if self.serves:
+            await self.run(number)
+            self._opened(number)
+            self.ready.more(number)
+            self.refill()
+
+    async def look(self) -> None:
+        """Look at the tables: for runs that began or ended, ready units, unjudged answers and unfolded credit."""
+        running = await self.store.read(runs.running)
+        for number in set(self.ready.runs) - set(running):
+            self.ended_here(number)
+        for number in running:
+            await self.more(number)
+        for number in await self.store.read(units.unjudged):
+            self.checks.put(number)
+        self.ledger.set()
 
     def wake(self, copies: int) -> None:
         """Call hosts that wait for work, as many as there are copies at most; `timekeeping` calls the next ones."""
@@ -243,8 +300,9 @@ class Hub:
 
     def hungry(self) -> int:
         """How many more units volunteers could start on."""
-        capacity = self.exchanges.crowd.capacity(self.ticks())
-        return policy.hungry(capacity, self.ready.unsent) if capacity else 0
+        others, waiting = self.neighbours.crowd()
+        capacity = self.exchanges.crowd.capacity(self.ticks()) + others
+        return policy.hungry(capacity, self.ready.unsent + waiting) if capacity else 0
 
     def call_hungry_drivers(self) -> None:
         """Call the drivers that wait for volunteers to be hungry, if they are."""
@@ -267,7 +325,7 @@ class Hub:
 
     async def load(self) -> None:
         """At the start: the queue and the checks from the tables."""
-        for number in await self.store.read(runs.running):
+        for number in await self.store.read(runs.running) if self.serves else ():
             await self.run(number)
             self._opened(number, in_tables=True)
         self.refill()
@@ -286,9 +344,8 @@ class Hub:
     async def _refill(self, wanted: list[tuple[int, int, int]]) -> None:
         for number, above, limit in wanted:
             terms = self._opened(number)
-            query = functools.partial(ready_units, terms=terms, above=above, limit=limit)
             try:
-                found, complete = await self.store.read(query)
+                found, complete = await self._fetch(terms, above, limit)
             except (Busy, SQLAlchemyError) as error:
                 log.warning("ready units of run %s could not be fetched: %s", number, error)
                 await asyncio.sleep(AGAIN_S)
@@ -296,6 +353,13 @@ class Hub:
             else:
                 self.ready.refill(number, found, complete=complete)
         self.wake(self.ready.unsent)
+
+    async def _fetch(self, terms: RunTerms, above: int, limit: int) -> tuple[list[ReadyUnit], bool]:
+        """Return further ready units of a run; of a shared database no more than this process's hosts need soon."""
+        if not self.store.shared:
+            return await self.store.read(functools.partial(ready_units, terms=terms, above=above, limit=limit))
+        most = min(limit, max(CLAIM_LEAST, CLAIM_TIMES * self.exchanges.crowd.capacity(self.ticks())))
+        return await self.store.write(lambda c: claim(c, terms, most, self.clock()))
 
     def _opened(self, number: int, *, in_tables: bool = False) -> RunTerms:
         """Return the terms of a run that the queue knows."""

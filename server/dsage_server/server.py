@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from dsage.trust import tls
 from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
-from dsage_server import timekeeping
+from dsage_server import roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
 from dsage_server.blobs.library import Blobs
@@ -30,12 +30,11 @@ from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
 from dsage_server.locking import one_by_one, only_one
-from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
-from dsage_server.store import hosts, processes
+from dsage_server.store import claims, hosts, processes
 from dsage_server.store.engine import Store
-from dsage_server.store.meta import remember
+from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
@@ -77,16 +76,19 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         where = chosen(folder, settings.store)
+        roles.check(settings.roles, shared=isinstance(where, str))
         stack.enter_context(only_one(folder, shared=isinstance(where, str)))
         async with one_by_one(folder):
             keys = await asyncio.to_thread(first_keys, home, certificate_names(settings), settings.name, LAB_PROJECTS)
             await asyncio.to_thread(upgrade, where)
         store = Store(where)
+        group: list[roles.Task] = []
         stack.callback(store.close)
         if store.shared:
-            place = store.write_now(partial(processes.join, roles="all", now=time.time()))
+            place = store.write_now(partial(processes.join, roles=",".join(sorted(settings.roles)), now=time.time()))
             stack.callback(_leave, store, place)
             store.slot = place.slot
+            group.append(("keeping its number", lambda: roles.keep_number(hub, place)))
         chain = Chain.first(
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
@@ -96,37 +98,51 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             store.write_now(token_secret),
             lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
         )
-        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions)
+        serves = roles.API in settings.roles
+        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions, serves=serves)
         hub.pressure.most_held = min(settings.held_calls, most_connections() // 2)
         now = hub.clock()
-        away = store.write_now(lambda connection: timekeeping.extend_after_outage(connection, now))
+        away = store.write_now(lambda c: timekeeping.extend_after_outage(c, now, shared=store.shared))
         await hub.load()
         await timekeeping.end_revoked(hub)
         work_dir = stack.enter_context(working_space(folder / (f".work-{store.slot}" if store.shared else "work")))
-        report, boxes = await _boxes(settings, work_dir)
+        report, boxes = None, None
+        if roles.VALIDATOR in settings.roles:
+            report, boxes = await _boxes(settings, work_dir)
+            store.write_now(lambda connection: remember(connection, "checks", "on" if boxes else "off"))
         if boxes is not None:
             stack.push_async_callback(boxes.close)
-        hub.can_check = boxes is not None
-        store.write_now(lambda connection: remember(connection, "checks", "on" if hub.can_check else "off"))
-
-        pages_app = make_pages(
-            store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
-        )
-        pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
-        pages_url = f"http://{spelled(settings.pages)}:{pages}"
-        context = tls.server_context(home.tls)
-        uploads = Uploads(blobs)
-        stack.push_async_callback(uploads.close)
-        api = Api(
-            hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
-            ca_file=home.tls / "ca.pem", root_file=home.root_file,
-        )  # fmt: skip
-        port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
-        url = public_url(settings, port)
+            group += roles.checking(hub, boxes, work_dir)
+        hub.can_check = store.read_now(lambda connection: recall(connection, "checks")) == "on"
+        url = pages_url = ""
+        if serves:
+            url, pages_url = await _listen(stack, hub, home, settings, group)
         stack.callback(_end_waits, hub)
-        await _keep_time(stack, hub, home, settings, boxes, work_dir, context)
-        store.write_now(lambda connection: remember(connection, "url", url))
+        roles.start(stack, group + roles.tasks(hub, settings.roles, home.root_file, settings))
         yield Running(hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away)
+
+
+async def _listen(
+    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, group: list[roles.Task]
+) -> tuple[str, str]:
+    """Open the doors; return the addresses of the machine API and of the pages."""
+    pages_app = make_pages(
+        hub.store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
+    )
+    pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
+    pages_url = f"http://{spelled(settings.pages)}:{pages}"
+    context = tls.server_context(home.tls)
+    uploads = Uploads(hub.blobs)
+    stack.push_async_callback(uploads.close)
+    api = Api(
+        hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
+        ca_file=home.tls / "ca.pem", root_file=home.root_file,
+    )  # fmt: skip
+    port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
+    url = public_url(settings, port)
+    await hub.store.write(lambda connection: remember(connection, "url", url))
+    group.append(("renewing the certificate", partial(_renew_leaf, home, settings, context)))
+    return url, pages_url
 
 
 async def _blobs(settings: Settings, store: Store, server_id: str) -> Blobs:
@@ -148,44 +164,6 @@ async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Box
     return report, Boxes(report.level, work_dir)
 
 
-async def _keep_time(
-    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, boxes: Boxes | None, work_dir: Path,
-    context: ssl.SSLContext,
-) -> None:  # fmt: skip
-    group: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-        ("expiring leases", partial(timekeeping.expire_leases, hub)),
-        ("noting that the server is alive", partial(timekeeping.keep_alive, hub)),
-        ("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)),
-        ("adding up credit", partial(timekeeping.fold_credit, hub)),
-        ("signing again", partial(timekeeping.renew_signatures, hub)),
-        ("collecting blobs", hub.blobs.keep_collecting),
-        ("watching root.json", partial(timekeeping.watch_root, hub, home.root_file)),
-        ("renewing the certificate", partial(_renew_leaf, home, settings, context)),
-    ]
-    if settings.archive_after_days:
-        files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
-        group.append(("archiving", partial(archive_steadily, hub.store, files, hub.clock, after_s)))
-    if boxes is not None:
-        group += [("checking answers", partial(timekeeping.check_answers, hub, boxes, work_dir))] * timekeeping.CHECKERS
-    tasks = [asyncio.create_task(timekeeping.steadily(what, work)) for what, work in group]
-    main = asyncio.current_task()
-
-    def failed(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None and main is not None:
-            log.error("a background task failed", exc_info=task.exception())
-            main.cancel()
-
-    for task in tasks:
-        task.add_done_callback(failed)
-
-    async def stop() -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    stack.push_async_callback(stop)
-
-
 async def _renew_leaf(home: Home, settings: Settings, context: ssl.SSLContext) -> None:
     while True:
         await asyncio.sleep(LEAF_CHECK_S)
@@ -195,6 +173,7 @@ async def _renew_leaf(home: Home, settings: Settings, context: ssl.SSLContext) -
 
 def _leave(store: Store, place: processes.Place) -> None:
     with suppress(DSageError):  # a database that is away finds out by itself
+        store.write_now(partial(claims.release_all, slot=place.slot))
         store.write_now(partial(processes.leave, place=place))
 
 

@@ -14,6 +14,8 @@ class Settings:
     """Database, bundles, TLS and the unit key."""
     store: str = ""
     """A PostgreSQL database instead of the SQLite file in `folder`, which remembers it: postgresql://..."""
+    roles: frozenset[str] = frozenset({"api", "validator", "projector", "sweeper"})
+    """What this process does; fewer than all only with PostgreSQL (roles.py says what each means)."""
     name: str = "DSage"
     listen: str = ""
     """Address of the machine API; empty: every address, IPv4 and IPv6."""

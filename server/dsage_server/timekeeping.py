@@ -18,7 +18,17 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.bundle import MAX_BUNDLE_BYTES, unpack
-from dsage.errors import BundleError, Busy, DSageError, NotFound, RolledBack, SandboxRefused, StorageFull, UnitFailed
+from dsage.errors import (
+    BundleError,
+    Busy,
+    Conflict,
+    DSageError,
+    NotFound,
+    RolledBack,
+    SandboxRefused,
+    StorageFull,
+    UnitFailed,
+)
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
 from dsage_server.hub import Hub
@@ -32,6 +42,8 @@ from dsage_validator.checks import Boxes, judge
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 1.0
+MOVED: Final = "moved"
+MOVED_S: Final = 60.0
 JUMP_S: Final = 5.0
 """The date and the steady clock may drift apart by this before every lease is moved."""
 AGAIN_S: Final = 5.0
@@ -71,7 +83,7 @@ async def expire_leases(hub: Hub) -> None:
         now = hub.clock()
         jump = now - hub.ticks() - offset
         if abs(jump) > JUMP_S:
-            await hub.store.write(functools.partial(units.extend_leases, seconds=jump))
+            await hub.store.write(functools.partial(_move_leases, jump=jump, now=now))
             offset += jump
             log.warning("the clock was set by %+.0f s, or the computer slept: every lease was moved along", jump)
         deadline = await hub.store.read(units.next_deadline)
@@ -80,10 +92,22 @@ async def expire_leases(hub: Hub) -> None:
         await asyncio.sleep(SWEEP_S)
 
 
-def extend_after_outage(connection: Connection, now: float) -> float:
-    """At the start: give every open lease the time since the server was last alive. Returns that time."""
+def _move_leases(connection: Connection, jump: float, now: float) -> None:
+    """Move every lease along with the clock; once, if several processes saw the same jump."""
+    before = [float(number) for number in (recall(connection, MOVED) or "0 0").split()]
+    if abs(before[0] - jump) < JUMP_S and abs(before[1] - now) < MOVED_S:
+        return
+    remember(connection, MOVED, f"{jump!r} {now!r}")
+    units.extend_leases(connection, jump)
+
+
+def extend_after_outage(connection: Connection, now: float, *, shared: bool = False) -> float:
+    """At the start: give every open lease the time since a server was last alive. Returns that time, which is none if
+    another process of a `shared` database is alive."""
     alive = recall(connection, "alive")
     away = max(0.0, now - float(alive)) if alive else 0.0
+    if shared and away < 2 * ALIVE_S:
+        return 0.0
     if away:
         units.extend_leases(connection, away)
     remember(connection, "alive", repr(now))
@@ -150,7 +174,10 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
             await _fail_runs(hub, [case.run], f"its checks do not run: {error}")
         return
     del tries[number]
-    await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()), then=hub.learn)
+    try:
+        await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()), then=hub.learn)
+    except Conflict:
+        hub.checks.put(number)
 
 
 async def renew_signatures(hub: Hub) -> None:

@@ -185,6 +185,24 @@ class ReadyQueue:
         if run.more:
             self._look_for_more(run)
 
+    def more(self, number: int) -> None:
+        """The tables may hold ready units of a run that nobody has put."""
+        run = self.runs.get(number)
+        if run is None:
+            return
+        run.more = True
+        run.left = run.asked is not None
+        self._look_for_more(run)
+
+    def surrender(self) -> list[tuple[int, int]]:
+        """Take half of the units out, the youngest, for another process that has none; return (unit, run)."""
+        here = [entry for entry in self._entries.values() if entry.unsent and not entry.held]
+        given = here[len(here) // 2 :]
+        for entry in given:
+            self._delist(entry)
+            self.runs[entry.unit.run].more = True
+        return [(entry.unit.unit, entry.unit.run) for entry in given]
+
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _enlist(self, unit: ReadyUnit, held: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
 
+from dsage.errors import Conflict
 from dsage.states import UnitState
 from dsage_server.store import units
 from dsage_server.store.schema import answer
@@ -22,6 +23,7 @@ class Case:
     run: int
     cancelled: bool
     args: bytes
+    camps: frozenset[int]
     centres: list[Centre]
     candidates: list[Candidate]
 
@@ -43,6 +45,7 @@ def case(connection: Connection, number: int) -> Case | None:
         run=head.run,
         cancelled=cancelled,
         args=units.args_of(connection, number),
+        camps=camps,
         centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
         candidates=[
             Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial, alone=cancelled) for r in fresh
@@ -59,6 +62,8 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     book = units.Book.of(connection, [number])
     if (book.now[number].state is UnitState.CANCELLED) != judged.cancelled:
         return []
+    if not life.centres(book.now[number]) <= judged.camps:
+        raise Conflict("the answers of a unit were judged by another process in between")
     for verdict in verdicts:
         book.now[number] = life.judge(
             book.now[number], verdict.replica, camp=verdict.camp, proof=verdict.proof, share=verdict.share

@@ -166,6 +166,7 @@ class Book:
         update_rows(self.connection, replica, _MOVED, moved, guard="state")
         insert_rows(self.connection, replica, _ADDED, added)
         update_rows(self.connection, unit, _UNIT, rows, guard="state", once=("finished",))
+        self._free(touched)
         values = [(n, entry.value) for n, entry in self.reported.items() if entry.value is not None]
         insert_rows(self.connection, answer, ("replica_id", "value"), values)
         self._pay(paid, sums, now)
@@ -174,6 +175,12 @@ class Book:
         for entry in changed:
             _tell(self.connection, entry, now)
         return changed
+
+    def _free(self, touched: list[int]) -> None:
+        """Let any process claim the units that want copies again."""
+        again = [n for n in touched if self.now[n].unsent and not self.before[n].unsent]
+        if again and self.connection.info.get("slot"):
+            update_rows(self.connection, unit, ("claimed_until",), [(None, number) for number in again])
 
     def entry(self, number: int) -> Changed:
         """Return one unit as it was and as it is."""

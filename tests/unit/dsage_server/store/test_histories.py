@@ -304,7 +304,8 @@ class Tables(RuleBasedStateMachine):
         partial = status == "aborted" and current.final
         try:
             if status == "done" or (partial and value):
-                self.model[lease.unit] = life.report(current, number, partial=partial)
+                late = current.state is UnitState.CANCELLED
+                self.model[lease.unit] = life.report(current, number, partial=partial or late)
                 assert value is not None
                 self.kept[number] = value
             else:
