@@ -57,7 +57,7 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     known = find(connection, key)
     if known is not None:
         return known
-    row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code))).first()
+    row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code)).with_for_update()).first()
     if row is None:
         raise InviteRefused("this invite code is not one of this server's")
     if row.expires < now:

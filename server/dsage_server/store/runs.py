@@ -196,7 +196,8 @@ def end(
     connection: Connection, number: int, state: RunState, reason: str, now: float, result: bytes | None
 ) -> list[units.Changed]:
     """End a run; units that are still open are cancelled."""
-    current = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
+    query = select(run.c.state).where(run.c.id == number).with_for_update(key_share=True)
+    current = connection.execute(query).scalar_one()
     connection.execute(
         update(run)
         .where(run.c.id == number)
@@ -260,7 +261,7 @@ def _text(names: Sequence[str]) -> str:
 
 def _owned(connection: Connection, number: int, researcher: bytes, *, lock: bool = False) -> Any:
     query = select(run).where(run.c.id == number)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     if row is None:
         raise NotFound(f"there is no run {number}")
     if row.researcher != researcher:

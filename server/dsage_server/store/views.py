@@ -100,7 +100,7 @@ def leaderboard(connection: Connection, now: float, limit: int = 100, offset: in
     if hidden[0]:
         lines.append(
             wire.CreditLine(
-                pseudonym=None, credit_milli=hidden[1] or 0, recent=recent_average(hidden[2] or 0.0, now),
+                pseudonym=None, credit_milli=int(hidden[1] or 0), recent=recent_average(hidden[2] or 0.0, now),
                 valid=hidden[3] or 0, last_seen=None, people=hidden[0],
             )
         )  # fmt: skip

@@ -206,7 +206,7 @@ def front(connection: Connection, asked: Asked) -> FrontPage:
     return FrontPage(
         name=asked.name, hosts_live=glance.hosts_live, volunteers=glance.volunteers,
         active=glance.units.get(UnitState.ACTIVE, 0) + glance.units.get(UnitState.COMPARING, 0),
-        valid=glance.units.get(UnitState.VALID, 0), credit=total / 1000,
+        valid=glance.units.get(UnitState.VALID, 0), credit=int(total) / 1000,
         running=[line for line in lines if line.state == RunState.RUNNING],
         ended=[line for line in lines if line.state != RunState.RUNNING][:5],
         leaders=leaders, others=others, people=_public_people(connection), events=_events(connection, FRONT_EVENTS),
