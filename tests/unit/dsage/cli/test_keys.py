@@ -19,6 +19,7 @@ from dsage.trust.ceremony import DAY_S, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import seal
 from dsage.trust.keys import PrivateKey, key_hash, parse_public, public_text
+from dsage.trust.sealed import Damaged, WrongPassphrase
 
 
 @pytest.fixture
@@ -246,3 +247,49 @@ def test_status_warns_ahead(lab: Home, days: float, words: str) -> None:
 def test_a_project_has_a_plain_name(lab: Home, project: str) -> None:
     refused = run("certify", lab.code_key("lab"), "--project", project, expect=UsageError)
     assert "cannot be the name of a project" in str(refused.exception)
+
+
+def test_renew_signs_again_above_a_version(lab: Home) -> None:
+    assert data("renew")["root_version"] == 2
+    assert data("renew", "--above", "40")["root_version"] == 41
+    assert data("renew", "--above", "7")["root_version"] == 42
+    assert believed(lab).root.version == 42
+
+
+def test_replace_root_keeps_everything_but_the_root_key(lab: Home) -> None:
+    before = believed(lab).root
+    run("replace-root", "--yes", expect=Conflict)
+    lab.root_key.unlink()
+    run("replace-root", "--yes")
+    after = believed(lab).root
+    assert (after.server_id, after.code_keys, after.unit_keys) == (before.server_id, before.code_keys, before.unit_keys)
+    assert after.root_key == PrivateKey.load(lab.root_key).public != before.root_key
+    with pytest.raises(DSageError):
+        Chain(before).advance(ceremony.load_root(lab.root_file), time.time())
+    run("certify", lab.code_key("lab"), "--project", "lab")
+
+
+def test_keys_are_kept_in_one_sealed_file(lab: Home, tmp_path: Path) -> None:
+    secret, kept = tmp_path / "secret", tmp_path / "kept"
+    secret.write_text("a passphrase of five words\n")
+    with_it = ("--passphrase-file", secret)
+    names = {"keys/code-lab.key", "keys/root.key", "server/unit.key"}
+    assert set(data("backup", kept, *with_it)["keys"]) == names
+    run("backup", kept, *with_it, expect=Conflict)
+    before = {name: (lab.folder / name).read_bytes() for name in names}
+    assert not any(pem in kept.read_bytes() for pem in before.values())
+    lab.root_key.unlink()
+    run("restore", kept, *with_it)
+    assert {name: (lab.folder / name).read_bytes() for name in names} == before
+    assert lab.root_key.stat().st_mode & 0o777 == 0o600
+    lab.root_key.unlink()
+    run("new", "code", "--name", "x")
+    PrivateKey.generate().save(lab.root_key)
+    other = lab.root_key.read_bytes()
+    run("restore", kept, *with_it, expect=Conflict)
+    assert lab.root_key.read_bytes() == other
+    secret.write_text("another passphrase\n")
+    run("restore", kept, *with_it, expect=WrongPassphrase)
+    kept.write_bytes(kept.read_bytes()[:-9])
+    secret.write_text("a passphrase of five words\n")
+    run("restore", kept, *with_it, expect=Damaged)
