@@ -14,7 +14,7 @@ class Habits:
 
     batch: int = 10
     """Copies asked for, and reported, in one call: 1 to 50."""
-    wait_s: float = 25.0
+    wait_s: float = 50.0
     """How long the server may hold a call when there is no work."""
     work_s: float = 0.0
     """From fetching a batch to reporting it."""

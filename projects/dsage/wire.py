@@ -20,8 +20,8 @@ MEDIA_TYPE: Final = "application/msgpack"
 
 MAX_BATCH: Final = 50
 """Replicas per call, either way."""
-MAX_WAIT_S: Final = 25.0
-"""The longest that a call is held open: below the 30 s after which many proxies give up."""
+MAX_WAIT_S: Final = 50.0
+"""The longest that a call is held open: below the 60 s after which many proxies give up."""
 MAX_BODY_BYTES: Final = 32 << 20
 
 

@@ -77,7 +77,9 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
         if settings.archive_after_days:
             files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
             found.append(("archiving", partial(archive_steadily, hub.store, files, hub.clock, after_s)))
-    if hub.store.shared:
+    if not hub.store.shared:
+        found.append(("writing the log back", partial(timekeeping.write_back, hub)))
+    else:
         found += [
             ("keeping in touch with other processes", hub.neighbours.keep_in_touch),
             ("looking what other processes did", hub.neighbours.look_around),

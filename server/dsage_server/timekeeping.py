@@ -50,6 +50,7 @@ AGAIN_S: Final = 5.0
 ALIVE_S: Final = 10.0
 WAKE_S: Final = 1.0
 FOLD_S: Final = 0.5
+WRITE_BACK_S: Final = 0.5
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
@@ -120,6 +121,16 @@ async def keep_alive(hub: Hub) -> None:
         await asyncio.sleep(ALIVE_S)
         await hub.store.write(lambda connection: remember(connection, "alive", repr(hub.clock())))
         await hub.exchanges.note()
+
+
+async def write_back(hub: Hub) -> None:
+    """Move what was committed into the database's file, off the loop: a commit that had to would keep all waiting."""
+    done = 0
+    while True:
+        await asyncio.sleep(WRITE_BACK_S)
+        if hub.store.commits != done:
+            done = hub.store.commits
+            await asyncio.to_thread(hub.store.write_back)
 
 
 async def wake_hosts(hub: Hub) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from dsage_server.scheduling.fitting import HostView
 from dsage_server.scheduling.record import HostRecord
 
-LIVE_S: Final = 60.0
+LIVE_S: Final = 90.0
 """A host counts as there when it called within this time."""
 COUNT_S: Final = 1.0
 """How old the count of what live hosts can hold may be."""

@@ -10,7 +10,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam
+import msgspec
+from sqlalchemy import Connection, Table, bindparam, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
@@ -49,6 +50,16 @@ def numbers(connection: Connection, ids: Iterable[int]) -> Any:
     return ordered if connection.dialect.name == "postgresql" else f"[{','.join(map(str, ordered))}]"
 
 
+def known_keys(connection: Connection, run: int, keys: Sequence[str]) -> set[str]:
+    """Return those of `keys` that units of a run have: one probe of the index each, whatever else the run holds."""
+    shared = connection.dialect.name == "postgresql"
+    rows = connection.execute(
+        _KNOWN_POSTGRESQL if shared else _KNOWN_SQLITE,
+        {"run": run, "keys": list(keys) if shared else msgspec.json.encode(keys).decode()},
+    )
+    return set(rows.scalars())
+
+
 def insert_rows(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -67,16 +78,21 @@ def update_rows(
     """
     if not rows:
         return
-    text = _update_text(connection.dialect.name, table, columns, guard, once)
-    if _execute(connection, text, rows) != len(rows):
+    statement = _update_text(connection.dialect.name, table, columns, guard, once)
+    if _execute(connection, statement, rows) != len(rows):
         raise Conflict("a unit or one of its copies was changed by somebody else in between")
 
 
-def _execute(connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> int:
+def _execute(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
     if connection.dialect.name == "postgresql":
         arrays = tuple(list(column) for column in zip(*rows, strict=True))
-        return connection.exec_driver_sql(text, arrays).rowcount
-    return connection.exec_driver_sql(text, list(rows)).rowcount
+        return connection.exec_driver_sql(statement, arrays).rowcount
+    return connection.exec_driver_sql(statement, list(rows)).rowcount
+
+
+_PROBE = "(SELECT 1 FROM unit WHERE unit.run_id = :run AND unit.key = asked.key LIMIT 1) IS NOT NULL"
+_KNOWN_SQLITE = text(f"SELECT asked.key FROM (SELECT value AS key FROM json_each(:keys)) AS asked WHERE {_PROBE}")
+_KNOWN_POSTGRESQL = text(f"SELECT asked.key FROM unnest(CAST(:keys AS varchar[])) AS asked(key) WHERE {_PROBE}")
 
 
 @functools.cache

@@ -20,7 +20,7 @@ EPOCH: Final = 1_790_000_000.0
 HALF_LIFE_S: Final = 7 * 86400.0
 MAX_HALF_LIVES: Final = 900.0
 """Where a clock that is set wrong stops to matter: far from the ends of a double."""
-FOLD: Final = 2000
+FOLD: Final = 500
 """Rows per fold: one transaction stays short."""
 
 

@@ -39,6 +39,8 @@ READERS: Final = 8
 """Queries that run at a time."""
 RETRIES: Final = 5
 """Times that a transaction is begun again because another process's was in its way."""
+_LOG: Final = "wal_autocheckpoint=16000"
+"""Pages of SQLite's log, 64 MB, after which a commit moves them into the file itself: `write_back` comes before."""
 _RACES: Final = frozenset({"40001", "40P01", "23505"})
 """PostgreSQL's codes for transactions that lost a race and may be repeated: each in the way of the other, or one was
 quicker to insert what both wanted to; who looks again finds it."""
@@ -145,6 +147,14 @@ class Store:
             if self._away(error):
                 raise _storage_error(error) from error
             raise
+
+    def write_back(self) -> None:
+        """Move what SQLite has logged into its file, while others go on: what waits for a log is its next commit."""
+        if not self.shared:
+            with self._reader.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                if raw is not None:
+                    raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Flush what waits, let reads end, and close every connection."""
@@ -304,7 +314,8 @@ def _engine(url: URL, *, write: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+        pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000", _LOG)
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

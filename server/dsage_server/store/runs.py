@@ -18,7 +18,7 @@ from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
 from dsage_server.store import ids, units
-from dsage_server.store.bulk import insert_rows
+from dsage_server.store.bulk import insert_rows, known_keys
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, batch, document, run, signed_unit, unit
@@ -300,11 +300,7 @@ def _insert_units(
 ) -> list[units.Changed]:
     """Insert signed units; a key that the run has already is skipped, so nothing is made twice."""
     number = of.id
-    keys = [entry.key for entry in new]
-    query = select(unit.c.key).where(unit.c.run_id == number, unit.c.key.in_(bindparam("keys", expanding=True)))
-    known: set[str] = set()
-    for start in range(0, len(keys), units.LOAD_CHUNK):
-        known |= set(connection.execute(query, {"keys": keys[start : start + units.LOAD_CHUNK]}).scalars())
+    known = known_keys(connection, number, [entry.key for entry in new])
     first = connection.info["ids"].take(connection, "batch", len(signed.batches)).start
     sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
     insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)

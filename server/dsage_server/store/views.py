@@ -18,8 +18,8 @@ from dsage_server.store.units import Book, tallies
 from dsage_validator import life
 
 LIVE_S: Final = 120.0
-"""A host counts as there when it called within this time; a call comes at least each 25 s."""
-DRIVER_LIVE_S: Final = 60.0
+"""A host counts as there when it called within this time; a call comes at least each 50 s."""
+DRIVER_LIVE_S: Final = 120.0
 
 
 def run_view(connection: Connection, number: int, now: float) -> wire.RunView:
