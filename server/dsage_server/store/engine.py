@@ -161,6 +161,7 @@ class Store:
         self._readers.shutdown()
         if self._thread is not None:
             self._thread.shutdown()
+            self._thread = None
         group, self._waiting = self._waiting, _Group([], {})
         if group:
             self._settle(group, self._commit(group))
@@ -271,12 +272,17 @@ class Store:
         return self._connection
 
     def _undo(self, connection: Connection) -> None:
-        """Leave no transaction behind: after a COMMIT that failed SQLite may still be in it, unlike SQLAlchemy."""
-        if self.shared or connection.closed or connection.invalidated:
+        """Leave no transaction behind: after a COMMIT that failed the database may be in it, unlike SQLAlchemy."""
+        if connection.closed or connection.invalidated:
             return
         raw = connection.connection.dbapi_connection
-        if raw is not None and getattr(raw, "in_transaction", False):
-            raw.rollback()
+        if raw is None:
+            return
+        try:
+            if self.shared or getattr(raw, "in_transaction", False):
+                raw.rollback()
+        except connection.dialect.loaded_dbapi.Error:
+            connection.invalidate()
 
     def _away(self, error: DBAPIError) -> bool:
         """Whether an error is about the database's being there at all, not about what it was asked."""

@@ -27,6 +27,8 @@ from dsage_server.store.place import DATABASE, MEMORY, place_of
 BINARIES: Final = Path("/usr/lib/postgresql")
 USER: Final = "postgres"
 """Whom Debian's packages make; PostgreSQL refuses to run as root."""
+SQLITE: Final = "sqlite"
+POSTGRESQL: Final = "postgresql"
 START_S: Final = 30
 VARIABLE: Final = "DSAGE_TEST_STORE"
 """The name in the environment that says on which database the tests are to run."""
@@ -156,7 +158,21 @@ def shared_cluster() -> Cluster:
 
 def on_postgresql() -> bool:
     """Whether tests that leave it open are to use PostgreSQL."""
-    return os.environ.get(VARIABLE) == "postgresql"
+    return os.environ.get(VARIABLE) == POSTGRESQL
+
+
+def kinds() -> list[str]:
+    """Return the databases on which a test runs that should run on each."""
+    return [POSTGRESQL] if on_postgresql() else [SQLITE, POSTGRESQL]
+
+
+def fresh(folder: Path, kind: str = "") -> Path | str:
+    """Return a database with today's tables for a test: a file in the folder, or the URL of one on PostgreSQL."""
+    if kind == POSTGRESQL or (not kind and on_postgresql()):
+        return shared_cluster().migrated()
+    path = folder / DATABASE
+    path.write_bytes(_empty())
+    return path
 
 
 def store_of(folder: Path) -> str:
@@ -172,6 +188,13 @@ def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
         return store.read_now(lambda c: [tuple(row) for row in c.exec_driver_sql(query)])
     finally:
         store.close()
+
+
+@functools.cache
+def _empty() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        upgrade(Path(folder, DATABASE))
+        return Path(folder, DATABASE).read_bytes()
 
 
 def _free_port() -> int:

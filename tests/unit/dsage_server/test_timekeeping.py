@@ -19,6 +19,7 @@ from dsage_server.store import units
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.schema import replica
+from dsage_server.store.testing import fresh
 from dsage_server.web.testing import World
 
 HOUR = 3600.0
@@ -40,7 +41,7 @@ class Clocks:
 @asynccontextmanager
 async def leasing(folder: Path, clocks: Clocks) -> AsyncIterator[tuple[Hub, World]]:
     """A hub over a store in which one copy of a unit is out for an hour, and the task that expires it."""
-    store = Store(folder / "db.sqlite")
+    store = Store(fresh(folder))
     world = World(store, clocks.date)
     objects = open_store(str(folder), "here", min_free_bytes=0)
     blobs = Blobs(store=store, objects=objects, clock=lambda: clocks.date)
@@ -118,7 +119,7 @@ async def test_work_that_meets_a_full_disk_goes_on_when_there_is_room(monkeypatc
 
 @pytest.mark.parametrize(("away", "given"), [(500.0, 500.0), (-500.0, 0.0)])
 def test_an_outage_is_given_to_every_open_lease(tmp_path: Path, away: float, given: float) -> None:
-    store = Store(tmp_path / "db.sqlite")
+    store = Store(fresh(tmp_path))
     world = World(store, 1000.0)
     host = world.join("quiet-otter")
     made = world.step(world.submit("Example"), args=[1, 2], quorum=1)

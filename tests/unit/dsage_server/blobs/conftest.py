@@ -11,7 +11,7 @@ from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import BlobStore, open_store
 from dsage_server.blobs.testing import LocalS3, local_s3
 from dsage_server.store.engine import Store
-from dsage_server.store.migrate import upgrade
+from dsage_server.store.testing import fresh
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +29,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    database = tmp_path / "dsage.sqlite"
-    upgrade(database)
-    opened = Store(database)
+    opened = Store(fresh(tmp_path))
     yield opened
     opened.close()
 

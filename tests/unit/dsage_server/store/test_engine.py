@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from dsage.errors import Busy, Conflict, StorageFull
 from dsage_server.store.engine import Store
+from dsage_server.store.testing import fresh, kinds
+
+
+@pytest.fixture(params=kinds())
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    return fresh(tmp_path, request.param)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "db.sqlite")
+def store(where: Path | str) -> Iterator[Store]:
+    store = Store(where)
     store.write_now(lambda c: c.execute(text("CREATE TABLE t (x INTEGER UNIQUE)")))
     yield store
     store.close()
@@ -58,12 +64,15 @@ async def test_a_commit_that_fails_fails_for_all_and_the_next_one_works(store: S
     assert await kept(store) == [3]
 
 
-async def test_a_database_that_somebody_else_holds_is_busy(tmp_path: Path, store: Store) -> None:
-    store.write_now(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=1"))
-    other = Store(tmp_path / "db.sqlite")
-
-    with other._writer.connect() as theirs, theirs.begin(), pytest.raises(Busy, match="locked"):
-        await store.write(adding(1))
+async def test_a_database_that_somebody_else_holds_is_busy(where: Path | str, store: Store) -> None:
+    wait = "SET lock_timeout = 1" if store.shared else "PRAGMA busy_timeout=1"
+    store.write_now(lambda c: c.exec_driver_sql(wait))
+    other = Store(where)
+    with other._writer.connect() as theirs, theirs.begin():
+        if store.shared:
+            theirs.exec_driver_sql("LOCK TABLE t")
+        with pytest.raises(Busy, match="lock"):
+            await store.write(adding(1))
     other.close()
     assert await store.write(adding(1)) == 1
 
@@ -90,8 +99,9 @@ async def test_what_was_committed_is_learned_in_order_and_before_the_callers_go_
     assert all(seen.index(f"learned {n}") < seen.index(f"answered {n}") for n in (1, 2))
 
 
-async def test_after_the_end_nobody_waits_for_ever(tmp_path: Path) -> None:
-    store = Store(tmp_path / "db.sqlite")
+async def test_after_the_end_nobody_waits_for_ever(where: Path | str) -> None:
+    store = Store(where)
     store.close()
-    with pytest.raises(Busy):
+    with pytest.raises((Busy, ProgrammingError)):
         await asyncio.wait_for(store.write(adding(1)), 1.0)
+    store.close()

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from dsage_server.store.engine import Store
+from dsage_server.store.testing import fresh
 from dsage_server.web.live import Streams
 from dsage_server.web.pages import make_pages
 from dsage_server.web.testing import SERVER_ID, World
@@ -22,7 +23,7 @@ Open = Callable[..., Awaitable[Client]]
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """An empty world."""
-    store = Store(tmp_path / "dsage.sqlite")
+    store = Store(fresh(tmp_path))
     yield World(store, NOW)
     store.close()
 
