@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,7 +10,25 @@ import pytest
 import pytest_asyncio
 
 from dsage_server.server import Running
+from dsage_server.store.testing import VARIABLE, kinds
 from dsage_server.testing import World, running_server
+
+ON_BOTH = {"test_server_reports", "test_server_ends"}
+"""Modules that run on each database; the others on the one that the environment names."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in ON_BOTH:
+        metafunc.parametrize("database", kinds(), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The kind of database that a module's servers get."""
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(request, "param"):
+            patch.setenv(VARIABLE, request.param)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +37,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_server(shared_folder: Path) -> AsyncIterator[Running]:
+async def shared_server(shared_folder: Path, database: None) -> AsyncIterator[Running]:
     async with running_server(shared_folder) as running:
         yield running
 

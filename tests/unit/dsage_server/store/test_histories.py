@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,9 +31,9 @@ from dsage_server.signing import sign_units
 from dsage_server.store import checking, credit, hosts, leases, runs, units
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
-from dsage_server.store.migrate import upgrade
 from dsage_server.store.ready import ready_units
 from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, unit
+from dsage_server.store.testing import POSTGRESQL, fresh
 from dsage_validator import life
 from dsage_validator.checks import Verdict
 
@@ -43,14 +42,6 @@ KEY = PrivateKey.generate()
 VALUES = {word: codec.encode([word]) for word in ("right", "wrong", "odd")} | {"garbage": b"\xc1 no value"}
 DEADLINE_S = 20.0
 WORD = st.sampled_from(["right", "right", "right", "wrong", "odd", "garbage"])
-
-
-@cache
-def empty() -> Path:
-    """A database with the tables and nothing in them."""
-    path = Path(tempfile.mkdtemp()) / "empty.sqlite"
-    upgrade(path)
-    return path
 
 
 @dataclass(frozen=True)
@@ -76,11 +67,13 @@ class Lease:
 class Tables(RuleBasedStateMachine):
     """Hosts, a driver, a checker and a clock work on the tables; crashes come at any time."""
 
+    kind = ""
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(empty(), self.folder / "db.sqlite")
-        self.store = Store(self.folder / "db.sqlite")
+        self.where = fresh(self.folder, self.kind)
+        self.store = Store(self.where)
         self.now = 1000.0
         self.model: dict[int, life.Unit] = {}
         self.run_of: dict[int, Run] = {}
@@ -440,7 +433,7 @@ class Tables(RuleBasedStateMachine):
             with pytest.raises(Crash):
                 self.do(change)
         self.store.close()
-        self.store = Store(self.folder / "db.sqlite")
+        self.store = Store(self.where)
 
     # -- what must hold ------------------------------------------------------------------------------------------
 
@@ -537,5 +530,13 @@ class Crash(Exception):
     """The server dies here."""
 
 
+class TablesOnPostgreSQL(Tables):
+    """The same on the other database."""
+
+    kind = POSTGRESQL
+
+
 TestTables: Any = Tables.TestCase
 TestTables.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestTablesOnPostgreSQL: Any = TablesOnPostgreSQL.TestCase
+TestTablesOnPostgreSQL.settings = settings(max_examples=8, stateful_step_count=30, deadline=None)
