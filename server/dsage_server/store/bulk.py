@@ -46,8 +46,8 @@ def among_ids(column: Any, name: str = "ids") -> Any:
 
 def numbers(connection: Connection, ids: Iterable[int]) -> Any:
     """Return ids as a value to bind for `among_ids`."""
-    ordered = sorted(set(ids))
-    return ordered if connection.dialect.name == "postgresql" else f"[{','.join(map(str, ordered))}]"
+    listed = ",".join(map(str, sorted(set(ids))))
+    return f"{{{listed}}}" if connection.dialect.name == "postgresql" else f"[{listed}]"
 
 
 def known_keys(connection: Connection, run: int, keys: Sequence[str]) -> set[str]:
@@ -85,7 +85,7 @@ def update_rows(
 
 def _execute(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
     if connection.dialect.name == "postgresql":
-        arrays = tuple(list(column) for column in zip(*rows, strict=True))
+        arrays = tuple(_array(column) for column in zip(*rows, strict=True))
         return connection.exec_driver_sql(statement, arrays).rowcount
     return connection.exec_driver_sql(statement, list(rows)).rowcount
 
@@ -93,6 +93,25 @@ def _execute(connection: Connection, statement: str, rows: Sequence[tuple[Any, .
 _PROBE = "(SELECT 1 FROM unit WHERE unit.run_id = :run AND unit.key = asked.key LIMIT 1) IS NOT NULL"
 _KNOWN_SQLITE = text(f"SELECT asked.key FROM (SELECT value AS key FROM json_each(:keys)) AS asked WHERE {_PROBE}")
 _KNOWN_POSTGRESQL = text(f"SELECT asked.key FROM unnest(CAST(:keys AS varchar[])) AS asked(key) WHERE {_PROBE}")
+
+
+def _array(column: Iterable[Any]) -> str:
+    """Return values as the text of an array: much quicker than to have the driver dump one after the other."""
+    return f"{{{','.join([_element(value) for value in column])}}}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.translate(_QUOTED) + '"'
+    if isinstance(value, bytes):
+        return '"' + r"\\x" + value.hex() + '"'
+    return str(value)
+
+
+_QUOTED = str.maketrans({'"': r"\"", "\\": r"\\", "\0": "\ufffd"})
+"""What must be escaped inside an array's text; a NUL, which PostgreSQL has no place for, is replaced."""
 
 
 @functools.cache

@@ -28,7 +28,7 @@ def upgrade() -> None:
     _part_units()
     ready = sa.text("state = 'ready'")
     op.create_index("ix_unit_ready", "unit", ["run_id", "id"], sqlite_where=ready, postgresql_where=ready)
-    op.add_column("replica", sa.Column("length_s", sa.Float(), nullable=False, server_default="0"))
+    _free_rows()
     op.execute("UPDATE replica SET length_s = (SELECT deadline_s FROM unit WHERE unit.id = replica.unit_id)")
     unjudged = sa.text("state = 'reported' AND camp IS NULL")
     op.drop_index("ix_replica_unjudged", "replica")
@@ -39,7 +39,8 @@ def upgrade() -> None:
             f"INSERT INTO meta SELECT 'next_{name}', CAST(max(id) + 1 AS VARCHAR) FROM {name} HAVING max(id) > 0"
         )
     op.execute("INSERT INTO answer SELECT id, value FROM replica WHERE value IS NOT NULL")
-    op.drop_column("replica", "value")
+    with op.batch_alter_table("replica") as batch:
+        batch.drop_column("value")
     op.execute("INSERT INTO tally SELECT run_id, 0, 'unit.' || state, count(*) FROM unit GROUP BY run_id, state")
     op.execute(
         "INSERT INTO tally SELECT u.run_id, 0, 'replica.' || r.state, count(*) FROM replica r "
@@ -56,13 +57,11 @@ def _part_units() -> None:
     """What is signed leaves the row that moves, and the row says what the unit needs."""
     op.create_table(
         "signed_unit",
-        sa.Column("unit_id", _ID, nullable=False),
+        sa.Column("unit_id", _ID, nullable=False, autoincrement=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
         sa.Column("batch_id", _ID, nullable=False),
         sa.Column("leaf_index", sa.Integer(), nullable=False),
         sa.Column("path", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["unit_id"], ["unit.id"], name=op.f("fk_signed_unit_unit_id")),
-        sa.ForeignKeyConstraint(["batch_id"], ["batch.id"], name=op.f("fk_signed_unit_batch_id")),
         sa.PrimaryKeyConstraint("unit_id", name=op.f("pk_signed_unit")),
     )
     op.execute("INSERT INTO signed_unit SELECT id, document, batch_id, leaf_index, path FROM unit")
@@ -88,12 +87,26 @@ _LIMITS = sa.text(
 )
 
 
+def _free_rows() -> None:
+    """Rows that are written for every copy lose their foreign keys; leases learn how long they are."""
+    keys = {
+        "proof": ("host_id",),
+        "replica": ("unit_id", "host_id", "volunteer_id", "proof_id"),
+        "credit_entry": ("volunteer_id", "host_id", "run_id"),
+    }
+    for table, columns in keys.items():
+        with op.batch_alter_table(table) as batch:
+            for column in columns:
+                batch.drop_constraint(f"fk_{table}_{column}", type_="foreignkey")
+            if table == "replica":
+                batch.add_column(sa.Column("length_s", sa.Float(), nullable=False, server_default="0"))
+
+
 def _tables() -> None:
     op.create_table(
         "answer",
-        sa.Column("replica_id", _ID, nullable=False),
+        sa.Column("replica_id", _ID, nullable=False, autoincrement=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["replica_id"], ["replica.id"], name=op.f("fk_answer_replica_id")),
         sa.PrimaryKeyConstraint("replica_id", name=op.f("pk_answer")),
     )
     op.create_table(
