@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,10 @@ class Lab:
         self.server: subprocess.Popen[str] | None = None
         self.clients: dict[str, subprocess.Popen[str]] = {}
         self.listen = "127.0.0.1:0"
+        self.prefix: list[str] = []
+        """The command that the server is started by, if another one starts it: it must become the server."""
+        self.variables: dict[str, str] = {}
+        """What the server finds in its environment besides."""
         self.described: dict[str, Any] = {}
         self._logs: list[IO[str]] = []
 
@@ -36,10 +40,10 @@ class Lab:
         with out.open("w") as stdout:
             self.server = self._start(
                 ["serve", "--listen", self.listen, "--pages", "localhost:0", "--own-work", "--json", *more],
-                self.home, "server.log", stdout,
+                self.home, "server.log", stdout, prefix=self.prefix, variables=self.variables,
             )  # fmt: skip
         self.described = wait_for(lambda: _document(out), self.server)["data"]
-        self.listen = self.described["url"].removeprefix("https://")
+        self.listen = self.described["url"].removeprefix("https://") or self.listen
 
     def invite(self, uses: int) -> str:
         """Return an invite link."""
@@ -106,12 +110,15 @@ class Lab:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TMPDIR") if name in os.environ}
         return {**kept, "DSAGE_HOME": str(home), "NO_COLOR": "1"}
 
-    def _start(self, arguments: list[str], home: Path, log: str, stdout: IO[str]) -> subprocess.Popen[str]:
+    def _start(
+        self, arguments: list[str], home: Path, log: str, stdout: IO[str], *, prefix: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:  # fmt: skip
         stderr = (self.folder / log).open("a")
         self._logs.append(stderr)
         return subprocess.Popen(
-            command(*arguments), env=self.environment(home), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            text=True,
+            [*prefix, *command(*arguments)], env={**self.environment(home), **(variables or {})},
+            stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True,
         )  # fmt: skip
 
 

@@ -23,6 +23,9 @@ MAX_BATCH: Final = 50
 MAX_WAIT_S: Final = 50.0
 """The longest that a call is held open: below the 60 s after which many proxies give up."""
 MAX_BODY_BYTES: Final = 32 << 20
+MANY: Final = msgspec.Meta(max_length=100_000)
+"""What a server reads of any list: a longer one, whose values may be a byte each, is refused before objects are made of
+it. The limits of each call are narrower."""
 
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -115,9 +118,9 @@ class Exchange(Message):
     same host ends an older one that is being held.
     """
 
-    reports: list[Report] = []
+    reports: Annotated[list[Report], MANY] = []
     proof: Envelope | None = None
-    holding: list[Holding] = []
+    holding: Annotated[list[Holding], MANY] = []
     want: Count = 0
     wait_s: Seconds = 0.0
     host: HostInfo | None = None
@@ -219,9 +222,9 @@ class Step(Message, kw_only=True):
 
     fence: Count
     step: Count
-    folded: list[Count] = []
-    units: list[NewUnit] = []
-    cancel_groups: list[str] = []
+    folded: Annotated[list[Count], MANY] = []
+    units: Annotated[list[NewUnit], MANY] = []
+    cancel_groups: Annotated[list[str], MANY] = []
     state: bytes
     progress: bytes = b""
     finished: bool = False
