@@ -81,12 +81,13 @@ class Exchanges:
             if first:
                 reply.acks += refused
             first = False
+            if want and not reply.units:
+                hub.call_hungry_drivers()
             left = ends - hub.ticks()
             if reply.acks or reply.units or reply.abort or left <= 0 or hub.closing or mine != guest.calls:
                 return reply if request.wait_s else self._last(reply, request)
             if again:
                 continue
-            hub.call_hungry_drivers()
             with hub.pressure.hold() as granted:
                 if not granted:
                     return self._last(reply, request)
@@ -103,12 +104,14 @@ class Exchanges:
     async def _turn(
         self, session: Session, guest: Guest, request: wire.Exchange, results: Results, want: int, first: bool
     ) -> tuple[wire.ExchangeReply, bool]:
-        """Return what there is to say now, and whether to look again at once: others were quicker."""
+        """Return what there is to say now, and whether to look again at once: others were quicker, or units came while
+        this was written."""
         hub = self.hub
         hub.refill()
         now = hub.clock()
         full = hub.ticks() < self._full_until
         stop = hub.closing or full
+        unsent = hub.ready.unsent
         choice = policy.choose(hub.ready, hub.shares, guest.view, 0 if stop else want, now)
         describe = request.host if first else None
         reason = FULL if full else choice.reason
@@ -139,7 +142,8 @@ class Exchanges:
         record.sent(len(applied.leased), now)
         for credit_milli, cpu_s, turnaround_s in applied.answered:
             record.answered(credit_milli, cpu_s, turnaround_s, now)
-        return self._reply(applied, reason, choice), bool(choice.copies) and not applied.leased
+        missed = bool(choice.copies) or (want and not stop and hub.ready.unsent > unsent)
+        return self._reply(applied, reason, choice), bool(missed and not applied.leased)
 
     def _serve(self, connection: Connection, calls: Sequence[leases.Call]) -> tuple[Sequence[Any], leases.Served]:
         hub = self.hub

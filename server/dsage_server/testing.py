@@ -135,7 +135,8 @@ class Host:
         return await self.exchange(holding=[held(each) for each in holding], host=info)
 
     async def exchange(self, **said: Any) -> wire.ExchangeReply:
-        """Make the one call of a client."""
+        """Make the one call of a client; what is in the tables by then is in the queue."""
+        await listed(self.running)
         return await self.conn.call("POST", "/v1/exchange", wire.Exchange(**said), wire.ExchangeReply, token=self.token)
 
     async def raw(self, method: str, path: str, **said: Any) -> tuple[int, Any, dict[str, str]]:
@@ -255,6 +256,13 @@ class World:
         for driver in self.runs:
             if (await self.view(driver)).state == "running":
                 await driver.researcher.cancel(driver.run)
+
+
+async def listed(running: Running) -> None:
+    """Let the server's queue list what waits: of a shared database it claims units after they were made."""
+    if running.hub.store.shared:
+        running.hub.refill()
+        await asyncio.gather(*running.hub._refills)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
