@@ -168,7 +168,10 @@ class Hub:
         return wire.StepReply(step=step.step, hungry=self.hungry())
 
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
-        """Return what a driver can fold; hold the call until there is something or volunteers are hungry."""
+        """Return what a driver can fold; hold the call until there is something or volunteers are hungry.
+
+        Raises Busy, with a time to come back, if too many calls are held.
+        """
         now = self.ticks()
         ends = now + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
         if now - self._drivers.get(number, -math.inf) > TOUCH_S:
@@ -189,7 +192,10 @@ class Hub:
                 return found
             if hungry:
                 self._hungry.add(number)
-            await self.waiting.wait(("run", number), left, since=since)
+            with self.pressure.hold() as granted:
+                if not granted:
+                    raise Busy("this server holds as many calls as it can", retry_s=self.pressure.retry_s(idle=True))
+                await self.waiting.wait(("run", number), left, since=since)
 
     async def cancel(self, session: Session, number: int) -> None:
         """Cancel a run and everything of it that is open."""

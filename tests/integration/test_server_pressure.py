@@ -98,6 +98,16 @@ async def test_a_watcher_is_held_under_the_same_grant(world: World, monkeypatch:
     assert status == 200
 
 
+async def test_a_driver_beyond_the_grant_is_told_when_to_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await world.run()
+    await run.make(1)
+    monkeypatch.setattr(world.running.hub.pressure, "most_held", 0)
+    with pytest.raises(Busy, match="holds as many calls as it can") as refused:
+        await run.answers(wait_s=25.0)
+    assert refused.value.retry_s >= 1.0
+    assert (await run.answers()).open_units == 1
+
+
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_restart_costs_no_login(tmp_path: Path) -> None:
     key = PrivateKey.generate()

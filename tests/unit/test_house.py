@@ -175,6 +175,8 @@ def test_every_setting_stands_in_one_table() -> None:
     for program, settings in (("server", dsage_server.settings.Settings), ("client", dsage_client.settings.Settings)):
         for key in dataclasses.fields(settings):
             default = "required" if key.default is dataclasses.MISSING else str(key.default)
+            if isinstance(key.default, frozenset):
+                default = ", ".join(sorted(key.default))
             if key.default_factory is not dataclasses.MISSING:
                 default = "one per core"
             real[program, key.name] = default or "empty"
