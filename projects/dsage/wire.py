@@ -314,7 +314,7 @@ class Event(Message):
 
 
 class StatusView(Message):
-    """The server at a glance."""
+    """The server at a glance. `trouble` is why nothing can be written down at the moment, if so."""
 
     server_id: str
     name: str
@@ -325,3 +325,4 @@ class StatusView(Message):
     units: dict[str, int]
     replicas: dict[str, int]
     runs: list[RunView]
+    trouble: str = ""

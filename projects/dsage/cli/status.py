@@ -46,6 +46,8 @@ def glance(view: StatusView, now: float) -> str:
         f"volunteers: {view.volunteers}, computers here now: {view.hosts_live}",
         f"units: {_counts(view.units)}",
     ]
+    if view.trouble:
+        lines.append(f"in trouble: {shown(view.trouble, 200)}; no work is handed out")
     if view.runs:
         headings = ["run", "title", "state", "done", "units valid", "open", "phase"]
         lines += ["", table(headings, [_row(run, now) for run in view.runs])]
@@ -77,5 +79,6 @@ def _document(view: StatusView) -> dict[str, Any]:
         "hosts_live": view.hosts_live,
         "units": view.units,
         "replicas": view.replicas,
+        "trouble": view.trouble,
         "runs": [document(run) for run in view.runs],
     }

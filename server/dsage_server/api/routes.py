@@ -242,7 +242,9 @@ class Api:
     async def status(self, request: web.Request) -> web.Response:
         """The server at a glance."""
         hub = self.hub
-        return reply(await hub.store.read(lambda c: views.status(c, hub.server_id, self.name, hub.clock())))
+        view = await hub.store.read(lambda c: views.status(c, hub.server_id, self.name, hub.clock()))
+        view.trouble = hub.store.trouble
+        return reply(view)
 
     async def leaderboard(self, request: web.Request) -> web.Response:
         """Volunteers by recent average."""

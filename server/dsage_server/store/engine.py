@@ -86,6 +86,8 @@ class Store:
         self.shared = self.url.get_backend_name() == "postgresql"
         self.slot = slot
         self.commits = 0
+        self.trouble = ""
+        """Why the latest group was not committed; nothing if it was."""
         self._ids = Ids()
         self._writer = _engine(self.url, write=True)
         self._reader = _engine(self.url, write=False)
@@ -200,9 +202,12 @@ class Store:
 
     def _commit(self, group: _Group) -> _Done:
         try:
-            return self._transaction(lambda connection: self._apply(connection, group))
+            done = self._transaction(lambda connection: self._apply(connection, group))
+            self.trouble = ""
+            return done
         except Exception as error:  # noqa: BLE001 - it is every caller's, and no caller may wait for ever
             failed = _storage_error(error) if isinstance(error, SQLAlchemyError) else error
+            self.trouble = str(failed)
             log.warning("a group of %s changes was not committed: %s", len(group), failed)
             return _Done([(None, failed)] * len(group), [])
 

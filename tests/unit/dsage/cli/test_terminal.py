@@ -215,5 +215,6 @@ def test_a_server_at_a_glance() -> None:
         "units: 3 ready, 10 valid",
     ]
     assert text.splitlines()[-2].split() == ["3", "Factor", "running", "25%", "10", "5", "ECM", "B1=11000"]
-    status.runs = []
+    status.runs, status.trouble = [], "the server's disk has no room"
     assert "no runs yet" in glance(status, NOW)
+    assert "in trouble: the server's disk has no room" in glance(status, NOW)
