@@ -134,12 +134,14 @@ async def write_back(hub: Hub) -> None:
 
 
 async def wake_hosts(hub: Hub) -> None:
-    """While units wait, call further hosts to look at them: those called first may not have been able to take any."""
+    """While units wait, call further hosts to look at them: those called first may not have been able to take any.
+    While none do, call the drivers that can make more."""
     while True:
         await asyncio.sleep(WAKE_S)
         hub.pressure.hosts = len(hub.exchanges.crowd)
         if hub.ready.unsent:
             hub.wake(hub.ready.unsent)
+        hub.call_hungry_drivers()
 
 
 async def fold_credit(hub: Hub) -> None:
