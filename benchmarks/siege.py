@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -22,6 +25,7 @@ from fleet.habits import Habits
 from lab import Lab, kill
 
 from dsage.connection import Connection
+from dsage.errors import UsageError
 from dsage.home import Home
 from dsage.researcher import Researcher
 from dsage.trust.ceremony import LAB
@@ -35,6 +39,10 @@ from dsage_server.testing import HandDriver, Host
 
 HOSTS: Final = 64
 FILES: Final = 12_000
+OWN_DISK: Final = """
+    disk=$(mktemp -d) && mount -t tmpfs -o size="$0",mode=700 dsage "$disk" && cp -a "$DSAGE_HOME/." "$disk" &&
+    mount --bind "$disk" "$DSAGE_HOME" && rmdir "$disk" 2>/dev/null; exec "$@"
+"""
 STEADY: Final = Habits(batch=5, work_s=0.2, wait_s=20.0, back_s=0.3)
 """Some 1,600 answers a second from HOSTS hosts: the server is busy, and a test beside it gets its turn."""
 RESTLESS: Final = Habits(batch=5, wait_s=20.0, back_s=0.3)
@@ -70,6 +78,11 @@ class Siege:
         self.crowd: Fleet
         self.driver: HandDriver
         self.more: list[tuple[str, ...]] = [()] * servers
+
+    @property
+    def disk(self) -> Path:
+        """The servers' home, also if it lies on a disk that only the first of them sees."""
+        return Path(f"/proc/{self.process().pid}/root{self.home.folder}")
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -128,13 +141,27 @@ class Siege:
 
     @property
     def where(self) -> Path | str:
-        """The database."""
-        return self.store or self.home.server / DATABASE
+        """The database; a copy, if it lies on a disk of the server's own."""
+        if self.store or not self.labs[0].prefix:
+            return self.store or self.home.server / DATABASE
+        copy = self.labs[0].folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        self.process().send_signal(signal.SIGSTOP)
+        for name in (DATABASE, f"{DATABASE}-wal"):
+            shutil.copy(self.disk / "server" / name, copy)
+        self.process().send_signal(signal.SIGCONT)
+        return copy / DATABASE
 
     @property
     def acknowledged(self) -> int:
         """How many answers of the fleet have been acknowledged so far."""
         return len(self.crowd.shared.acknowledged)
+
+    @property
+    def handed_out(self) -> int:
+        """How many copies the fleet has got so far."""
+        return self.crowd.shared.tally.leased
 
     def troubles(self) -> dict[str, int]:
         """Return what went wrong for the fleet so far."""
@@ -184,28 +211,40 @@ class Siege:
 @asynccontextmanager
 async def siege(
     *, units: int = 8_000, hosts: int = HOSTS, habits: Habits = STEADY, store: str = "", servers: int = 1,
-    more: Sequence[tuple[str, ...]] = (), before: Callable[[Siege], None] | None = None, links: Sequence[int] = (),
+    more: Sequence[tuple[str, ...]] = (), links: Sequence[int] = (), disk_bytes: int = 0,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Siege]:  # fmt: skip
     """Start servers, make units, let a fleet work; at the end its answers must be in the tables.
 
-    `more` are further arguments of each process, `before` prepares them, and `links` are those that the fleet calls
-    (all of them, if none is named).
+    `more` are further arguments of each process, `variables` what all find in their environment, and `links` those that
+    the fleet calls (all of them, if none is named). With `disk_bytes` the home is a disk of its own, of that size.
     """
     allow_files(FILES)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dsage-siege-", ignore_cleanup_errors=True))
         made = Siege(Path(folder), stack, store, servers)
         made.more = list(more) or made.more
-        if before is not None:
-            before(made)
         for number, lab in enumerate(made.labs):
             stack.callback(lab.stop)
+            lab.variables = dict(variables or {})
             await made.start(number)
         prepare.enrol(made.where, hosts)
         made.driver = await made.run()
         await prepare.make_units(made.driver, units)
+        if disk_bytes:
+            made.kill()
+            made.labs[0].prefix = [*apart(), "sh", "-c", OWN_DISK, str(disk_bytes)]
+            await made.start()
         async with fleet([made.link(n) for n in links or range(servers)], habits, hosts) as made.crowd:
             made.crowd.begin()
             await made.goes_on(100)
             yield made
         made.check()
+
+
+def apart() -> list[str]:
+    """Return the command that gives another one mounts of its own. Raises UsageError if this user may not have them."""
+    command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        raise UsageError("this user may not mount anything, not even for a process alone")
+    return command

@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from sqlalchemy.exc import SQLAlchemyError
 
-from dsage.errors import Busy, DSageError, NotFound, RequestError, TooLarge, TooOld, UsageError
+from dsage.errors import Busy, DSageError, NotFound, RequestError, StorageFull, TooLarge, TooOld, UsageError
 from dsage.wire import MAX_BODY_BYTES, MEDIA_TYPE, OLDEST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
 def problem(error: DSageError, path: str) -> web.Response:
     """Return an error as application/problem+json."""
     status = error.status
-    if status >= 500 and not isinstance(error, Busy):  # who is busy says so itself, and not for each caller
+    if status >= 500 and not isinstance(error, Busy | StorageFull):  # these are told once, and not for each caller
         log.warning("%s: %s", path, error.message)
     document = {
         "type": f"urn:dsage:error:{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],

@@ -151,12 +151,17 @@ class Store:
             raise
 
     def write_back(self) -> None:
-        """Move what SQLite has logged into its file, while others go on: what waits for a log is its next commit."""
-        if not self.shared:
-            with self._reader.connect() as connection:
-                raw = connection.connection.dbapi_connection
-                if raw is not None:
-                    raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        """Move what SQLite has logged into its file, while others go on: what waits for a log is its next commit.
+        Raises StorageFull."""
+        if self.shared:
+            return
+        with self._reader.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            try:
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except connection.dialect.loaded_dbapi.Error as error:
+                raise StorageFull(f"the log of the database cannot be written back ({error})") from error
 
     def close(self) -> None:
         """Flush what waits, let reads end, and close every connection."""
@@ -203,12 +208,15 @@ class Store:
     def _commit(self, group: _Group) -> _Done:
         try:
             done = self._transaction(lambda connection: self._apply(connection, group))
+            if self.trouble:
+                log.warning("the database takes changes again")
             self.trouble = ""
             return done
         except Exception as error:  # noqa: BLE001 - it is every caller's, and no caller may wait for ever
             failed = _storage_error(error) if isinstance(error, SQLAlchemyError) else error
+            if self.trouble != str(failed):
+                log.warning("a group of %s changes was not committed: %s", len(group), failed)
             self.trouble = str(failed)
-            log.warning("a group of %s changes was not committed: %s", len(group), failed)
             return _Done([(None, failed)] * len(group), [])
 
     def _apply(self, connection: Connection, group: _Group) -> _Done:
