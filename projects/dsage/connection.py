@@ -32,7 +32,7 @@ from dsage.errors import (
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Login
 from dsage.trust.envelope import Envelope, seal
-from dsage.trust.invite import Link
+from dsage.trust.invite import SYSTEM_CA, Link
 from dsage.trust.keys import PrivateKey
 from dsage.trust.tls import pinned_context, spki_hash
 from dsage.wire import (
@@ -56,7 +56,6 @@ BUSY_S: Final = 5.0
 LARGE_BYTES: Final = 1 << 20
 """A body of this size is sent piece by piece, so that the event loop can do other things in between."""
 CHUNK_BYTES: Final = 64 << 10
-SYSTEM_CA: Final = "system"
 GATEWAY: Final = frozenset({502, 504})
 """What a proxy answers while the server behind it restarts (RFC 9110, sections 15.6.3 and 15.6.5)."""
 EXPIRED_CODES: Final = frozenset({9, 10})

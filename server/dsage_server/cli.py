@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,7 +15,7 @@ import click
 
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
-from dsage.errors import NotFound
+from dsage.errors import NotFound, UsageError
 from dsage.home import Home, Login
 from dsage.trust.ceremony import LAB, load_root, read
 from dsage.trust.invite import Link
@@ -48,6 +50,25 @@ DAY_S: Final = 86400.0
     metavar="ADDR",
     show_default=True,
     help="HOST:PORT of the public pages: plain HTTP, so put a proxy before them if not on localhost.",
+)
+@click.option(
+    "--pages-url", default="", metavar="URL", help="Where visitors reach the pages, if a proxy stands before them."
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(resolve_path=True, dir_okay=False),
+    metavar="FILE",
+    help="Show this certificate, with its chain, instead of one of the server's own CA; read again when it changes.",
+)
+@click.option(
+    "--tls-key", type=click.Path(resolve_path=True, dir_okay=False), metavar="FILE", help="The key of --tls-cert."
+)
+@click.option(
+    "--tls-ca",
+    default="",
+    metavar="CA",
+    help="Whom clients believe about the certificate that they see: system, or the file of a CA that links then pin. "
+    " [default: system with --tls-cert, else the server's own CA]",
 )
 @click.option("--name", default="DSage", help="The server's name on its pages.")
 @click.option(
@@ -94,8 +115,9 @@ DAY_S: Final = 86400.0
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, name: str, roles: str, own_work: bool, store: str, blobs: str,
-    held_calls: int, archive_after: float, as_json: bool,
+    listen: str, public: str, pages: str, pages_url: str, tls_cert: str | None, tls_key: str | None, tls_ca: str,
+    name: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run a project server.
 
@@ -105,11 +127,14 @@ def serve(
     home = Home()
     if public:
         host_of(public)
+    if pages_url and not pages_url.startswith(("https://", "http://")):
+        raise UsageError(f"{pages_url!r} is not the address of pages", hint="It looks like https://NAME.")
     address, port = parse_address(listen, PORT)
     pages_address, pages_port = parse_address(pages, PAGES_PORT)
     settings = Settings(
         folder=home.server, name=name, listen=address, port=port, public=public,
-        pages=pages_address or "localhost", pages_port=pages_port, sandbox_own=own_work, store=store,
+        pages=pages_address or "localhost", pages_port=pages_port, pages_url=pages_url.rstrip("/"),
+        tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,
     )  # fmt: skip
@@ -135,10 +160,23 @@ async def _serve(home: Home, settings: Settings, as_json: bool) -> None:
     async with serving(home, settings) as running:
         if running.url and home.code_key(LAB).exists():
             Login(link=str(running.link()), key=LAB).save(home)
+        _settle_down()
         _welcome(home, running)
         emit("dsage.serve/1", _described(running), as_json)
         await stop.wait()
         say("Stopping: volunteers keep their finished work and send it when the server is back.")
+
+
+def _settle_down() -> None:
+    """Tell Python that this process is a server: what was loaded stays, and its one loop must never wait long.
+
+    Other threads that compute give way after a millisecond instead of five; garbage in circles, of which there is
+    little, is looked for rarely, since each full look takes as long as many requests.
+    """
+    sys.setswitchinterval(0.001)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _welcome(home: Home, running: Running) -> None:
@@ -197,12 +235,13 @@ def make_invite(home: Home, uses: int, valid_s: float) -> Link:
     """Return a link by which `uses` volunteers may join the server of this home, running or not. Raises NotFound."""
     database = existing(home.server)
     root = read(load_root(home.root_file))
-    ca = spki_hash((home.tls / "ca.pem").read_bytes())
+    own = spki_hash((home.tls / "ca.pem").read_bytes())
     store = Store(database)
     try:
         url = store.write_now(lambda connection: recall(connection, "url"))
         if url is None:
             raise NotFound("this server has never run", hint="Run `dsage serve` first.")
+        ca = store.write_now(lambda connection: recall(connection, "ca")) or own
         now = time.time()
         code = store.write_now(lambda connection: hosts.make_invite(connection, uses, valid_s, now))
     finally:

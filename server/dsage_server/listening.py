@@ -102,11 +102,8 @@ def page_names(settings: Settings) -> frozenset[str] | None:
     """Return the names that pages served to this computer alone answer to; None if they are open to the network."""
     if not only_here(f"https://{spelled(settings.pages)}" if settings.pages not in EVERYWHERE else "https://0.0.0.0"):
         return None
-    return frozenset({settings.pages.lower(), socket.gethostname().lower()} | _public_host(settings))
-
-
-def _public_host(settings: Settings) -> set[str]:
-    return {host_of(settings.public)} if settings.public else set()
+    named = {urlsplit(url).hostname or "" for url in (settings.public, settings.pages_url) if url}
+    return frozenset({settings.pages.lower(), socket.gethostname().lower()} | named)
 
 
 def public_url(settings: Settings, port: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,18 +16,17 @@ from dsage.errors import DSageError, SandboxRefused
 from dsage.home import Home
 from dsage.sandbox import Report, strongest
 from dsage.sandbox.space import working_space
-from dsage.trust import tls
 from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
-from dsage_server import roles, timekeeping
+from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import open_store
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
-from dsage_server.listening import certificate_names, listen, page_names, public_url, spelled
+from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled
 from dsage_server.locking import one_by_one, only_one
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
@@ -44,7 +42,6 @@ from dsage_validator.checks import Boxes
 log = logging.getLogger(__name__)
 
 LAB_PROJECTS: Final = ("lab", "factor")
-LEAF_CHECK_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +76,8 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         roles.check(settings.roles, shared=isinstance(where, str))
         stack.enter_context(only_one(folder, shared=isinstance(where, str)))
         async with one_by_one(folder):
-            keys = await asyncio.to_thread(first_keys, home, certificate_names(settings), settings.name, LAB_PROJECTS)
+            ca, names = certificates.authority(settings), certificate_names(settings)
+            keys = await asyncio.to_thread(first_keys, home, names, settings.name, LAB_PROJECTS, ca=ca)
             await asyncio.to_thread(upgrade, where)
         store = Store(where)
         group: list[roles.Task] = []
@@ -116,32 +114,35 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         hub.can_check = store.read_now(lambda connection: recall(connection, "checks")) == "on"
         url = pages_url = ""
         if serves:
-            url, pages_url = await _listen(stack, hub, home, settings, group)
+            url, pages_url = await _listen(stack, hub, home, settings, keys.ca, group)
         stack.callback(_end_waits, hub)
         roles.start(stack, group + roles.tasks(hub, settings.roles, home.root_file, settings))
         yield Running(hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away)
 
 
 async def _listen(
-    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, group: list[roles.Task]
+    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, ca: str, group: list[roles.Task]
 ) -> tuple[str, str]:
-    """Open the doors; return the addresses of the machine API and of the pages."""
+    """Open the doors; return the addresses of the machine API and of the pages. Links pin `ca`."""
+    name = host_of(public_url(settings, settings.port))
+    context = certificates.context(home.tls, settings, name)
     pages_app = make_pages(
         hub.store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
     )
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
-    pages_url = f"http://{spelled(settings.pages)}:{pages}"
-    context = tls.server_context(home.tls)
+    pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs)
     stack.push_async_callback(uploads.close)
     api = Api(
         hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
-        ca_file=home.tls / "ca.pem", root_file=home.root_file,
+        ca_file=certificates.authority_file(home.tls, settings), root_file=home.root_file,
     )  # fmt: skip
     port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
     url = public_url(settings, port)
     await hub.store.write(lambda connection: remember(connection, "url", url))
-    group.append(("renewing the certificate", partial(_renew_leaf, home, settings, context)))
+    await hub.store.write(lambda connection: remember(connection, "ca", ca))
+    renewing = partial(certificates.keep_current, home.tls, settings, context, name)
+    group.append(("renewing the certificate", renewing))
     return url, pages_url
 
 
@@ -162,13 +163,6 @@ async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Box
     if report.level is None:
         return None, None
     return report, Boxes(report.level, work_dir)
-
-
-async def _renew_leaf(home: Home, settings: Settings, context: ssl.SSLContext) -> None:
-    while True:
-        await asyncio.sleep(LEAF_CHECK_S)
-        if await asyncio.to_thread(tls.make_leaf, home.tls, certificate_names(settings)):
-            context.load_cert_chain(home.tls / "tls.pem", home.tls / "tls.key")
 
 
 def _leave(store: Store, place: processes.Place) -> None:

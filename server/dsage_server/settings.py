@@ -22,9 +22,17 @@ class Settings:
     port: int = 8470
     public: str = ""
     """The URL that clients should use; empty: https://HOSTNAME:PORT."""
+    tls_cert: str = ""
+    """The file of a certificate to show, with its chain; empty: one of the server's own CA."""
+    tls_key: str = ""
+    """The file of its key."""
+    tls_ca: str = ""
+    """What links pin: "system" or the file of a CA's certificate; empty: system with `tls_cert`, else the own CA."""
     pages: str = "localhost"
     """Address of the public pages (plain HTTP: put a proxy with TLS before it if it is not localhost)."""
     pages_port: int = 8471
+    pages_url: str = ""
+    """The URL under which visitors reach the pages; empty: http://PAGES:PORT."""
     sandbox_own: bool = False
     """Accept the weaker sandbox for checks, because every app here is the operator's own."""
     blobs: str = ""

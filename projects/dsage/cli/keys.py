@@ -14,7 +14,9 @@ from dsage.errors import Conflict, UsageError
 from dsage.home import Home, is_plain
 from dsage.trust import ceremony
 from dsage.trust.inventory import Line, inventory
+from dsage.trust.invite import SYSTEM_CA
 from dsage.trust.keys import PrivateKey, fingerprint, parse_public, public_text
+from dsage.trust.tls import spki_hash
 
 SCHEMA: Final = "dsage.keys/1"
 MAX_PUBLIC_FILE_BYTES: Final = 4096
@@ -71,6 +73,7 @@ def new(role: str, name: str, as_json: bool) -> None:
 @click.option("--name", default="", help="Whose key it is (default: the key's file name, else its fingerprint).")
 @click.option("--days", type=click.FloatRange(0.05, 3650), default=ceremony.CODE_KEY_DAYS, show_default=True)
 @click.option("--unit", is_flag=True, help="Certify a server's unit key instead of a code key.")
+@click.option("--ca", is_flag=True, help='Accept a CA by its certificate\'s file, or every public one by "system".')
 @root_key_option
 @root_file_option
 @as_json_option
@@ -80,15 +83,22 @@ def certify(
     name: str,
     days: float,
     unit: bool,
+    ca: bool,
     root_key: Path | None,
     root_file: Path | None,
     as_json: bool,
 ) -> None:
     """Sign a new root.json that names this key. Certifying a key again renews it."""
     home = Home()
+    if unit + ca + bool(projects) != 1:
+        raise UsageError("certify a code key with --project, a unit key with --unit, or an authority with --ca")
+    if ca:
+        wanted = _read_authority(public_or_file)
+        _, root = ceremony.open_root(home, root_key, root_file)
+        accepted = ceremony.accepting(root, wanted)
+        _sign(home, root_key, root_file, as_json, f"accepts the authority {wanted[:16]}", ca_keys=accepted)
+        return
     public, stem = _read_public(public_or_file)
-    if unit == bool(projects):
-        raise UsageError("certify a code key with --project, or a unit key with --unit")
     for project in projects:
         if not is_plain(project):
             raise UsageError(f"{project!r} cannot be the name of a project", hint="Use letters, digits, . _ and -.")
@@ -236,6 +246,18 @@ def _read_public(text: str) -> tuple[bytes, str]:
     if content.startswith(b"-----BEGIN"):
         return PrivateKey.load(path).public, stem
     return parse_public(content.decode(errors="replace")), stem
+
+
+def _read_authority(text: str) -> str:
+    """Return how root.json names an authority: the hash of the key in a certificate's file, or "system"."""
+    if text == SYSTEM_CA:
+        return text
+    try:
+        return spki_hash(Path(text).read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{text} cannot be read: {error.strerror}", hint="Give a certificate's file, or system."
+        ) from None
 
 
 def _as_table(lines: list[Line]) -> str:

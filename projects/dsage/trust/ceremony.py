@@ -39,7 +39,7 @@ MAX_ROOT_BYTES: Final = 1 << 20
 class FirstKeys:
     """What `dsage serve` needs to start; `made` lists the files that this call wrote (empty on later starts).
 
-    `root_key` is the root key's file if it still lies in this home, else None. `ca` is the CA key's hash.
+    `root_key` is the root key's file if it still lies in this home, else None. `ca` is what links pin.
     """
 
     root: Root
@@ -54,11 +54,14 @@ class FirstKeys:
         return Link(url, self.root.server_id, self.ca, key_hash(self.root.root_key), code)
 
 
-def first_keys(home: Home, names: list[str], server_name: str, projects: Sequence[str] = (LAB,)) -> FirstKeys:
+def first_keys(
+    home: Home, names: list[str], server_name: str, projects: Sequence[str] = (LAB,), *, ca: str = ""
+) -> FirstKeys:
     """Make what is missing of: root key, lab code key, unit key, CA, certificate, root.json; overwrite nothing.
 
-    `names` are the DNS names and IP addresses of the certificate, `projects` those of the lab's code key. While
-    the root key lies here, root.json is kept current; afterwards raises UsageError if it does not fit.
+    `names` are the DNS names and IP addresses of the certificate, `projects` those of the lab's code key. `ca` is what
+    links pin in place of the CA made here. While the root key lies here, root.json is kept current; afterwards raises
+    UsageError if it does not fit.
     """
     made: list[Path] = []
     if not home.root_file.exists():
@@ -76,14 +79,14 @@ def first_keys(home: Home, names: list[str], server_name: str, projects: Sequenc
     if tls.make_leaf(home.tls, names):
         made.append(home.tls / "tls.pem")
     unit_key = PrivateKey.load(home.unit_key)
-    ca = tls.spki_hash((home.tls / "ca.pem").read_bytes())
+    own = tls.spki_hash((home.tls / "ca.pem").read_bytes())
     if not home.root_file.exists():
-        _write_first_root(home, unit_key.public, ca, list(projects))
+        _write_first_root(home, unit_key.public, own, list(projects))
         made.append(home.root_file)
-    envelope = _keep_current(home, unit_key.public, ca, list(projects))
+    envelope = _keep_current(home, unit_key.public, [own, ca or own], list(projects))
     root = read(envelope)
     root_key = home.root_key if home.root_key.exists() else None
-    return FirstKeys(root, envelope, unit_key, ca, root_key, tuple(made))
+    return FirstKeys(root, envelope, unit_key, ca or own, root_key, tuple(made))
 
 
 def load_root(path: Path) -> Envelope:
@@ -213,7 +216,12 @@ def _write_first_root(home: Home, unit_key: bytes, ca: str, projects: list[str])
     _save_root(home.root_file, seal(root, key))
 
 
-def _keep_current(home: Home, unit_key: bytes, ca: str, projects: list[str]) -> Envelope:
+def accepting(root: Root, *cas: str) -> list[str]:
+    """Return `root`'s accepted CAs (hashes of their keys, or "system") with these."""
+    return list(dict.fromkeys([*root.ca_keys, *cas]))
+
+
+def _keep_current(home: Home, unit_key: bytes, cas: list[str], projects: list[str]) -> Envelope:
     """Return root.json, in a new version if it needs one and the root key is here."""
     envelope = load_root(home.root_file)
     root = read(envelope)
@@ -225,13 +233,14 @@ def _keep_current(home: Home, unit_key: bytes, ca: str, projects: list[str]) -> 
     missing: dict[str, Any] = {}
     if unit_key not in root.unit_keys:
         missing["unit_keys"] = [*root.unit_keys, unit_key]
-    if ca not in root.ca_keys:
-        missing["ca_keys"] = [*root.ca_keys, ca]
+    if not set(cas) <= set(root.ca_keys):
+        missing["ca_keys"] = accepting(root, *cas)
     if not home.root_key.exists():
         if missing:
             raise UsageError(
                 f"root.json does not name this server's {' and '.join(missing)}",
-                hint="Run `dsage keys certify --unit` with --root-key, or put the files back from a backup.",
+                hint="Run `dsage keys certify` with --root-key (`--unit` for a unit key, `--ca` for a certificate "
+                "authority or the word system), or put the files back from a backup.",
             )
         return envelope
     soon = time.time() + RENEW_DAYS * DAY_S

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from dsage.errors import UsageError
 
 VERSION: Final = "1"
+SYSTEM_CA: Final = "system"
+"""In place of a CA's hash: whom the computer itself trusts, as in a browser."""
 MAX_CHARACTERS: Final = 1000
 FIELDS: Final = frozenset({"v", "id", "ca", "root", "code"})
 
@@ -26,7 +28,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]
 
 @dataclass(frozen=True)
 class Link:
-    """A server to join. `ca` and `root` are the SHA-256 of the CA's key and of the raw root key."""
+    """A server to join. `ca` and `root` are the SHA-256 of the CA's key (or SYSTEM_CA) and of the raw root key."""
 
     url: str
     server_id: str
@@ -39,7 +41,7 @@ class Link:
             raise _refusal(f"{self.url[:80]!r} is not the address of a server")
         if not _WORD.fullmatch(self.server_id) or not (self.code == "" or _WORD.fullmatch(self.code)):
             raise _refusal("its server id or code has characters that do not belong there")
-        if not _HASH.fullmatch(self.ca) or not _HASH.fullmatch(self.root):
+        if not (_HASH.fullmatch(self.ca) or self.ca == SYSTEM_CA) or not _HASH.fullmatch(self.root):
             raise _refusal("a hash in it is damaged")
 
     @classmethod

@@ -79,10 +79,47 @@ def make_leaf(folder: Path, names: list[str]) -> bool:
 
 def server_context(folder: Path) -> ssl.SSLContext:
     """Return the server's side: TLS 1.2 at least, 1.3 preferred. Loading a renewed leaf into it is allowed."""
+    return context_of(folder / "tls.pem", folder / "tls.key")
+
+
+def context_of(cert: Path, key: Path) -> ssl.SSLContext:
+    """Return the server's side for a certificate (with its chain) and its key. Raises UsageError if they do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / "tls.pem", folder / "tls.key")
+    for path in (cert, key):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", hint="Name a file that is there.") from None
+    try:
+        context.load_cert_chain(cert, key, password=b"")  # without a password OpenSSL would ask on the terminal
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise UsageError(
+                f"the key in {key} does not belong to the certificate in {cert}",
+                hint="In a file with a chain the server's own certificate stands first.",
+            ) from None
+        raise UsageError(
+            f"{cert} and {key} are not a certificate and a key that can be used: {error.reason or error}",
+            hint="Both are PEM, and the key has no password.",
+        ) from None
     return context
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
+    """Let a client that wants `name` meet the server in memory. Raises ssl.SSLError if it turns away."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(back, there, server_hostname=name.strip("[]")),
+        server.wrap_bio(there, back, server_side=True),
+    ]
+    while ends:
+        for end in list(ends):
+            try:
+                end.do_handshake()
+                ends.remove(end)
+            except ssl.SSLWantReadError:
+                continue
 
 
 def spki_hash(cert_pem: bytes) -> str:

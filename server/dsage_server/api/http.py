@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 M = TypeVar("M")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello"})
-"""Served to any version: what a peer needs to find out that it is too old."""
+OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello", "/healthz"})
+"""Served to any version: what a peer needs to find out that it is too old, and what proxies ask."""
 RETRY_S: Final = 5
 
 SPOKEN: Final = str(PROTOCOL)

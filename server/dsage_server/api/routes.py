@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from aiohttp import web
+from sqlalchemy import text
 
 from dsage import wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import NotAllowed, UsageError, WrongServer
+from dsage.errors import Busy, NotAllowed, UsageError, WrongServer
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
@@ -43,6 +44,7 @@ class Api:
         app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
         app.add_routes(
             [
+                web.get("/healthz", self.health),
                 web.get("/v1/ca", self.ca),
                 web.get("/v1/hello", self.hello),
                 web.get("/v1/root", self.root),
@@ -73,6 +75,13 @@ class Api:
     def hot(self) -> Mapping[tuple[str, str], Handler]:
         """Return what is served before any router is asked, by method and path."""
         return {("POST", "/v1/exchange"): partial(manners, handler=self.exchange)}
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Whether callers should be sent to this process: its database answers, and it is not about to end."""
+        if self.hub.closing:
+            raise Busy("this server is stopping")
+        await self.hub.store.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+        return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     # -- meeting ---------------------------------------------------------------------------------------------
 
@@ -229,7 +238,7 @@ class Api:
     async def finders(self, request: web.Request) -> web.Response:
         """Whose machines brought the accepted answers of some units."""
         wanted = self._run(request)
-        units = [number(text, "unit") for text in request.query.getall("unit", [])]
+        units = [number(each, "unit") for each in request.query.getall("unit", [])]
         if len(units) > MAX_UNITS_ASKED:
             raise UsageError(f"at most {MAX_UNITS_ASKED} units in one question")
         return reply(await self.hub.store.read(lambda c: views.finders(c, wanted, units)))

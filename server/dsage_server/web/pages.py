@@ -209,7 +209,7 @@ def _answering_to(names: frozenset[str]) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not _is_ours(request.headers.get("Host", ""), names):
             raise NotAllowed(
-                "these pages are not served under this name", hint="A proxy must pass on the name given by --public."
+                "these pages are not served under this name", hint="A proxy must pass on the name given by --pages-url."
             )
         return await handler(request)
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from dsage.cli.keys import keys
 from dsage.errors import BadSignature, Conflict, DSageError, NotFound, UsageError
 from dsage.home import Home
-from dsage.trust import ceremony
+from dsage.trust import ceremony, tls
 from dsage.trust.ceremony import DAY_S, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import seal
@@ -92,6 +92,16 @@ def test_a_server_has_one_root_key(lab: Home, tmp_path: Path) -> None:
     run("export-root", tmp_path / "away.key")
     run("new", "root", expect=Conflict)
     assert not lab.root_key.exists()
+
+
+def test_certify_accepts_an_authority_by_its_certificate_or_every_public_one(lab: Home, tmp_path: Path) -> None:
+    tls.make_authority(tmp_path, "an institute")
+    data("certify", tmp_path / "ca.pem", "--ca")
+    data("certify", "system", "--ca")
+    own, added = (tls.spki_hash((folder / "ca.pem").read_bytes()) for folder in (lab.tls, tmp_path))
+    assert believed(lab).root.ca_keys == [own, added, "system"]
+    run("certify", tmp_path / "none.pem", "--ca", expect=UsageError)
+    run("certify", "system", "--ca", "--unit", expect=UsageError)
 
 
 @pytest.mark.parametrize("form", ["text", "public file", "key file"])

@@ -23,10 +23,11 @@ hosts = st.one_of(
 )
 ports = st.one_of(st.just(""), st.integers(1, 65535).map(lambda n: f":{n}"))
 hexes = st.binary(min_size=32, max_size=32).map(bytes.hex)
+authorities = st.one_of(hexes, st.just("system"))
 words = st.from_regex(r"[A-Za-z0-9_-]{1,60}", fullmatch=True)
 
 
-@given(hosts, ports, words, hexes, hexes, st.one_of(st.just(""), words))
+@given(hosts, ports, words, authorities, hexes, st.one_of(st.just(""), words))
 def test_round_trip(host: str, port: str, server_id: str, ca: str, root: str, code: str) -> None:
     link = Link(f"https://{host}{port}", server_id, ca, root, code)
     assert Link.parse(str(link)) == link
@@ -76,6 +77,8 @@ def test_an_ipv6_address_has_one_spelling() -> None:
         TEXT.replace(f"&root={ROOT}", ""),
         TEXT.replace(CA, CA[:-1]),
         TEXT.replace(CA, CA.upper()),
+        TEXT.replace(CA, "System"),
+        TEXT.replace(ROOT, "system"),
         TEXT.replace(ROOT, ROOT[:-1] + "g"),
         TEXT + "&code=again",
         TEXT + "&extra=1",
