@@ -21,16 +21,17 @@ from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.store.engine import Store
-from dsage_server.store.place import existing
+from dsage_server.store.place import MOVED, existing, shown
+from dsage_server.store.transfer import migrate_store
 
 DAY_S: Final = 86400.0
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group(short_help="Back up, restore and archive a server's data.")
+@click.group(short_help="Back up, restore, archive and move a server's data.")
 def admin() -> None:
-    """Back up, restore and archive a server's data, on the server's own machine."""
+    """Back up, restore, archive and move a server's data, on the server's own machine."""
 
 
 @admin.command()
@@ -101,6 +102,23 @@ def archive(runs: tuple[int, ...], older_than: float | None, as_json: bool) -> N
     done = asyncio.run(_archive(home, runs, older_than))
     files = [dataclasses.asdict(each) | {"file": str(each.file)} for each in done]
     emit("dsage.archive/1", files, as_json, "\n".join(str(each.file) for each in done))
+
+
+@admin.command("migrate-store")
+@click.argument("url")
+@json_option
+def migrate(url: str, as_json: bool) -> None:
+    """Move a stopped server's data from SQLite to an empty PostgreSQL database.
+
+    URL is postgresql://USER@HOST/DATABASE; give the password in PGPASSFILE, or in the URL. Every row is compared
+    afterwards; then `dsage serve` uses the new store by itself. If this breaks off, run it again.
+    """
+    home = Home()
+    rows = migrate_store(home.server, url, say)
+    data = {"store": shown(url), "rows": rows}
+    emit("dsage.migrate-store/1", data, as_json, shown(url))
+    say(f"{sum(rows.values())} rows are there, and equal. The old file is {home.server / MOVED}: keep it until you")
+    say("have seen the server run, then remove it.")
 
 
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:

@@ -28,9 +28,9 @@ from dsage.trust.sealed import SealedWriter
 from dsage_server.retention.contents import Begin, End, Piece, Record, Tally
 from dsage_server.retention.tables import dump, revision
 from dsage_server.store.engine import Store
-from dsage_server.store.place import DATABASE, MEMORY, existing
+from dsage_server.store.place import DATABASE, MEMORY, MOVED, existing
 
-LEFT_OUT: Final = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", MEMORY, "lock", "work"})
+LEFT_OUT: Final = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", MEMORY, MOVED, "lock", "work"})
 """What the rows replace, where else they were, and what lives only as long as its server."""
 PIECE_BYTES: Final = 1 << 20
 

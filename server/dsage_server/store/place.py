@@ -15,6 +15,8 @@ from dsage.errors import Conflict, NotFound, UsageError
 from dsage.files import write_whole
 
 DATABASE: Final = "dsage.sqlite"
+MOVED: Final = "dsage.sqlite.moved"
+"""What is left of it when its rows have moved to PostgreSQL: to be removed when all is well there."""
 MEMORY: Final = "store.json"
 """Where the folder remembers another database; private, since its URL may hold a password."""
 EXAMPLE: Final = "Give it as postgresql://USER@HOST:5432/DATABASE."

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import create_engine, pool
 
@@ -55,7 +56,7 @@ class Cluster:
 
     def url(self, database: str = USER) -> str:
         """Return the URL of a database, by the socket file."""
-        return f"postgresql://{USER}@/{database}?host={self.folder}&port={self.port}"
+        return f"postgresql://{USER}@/{database}?host={quote(str(self.folder), safe='')}&port={self.port}"
 
     def tcp_url(self, database: str = USER) -> str:
         """Return the URL of a database, by TCP on this computer."""
