@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import random
 import re
 import time
@@ -22,6 +23,7 @@ from typing import Any, Final, Protocol, TypeVar
 from dsage import codec
 from dsage.errors import Busy, DSageError, ServerAway, UsageError
 from dsage.function import DistributedFunction, Limits, Unit, as_unit
+from dsage.inputs import is_hash, named
 from dsage.states import RunState
 from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
 
@@ -31,6 +33,8 @@ MAX_PULL_BYTES: Final = MAX_BODY_BYTES // 4
 """Arguments pulled in one step stop growing here, far below what one request may hold."""
 FIRST_BACKOFF_S: Final = 0.5
 LAST_BACKOFF_S: Final = 10.0
+UPLOADS: Final = 4
+"""Input files sent at a time."""
 """A person waits before a driver, and there are few of them: it may knock often."""
 OUR_KEYS: Final = re.compile(r"\d+\.\d+")
 """The keys that the driver gives to units without one: "step.index"."""
@@ -49,6 +53,9 @@ class StepApi(Protocol):
 
     async def step(self, run: int, step: Step) -> StepReply:
         """Commit a step."""
+
+    async def upload(self, path: Path) -> str:
+        """Send a file, unless the server has it, and return its SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,8 @@ class AuthorError(DSageError):
 def next_step(function: DistributedFunction, at: Position, heard: Answers) -> tuple[Step | None, bool]:
     """Fold what was heard into `function` and return the step to commit, if any, and whether it is dry now.
 
-    The step is None when nothing happened. An exception of the author's code becomes a step that fails the run
-    and keeps the state of the last committed step.
+    The step is None when nothing happened. Inputs of its units may be paths of files that have still to be sent. An
+    exception of the author's code becomes a step that fails the run and keeps the state of the last committed step.
     """
     number = at.step + 1
     try:
@@ -180,6 +187,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         memory_bytes=unit.limits.memory_bytes,
         disk_bytes=unit.limits.disk_bytes,
         output_bytes=unit.limits.output_bytes,
+        inputs=named(unit.inputs),
     )
 
 
@@ -230,12 +238,13 @@ class Driver:
         self._run = run
         self._say = say
         self._sleep = sleep
+        self._sent: dict[tuple[str, int, int], str] = {}
 
     async def drive(self) -> Ended:
         """Take the run over at its last committed step and step it to its end.
 
         While the server is away it waits and tries again, for ever. Raises Conflict when another driver has
-        taken over; the server's other refusals come as they are.
+        taken over, UsageError when an input file cannot be read; the server's other refusals come as they are.
         """
         taken = await self._patiently(lambda: self._api.drive(self._run))
         function = _author("copying the function", lambda: copy.deepcopy(self._function))
@@ -266,7 +275,32 @@ class Driver:
         )
 
     async def _commit(self, step: Step) -> StepReply:
+        await self._send_inputs(step)
         return await self._patiently(lambda: self._api.step(self._run, step))
+
+    async def _send_inputs(self, step: Step) -> None:
+        """Send the files that new units read, and name them by their hashes."""
+        paths = sorted({each for unit in step.units for each in unit.inputs.values() if not is_hash(each)})
+        hashes: dict[str, str] = {}
+        for start in range(0, len(paths), UPLOADS):
+            some = paths[start : start + UPLOADS]
+            hashes |= zip(some, await asyncio.gather(*map(self._send, some)), strict=True)
+        for unit in step.units:
+            unit.inputs = {name: hashes.get(each, each) for name, each in unit.inputs.items()}
+
+    async def _send(self, path: str) -> str:
+        """Send a file once for as long as it does not change, and return its hash."""
+        try:
+            found = await asyncio.to_thread(os.stat, path)
+            known = (path, found.st_size, found.st_mtime_ns)
+            if known not in self._sent:
+                self._sent[known] = await self._patiently(lambda: self._api.upload(Path(path)))
+        except OSError as error:
+            raise UsageError(
+                f"the input file {path} cannot be read: {error.strerror or error}",
+                hint="The run waits: put the file there, or attach where it is.",
+            ) from error
+        return self._sent[known]
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         delay = FIRST_BACKOFF_S

@@ -8,8 +8,9 @@ that dies anywhere goes on from its last committed step on any machine that hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from dsage import codec
@@ -37,7 +38,9 @@ class Unit:
     `key` names the unit inside its run (one key, one unit: submitting it twice makes it once); `group` is a label
     to cancel by. `credit` is in minutes of the reference core. `quorum` is how many independent replicas must
     agree unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement
-    is issued. `id` is given by the server and is 0 before that.
+    is issued. `id` is given by the server and is 0 before that. `inputs` are files that `compute` may read, by the
+    name that it gives to `dsage.running.input`: a path, sent to the server before the unit is made, or the SHA-256 of a
+    file that the server has. Together they may have `limits.disk_bytes`.
     """
 
     args: Any
@@ -48,6 +51,7 @@ class Unit:
     deadline_s: float = 3600.0
     limits: Limits = field(default_factory=Limits)
     id: int = 0
+    inputs: Mapping[str, str | Path] = field(default_factory=dict)
 
 
 class DistributedFunction:

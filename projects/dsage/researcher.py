@@ -11,13 +11,15 @@ import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, Self, TypeGuard, TypeVar
 
 import msgspec
 
+from dsage import blobs, codec
 from dsage import bundle as bundles
-from dsage import codec
 from dsage.bundle import Bundle
 from dsage.connection import Body, Connection, Query, fetch_chain, login
 from dsage.errors import (
@@ -59,6 +61,8 @@ RUN_DAYS: Final = 90
 """How long volunteers may believe a run's authorisation."""
 SLACK_S: Final = 30.0
 """How much longer than its wait a held call may take."""
+LOGINS: Final = 100
+"""Logins that sending one file may take: a token lasts a quarter of an hour, and then the upload goes on."""
 DEFAULT_KEY: Final = "lab"
 DEFAULT_PROJECT: Final = "lab"
 
@@ -291,6 +295,20 @@ class Researcher:
     async def step(self, run: int, step: Step) -> StepReply:
         """Commit a step."""
         return await self._authed("POST", f"/v1/runs/{run}/steps", step, StepReply, timeout_s=60.0)
+
+    async def upload(self, path: Path) -> str:
+        """Send a file, unless the server has it, and return its SHA-256.
+
+        Raises as `dsage.blobs.upload`, and OSError if the file cannot be read.
+        """
+
+        async def call() -> str:
+            return await blobs.upload(self._conn, self._token or "", path)
+
+        for _ in range(LOGINS):
+            with suppress(LoggedOut):
+                return await self._signed_in(call)
+        raise LoggedOut(f"the server took none of {LOGINS} logins while {path.name} was sent")
 
     async def cancel(self, run: int) -> None:
         """Cancel a run."""

@@ -1,4 +1,4 @@
-"""What `compute` may call while it runs: keep a checkpoint, get it back, say how far it is.
+"""What `compute` may call while it runs: keep a checkpoint, get it back, say how far it is, find its input files.
 
 Inside a sandbox these reach the runner on the host; outside one (a unit test that calls `compute` by hand) they
 do nothing and there is nothing to resume from.
@@ -6,16 +6,20 @@ do nothing and there is nothing to resume from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from dsage.errors import UsageError
 
 
 class Hooks:
-    """Where checkpoints and progress go; the sandbox's child sets these before it calls the app."""
+    """Where checkpoints and progress go and inputs lie; the sandbox's child sets these before it calls the app."""
 
     checkpoint: Callable[[Any], None] | None = None
     progress: Callable[[float], None] | None = None
     restored: Any = None
+    inputs: Mapping[str, str] = {}
 
 
 def checkpoint(state: Any) -> None:
@@ -33,3 +37,17 @@ def progress(fraction: float) -> None:
     """Say which share (0..1) of the unit is done."""
     if Hooks.progress is not None:
         Hooks.progress(fraction)
+
+
+def input(name: str) -> Path:
+    """Return where the file lies that this unit calls `name`; it can only be read.
+
+    Raises UsageError if the unit has none of that name.
+    """
+    place = Hooks.inputs.get(name)
+    if place is None:
+        known = ", ".join(sorted(Hooks.inputs)) or "none at all"
+        raise UsageError(
+            f"this unit has no input {name!r} (it has: {known})", hint="Name it in Unit(..., inputs={...})."
+        )
+    return Path(place)

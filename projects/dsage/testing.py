@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from dsage import codec
 from dsage.driver import StepApi
-from dsage.errors import Conflict, ServerAway
+from dsage.errors import Conflict, NotFound, ServerAway
 from dsage.function import DistributedFunction
+from dsage.running import Hooks
 from dsage.states import FINAL_UNITS, RunState, UnitState
 from dsage.trust.envelope import Envelope
 from dsage.wire import Answer, Answers, Drive, NewUnit, Step, StepReply
@@ -34,7 +37,8 @@ class MemoryServer:
     """One run and its volunteers, in memory, with the server's rules for fences, step numbers and answers.
 
     A call that would wait lets `pace` units be computed instead. `hungry` volunteers each want one unit.
-    Public attributes are there to be looked at: `units` by key, `steps` as committed, `state_of_run`, `result`.
+    Public attributes are there to be looked at: `units` by key, `steps` as committed, `state_of_run`, `result`, and
+    `files`, where what was sent lies, by hash.
     """
 
     def __init__(self, function: DistributedFunction, *, hungry: int = 3, pace: int = 2) -> None:
@@ -45,6 +49,7 @@ class MemoryServer:
         self._fence = 0
         self.units: dict[str, MemoryUnit] = {}
         self.steps: list[Step] = []
+        self.files: dict[str, Path] = {}
         self.state_of_run = RunState.RUNNING
         self.result: object = None
         self.reason = ""
@@ -85,6 +90,8 @@ class MemoryServer:
         by_id = {unit.id: unit for unit in self._unfolded()}
         if not set(step.folded) <= by_id.keys():
             raise Conflict("a folded unit has no answer that waits to be folded")
+        if not {each for new in step.units for each in new.inputs.values()} <= self.files.keys():
+            raise NotFound("there is no such blob", hint="Send it to the server first.")
         for id in step.folded:
             by_id[id].folded_in = step.step
         for new in step.units:
@@ -100,10 +107,21 @@ class MemoryServer:
             self.reason = step.failed
         return StepReply(step=step.step, hungry=self._wanted())
 
+    async def upload(self, path: Path) -> str:
+        """Take a file, which stays where it is."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.files[sha256] = path
+        return sha256
+
     def work(self, count: int) -> None:
         """Let volunteers compute up to `count` units, the youngest first: no order is promised."""
         for unit in reversed(self._open()[-count:]):
-            unit.value = codec.encode(self._compute(codec.decode(unit.new.args)))
+            Hooks.inputs = {name: str(self.files[sha256]) for name, sha256 in unit.new.inputs.items()}
+            try:
+                unit.value = codec.encode(self._compute(codec.decode(unit.new.args)))
+            finally:
+                Hooks.inputs = {}
             unit.state = UnitState.VALID
 
     def give_up(self, key: str, reason: str) -> None:
@@ -171,6 +189,10 @@ class FaultyApi:
     async def step(self, run: int, step: Step) -> StepReply:
         """Commit a step, if no fault comes between."""
         return await self._suffer(lambda: self._api.step(run, step))
+
+    async def upload(self, path: Path) -> str:
+        """Send a file, if no fault comes between."""
+        return await self._suffer(lambda: self._api.upload(path))
 
     async def _suffer(self, call: Callable[[], Awaitable[T]]) -> T:
         fault = next(self._faults, Fault.NONE)

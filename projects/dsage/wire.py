@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
+from dsage.inputs import MAX_INPUTS, Name, Sha256
 from dsage.trust.envelope import Envelope
 
 PROTOCOL: Final = 1
@@ -23,6 +24,8 @@ MAX_BATCH: Final = 50
 MAX_WAIT_S: Final = 50.0
 """The longest that a call is held open: below the 60 s after which many proxies give up."""
 MAX_BODY_BYTES: Final = 32 << 20
+INPUTS: Final = "inputs"
+"""The feature of hosts that can fetch input files: others get no units that have any."""
 MANY: Final = msgspec.Meta(max_length=100_000)
 """What a server reads of any list: a longer one, whose values may be a byte each, is refused before objects are made of
 it. The limits of each call are narrower."""
@@ -98,7 +101,10 @@ class Holding(Message):
 
 
 class HostInfo(Message):
-    """What a host offers: `offers` names Python packages, `tags` are labels that its owner gave it."""
+    """What a host offers: `offers` names Python packages, `tags` are labels that its owner gave it.
+
+    `features` names what its client can do that older ones cannot.
+    """
 
     client: str
     platform: str
@@ -108,6 +114,7 @@ class HostInfo(Message):
     offers: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
     disk_bytes: Count = 0
     tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
+    features: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
 
 
 class Exchange(Message):
@@ -202,7 +209,7 @@ class Drive(Message):
 
 
 class NewUnit(Message):
-    """A unit to make in a step; `args` and limits as in dsage.Unit."""
+    """A unit to make in a step; `args` and limits as in dsage.Unit, `inputs` as hashes of blobs by name."""
 
     key: str
     args: bytes
@@ -215,6 +222,7 @@ class NewUnit(Message):
     memory_bytes: int = 1 << 30
     disk_bytes: int = 256 << 20
     output_bytes: int = 4 << 20
+    inputs: Annotated[dict[Name, Sha256], msgspec.Meta(max_length=MAX_INPUTS)] = {}
 
 
 class Step(Message, kw_only=True):

@@ -177,6 +177,7 @@ class Exchanges:
         offer = HostOffer(
             platform=row.platform, packages=frozenset(row.offers), tags=frozenset(row.tags),
             memory_bytes=row.memory_bytes or UNKNOWN, disk_bytes=row.disk_bytes or UNKNOWN, cores=row.cores,
+            features=frozenset(row.features),
         )  # fmt: skip
         view = HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=row.record)
         return self.crowd.meet(session.host, view)
@@ -243,5 +244,6 @@ def _view(session: Session, said: wire.HostInfo, guest: Guest) -> HostView:
     offer = HostOffer(
         platform=said.platform, packages=frozenset(said.offers), tags=frozenset(said.tags),
         memory_bytes=said.memory_bytes or UNKNOWN, disk_bytes=said.disk_bytes or UNKNOWN, cores=said.cores,
+        features=frozenset(said.features),
     )  # fmt: skip
     return HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=guest.record)

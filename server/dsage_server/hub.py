@@ -149,15 +149,18 @@ class Hub:
         info = await self.run(number)
         now = self.clock()
         signed = None
-        fresh = await self.store.read(lambda c: runs.may_step(c, number, session.key, step))
+        fresh, sizes = await self.store.read(
+            lambda c: (runs.may_step(c, number, session.key, step), blobs.sizes(c, runs.inputs_of(step)))
+        )
         if step.units and fresh:
             authorisation = await self._authorisation(info.authorisation)
             check_dates("the run's authorisation", None, authorisation.expires, now)
             count = len(step.units)
             numbers = await self.store.write(lambda c: c.info["ids"].take(c, "unit", count))
             signed = await asyncio.to_thread(
-                sign_units, self.unit_key, authorisation, info.authorisation, numbers.start, step.units, now
-            )
+                sign_units, self.unit_key, authorisation, info.authorisation, numbers.start, step.units, now,
+                sizes,
+            )  # fmt: skip
 
         def change(connection: Connection) -> list[units.Changed]:
             return runs.commit_step(connection, number, session.key, step, signed, now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
 from dsage import wire
-from dsage.errors import UsageError
+from dsage.errors import NotFound, UsageError
+from dsage.inputs import InputFile
 from dsage.trust import merkle
 from dsage.trust.documents import Authorisation, UnitBatch, UnitDocument
 from dsage.trust.envelope import seal
@@ -51,10 +53,16 @@ def sign_units(
     first: int,
     new: Sequence[wire.NewUnit],
     now: float,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> SignedUnits:
-    """Return the units numbered from `first`, signed. Raises UsageError if a unit asks for what cannot be."""
+    """Return the units numbered from `first`, signed; `sizes` are the bytes of their inputs, by hash.
+
+    Raises UsageError if a unit asks for what cannot be, NotFound for an input that is not in `sizes`.
+    """
     expires = min(now + UNIT_VALID_S, authorisation.expires)
-    documents = [_document(authorisation, run_hash, first + offset, entry, expires) for offset, entry in enumerate(new)]
+    documents = [
+        _document(authorisation, run_hash, first + offset, entry, expires, sizes) for offset, entry in enumerate(new)
+    ]
     return sign_documents(key, documents, now)
 
 
@@ -82,7 +90,12 @@ def renewed(documents: Sequence[UnitDocument], authorisation: Authorisation, now
 
 
 def _document(
-    authorisation: Authorisation, run_hash: str, number: int, entry: wire.NewUnit, expires: float
+    authorisation: Authorisation,
+    run_hash: str,
+    number: int,
+    entry: wire.NewUnit,
+    expires: float,
+    sizes: Mapping[str, int],
 ) -> UnitDocument:
     allowed = {name: getattr(authorisation, name) for name in LIMITS} | ALLOWED
     for name, most in allowed.items():
@@ -93,5 +106,24 @@ def _document(
             )
     return UnitDocument(
         server_id=authorisation.server_id, unit=number, run=run_hash, app=authorisation.app, args=entry.args,
-        credit_milli=entry.credit_milli, expires=expires, **{name: getattr(entry, name) for name in LIMITS},
+        credit_milli=entry.credit_milli, expires=expires, inputs=_inputs(entry, sizes) if entry.inputs else {},
+        **{name: getattr(entry, name) for name in LIMITS},
     )  # fmt: skip
+
+
+def _inputs(entry: wire.NewUnit, sizes: Mapping[str, int]) -> dict[str, InputFile]:
+    """Return the inputs of a unit with their lengths, which together may be as much as it may have on disk."""
+    missing = [f"{name!r} ({sha256[:12]})" for name, sha256 in entry.inputs.items() if sha256 not in sizes]
+    if missing:
+        raise NotFound(
+            f"unit {entry.key!r} has inputs that this server does not have: {', '.join(missing[:5])}",
+            hint="Send the files to the server first.",
+        )
+    files = {name: InputFile(sha256=sha256, bytes=sizes[sha256]) for name, sha256 in sorted(entry.inputs.items())}
+    total = sum({file.sha256: file.bytes for file in files.values()}.values())
+    if total > entry.disk_bytes:
+        raise UsageError(
+            f"the inputs of unit {entry.key!r} have {total} bytes; its disk_bytes are {entry.disk_bytes}",
+            hint="Submit the run with a higher limit disk_bytes, or give each unit less to read.",
+        )
+    return files

@@ -83,6 +83,11 @@ ROWS["0003"] = ROWS["0002"] | {
     "blob_piece": ["'u', 0, 4, 'pieces/u.0.0'"],
 }
 ROWS["0004"] = ROWS["0003"] | {"archive": ["1, 'run-00000001.parquet', 'cc', 2, 2, 1, 8.0, NULL"]}
+ROWS["0005"] = ROWS["0004"] | {
+    "host": [f"{row}, '[\"inputs\"]'" for row in ROWS["0004"]["host"]],
+    "unit": [f"{row}, {inputs}" for inputs, row in enumerate(ROWS["0004"]["unit"])],
+    "answer": ["1, x'', 'aa'"],
+}
 
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
@@ -190,7 +195,7 @@ def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(tmp_path:
     fill(path, "0001")
     upgrade(path)
     after = contents(path)
-    assert after["answer"] == [(1, b"\x01")]
+    assert after["answer"] == [(1, b"\x01", None)]
     assert set(after["tally"]) == {
         (1, 0, "unit.valid", 1), (1, 0, "unit.ready", 1), (1, 0, "replica.valid", 1), (1, 0, "replica.leased", 1),
         (1, 0, "credit", 1500),

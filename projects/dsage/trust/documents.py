@@ -8,9 +8,11 @@ hexadecimal SHA-256.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
+
+from dsage.inputs import MAX_INPUTS, InputFile, Name
 
 PAYLOAD_PREFIX: Final = "application/vnd.dsage."
 
@@ -98,8 +100,11 @@ class UnitBatch(Document, frozen=True, kw_only=True):
     expires: float
 
 
-class UnitDocument(Document, frozen=True, kw_only=True):
-    """One unit: a leaf of a batch. `run` is the hash of its Authorisation, `app` of its Manifest."""
+class UnitDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """One unit: a leaf of a batch. `run` is the hash of its Authorisation, `app` of its Manifest.
+
+    `inputs` are its files by name; without any the field is left out, so that clients which know none can read it.
+    """
 
     payload_type: ClassVar[str] = PAYLOAD_PREFIX + "unit+json"
 
@@ -115,6 +120,7 @@ class UnitDocument(Document, frozen=True, kw_only=True):
     disk_bytes: int
     output_bytes: int
     expires: float
+    inputs: Annotated[dict[Name, InputFile], msgspec.Meta(max_length=MAX_INPUTS)] = {}
 
 
 class Enrolment(Document, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from dsage.states import RunState
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope
 from dsage_server.retention import files, gather
-from dsage_server.store import views
+from dsage_server.store import blobs, views
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, signed_unit, unit
@@ -250,6 +250,7 @@ def _finish(connection: Connection, number: int, now: float) -> None:
     if row is None or row.cleared is not None:
         return
     connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
+    blobs.release(connection, number, [blobs.INPUT, blobs.OUTPUT])
     connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
     note(connection, now, "archived", views.archived(row.made, row.file), run=number)
 

@@ -47,6 +47,8 @@ def lacking(needs: Needs, offer: HostOffer) -> str:
     """Return what a host lacks for units with these needs, as the end of "it needs ...", or an empty text."""
     if needs.platforms and not offer.platform.startswith(needs.platforms):
         return f"a computer of the kind {' or '.join(needs.platforms)}, and this one is {offer.platform or 'unknown'}"
+    if not needs.features <= offer.features:
+        return "a newer DSage on this computer"
     missing = sorted(needs.packages - offer.packages)
     if missing:
         return f"{', '.join(missing)}, which this computer does not offer"

@@ -3,8 +3,8 @@
 1. A host gets no more than its record allows: the limit grows with validated work and shrinks with failures.
 2. Runs take turns by fair shares over researchers, then projects and runs; the work handed out of late counts.
    Priority orders the runs of one researcher (shares.py).
-3. Of the run whose turn it is, units are passed over that the host cannot do: platform, packages, tags, memory, disk
-   (fitting.py), and time.
+3. Of the run whose turn it is, units are passed over that the host cannot do: platform, features of its client,
+   packages, tags, memory, disk (fitting.py), and time.
 4. Units are passed over of which the host's volunteer has a copy, or which it has failed repeatedly.
 5. Copies that came back go first, then units in the order their driver made them (line.py).
 6. The last copies of a run wait a while for fast, reliable hosts (tail.py).

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from dsage.wire import INPUTS
+
 REFERENCE_S_PER_MILLI: Final = 0.06
 """Seconds on one core of the reference computer in a thousandth of a credit, which is a minute."""
 
@@ -21,6 +23,8 @@ class Needs(msgspec.Struct, frozen=True):
     disk_bytes: int = 0
     wall_s: float = 0.0
     """The longest that one unit may run."""
+    features: frozenset[str] = frozenset()
+    """What the client must be able to do, that older ones cannot."""
 
 
 class RunTerms(msgspec.Struct, frozen=True):
@@ -34,11 +38,12 @@ class RunTerms(msgspec.Struct, frozen=True):
     platforms: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
 
-    def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0) -> Needs:
-        """Return what a unit of this run with these limits asks of a host."""
+    def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0, inputs: bool = False) -> Needs:
+        """Return what a unit of this run with these limits, and perhaps with input files, asks of a host."""
         return Needs(
             packages=self.packages, platforms=self.platforms, tags=self.tags,
             memory_bytes=memory_bytes, disk_bytes=disk_bytes, wall_s=wall_s,
+            features=frozenset({INPUTS}) if inputs else frozenset(),
         )  # fmt: skip
 
 
@@ -51,6 +56,7 @@ class HostOffer(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     disk_bytes: int = 0
     cores: int = 1
+    features: frozenset[str] = frozenset()
 
 
 class ReadyUnit(msgspec.Struct, frozen=True, gc=False):

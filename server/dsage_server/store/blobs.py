@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,11 @@ MAX_OPEN: Final = 64
 """Uploads that one owner may have open."""
 COLLECTED: Final = 500
 """Blobs let go in one transaction."""
+PART: Final = 500
+"""Hashes in one statement."""
+BUNDLE: Final = "bundle"
+INPUT: Final = "input"
+OUTPUT: Final = "output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +74,32 @@ def replace(connection: Connection, lost: Blob, new: Blob) -> bool:
     return connection.execute(update(blob).where(which).values(object=new.object)).rowcount > 0
 
 
+def sizes(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
+    """Return the sizes in bytes of those of some blobs that are there."""
+    found: dict[str, int] = {}
+    for part in _parts(hashes):
+        rows = connection.execute(select(blob.c.sha256, blob.c.bytes).where(blob.c.sha256.in_(part)))
+        found |= {row.sha256: row.bytes for row in rows}
+    return found
+
+
 def refer(connection: Connection, number: int, kind: str, hashes: Iterable[str], now: float) -> None:
-    """Let a run need blobs (`kind`: bundle, input or output), which keeps them. Raises NotFound if one is not there.
+    """Let a run need blobs (`kind`: BUNDLE, INPUT or OUTPUT), which keeps them. Raises NotFound if one is not there.
 
     Marking the blob as used first makes a collector in another process wait for this transaction and look again.
     """
-    for sha256 in sorted(set(hashes)):
-        if not use(connection, sha256, now):
-            raise NotFound(f"there is no blob {sha256[:12]}", hint="Send it to the server first.")
-        statement = upsert(connection, blob_ref).values(sha256=sha256, run_id=number, kind=kind)
-        connection.execute(statement.on_conflict_do_nothing())
+    for part in _parts(hashes):
+        used = update(blob).where(blob.c.sha256.in_(part)).values(last_used=now).returning(blob.c.sha256)
+        missing = sorted(set(part) - set(connection.execute(used).scalars()))
+        if missing:
+            raise NotFound(f"there is no blob {missing[0][:12]}", hint="Send it to the server first.")
+        rows = [{"sha256": sha256, "run_id": number, "kind": kind} for sha256 in part]
+        connection.execute(upsert(connection, blob_ref).on_conflict_do_nothing(), rows)
 
 
-def release(connection: Connection, number: int) -> None:
-    """Let a run need no blobs any more: it is going to be removed."""
-    connection.execute(delete(blob_ref).where(blob_ref.c.run_id == number))
+def release(connection: Connection, number: int, kinds: Sequence[str]) -> None:
+    """Let a run need no blobs of these kinds any more."""
+    connection.execute(delete(blob_ref).where(blob_ref.c.run_id == number, blob_ref.c.kind.in_(kinds)))
 
 
 def runs_without(connection: Connection, kind: str) -> list[int]:
@@ -184,3 +200,10 @@ def _drop(connection: Connection, which: ColumnElement[bool]) -> list[str]:
         objects += connection.execute(gone).scalars()
         connection.execute(delete(blob_upload).where(blob_upload.c.id == number))
     return objects
+
+
+def _parts(hashes: Iterable[str]) -> Iterator[list[str]]:
+    """Split hashes into lists for a statement, in an order in which nobody waits for one another."""
+    ordered = sorted(set(hashes))
+    for start in range(0, len(ordered), PART):
+        yield ordered[start : start + PART]

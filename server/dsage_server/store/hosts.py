@@ -85,6 +85,7 @@ def describe(connection: Connection, number: int, said: wire.HostInfo, now: floa
             client=said.client[:80], platform=said.platform[:120], cores=said.cores,
             memory_bytes=said.memory_bytes, sandbox=said.sandbox[:40], last_seen=now,
             disk_bytes=said.disk_bytes, offers=_text(said.offers), tags=_text(said.tags),
+            features=_text(said.features),
         )
     )  # fmt: skip
 
@@ -98,6 +99,7 @@ class Described(msgspec.Struct):
     disk_bytes: int
     offers: list[str]
     tags: list[str]
+    features: list[str]
     record: HostRecord
 
 
@@ -106,7 +108,7 @@ def described(connection: Connection, number: int) -> Described:
     row = connection.execute(select(host).where(host.c.id == number)).one()
     return Described(
         platform=row.platform, cores=row.cores, memory_bytes=row.memory_bytes, disk_bytes=row.disk_bytes,
-        offers=_names.decode(row.offers), tags=_names.decode(row.tags),
+        offers=_names.decode(row.offers), tags=_names.decode(row.tags), features=_names.decode(row.features),
         record=_record.decode(row.record) if row.record else HostRecord(),
     )  # fmt: skip
 

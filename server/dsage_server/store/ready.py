@@ -17,13 +17,13 @@ def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int)
     sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row[0] for row in rows))})}
     book = Book.of(connection, sent, lock=False)
     found: list[ReadyUnit] = []
-    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s in rows:
+    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s, inputs in rows:
         if number in sent:
             if book.now[number].unsent:
                 found.append(as_ready(book.entry(number), terms))
         else:
             fresh = life.created(number, unsent)
-            head = Head(terms.run, credit_milli, deadline_s, memory, disk, output, wall_s, terms.project, "")
+            head = Head(terms.run, credit_milli, deadline_s, memory, disk, output, wall_s, terms.project, "", inputs)
             found.append(as_ready(Changed(fresh, fresh, head), terms))
     return found, len(rows) < limit
 
@@ -34,7 +34,9 @@ def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
     return ReadyUnit(
         unit=current.id, run=head.run, unsent=current.unsent, credit_milli=head.credit_milli,
         deadline_s=head.deadline_s, freed=len(current.replicas) + current.unsent > current.quorum,
-        needs=terms.needs(memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s),
+        needs=terms.needs(
+            memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s, inputs=head.inputs
+        ),
         barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
     )  # fmt: skip
 
@@ -49,6 +51,7 @@ _READY = (
         unit.c.disk_bytes,
         unit.c.output_bytes,
         unit.c.wall_s,
+        unit.c.inputs,
     )
     .where(unit.c.state == "ready", unit.c.run_id == bindparam("run"), unit.c.id > bindparam("above"))
     .order_by(unit.c.id)

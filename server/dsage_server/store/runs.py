@@ -17,7 +17,8 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
-from dsage_server.store import ids, units
+from dsage_server.store import blobs, ids, units
+from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import insert_rows, known_keys
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
@@ -170,16 +171,25 @@ def may_step(connection: Connection, number: int, researcher: bytes, step: wire.
     return _follows(_owned(connection, number, researcher), step)
 
 
+def inputs_of(step: wire.Step) -> set[str]:
+    """Return the hashes of all inputs of a step's units."""
+    return {sha256 for entry in step.units for sha256 in entry.inputs.values()}
+
+
 def commit_step(
     connection: Connection, number: int, researcher: bytes, step: wire.Step, signed: SignedUnits | None, now: float
 ) -> list[units.Changed]:
-    """Commit one step: results folded, units made, groups cancelled, state and end, all or nothing."""
+    """Commit one step: results folded, units made, groups cancelled, state and end, all or nothing.
+
+    Raises Conflict, and NotFound for an input that is not among the blobs any more.
+    """
     row = _owned(connection, number, researcher, lock=True)
     if not _follows(row, step):
         return []
     _fold(connection, number, step)
     changed = cancel_groups(connection, number, step.cancel_groups, now)
     if signed is not None:
+        blobs.refer(connection, number, INPUT, inputs_of(step), now)
         changed += _insert_units(connection, row, step.units, signed, now)
     values: dict[str, Any] = {
         "step": step.step, "driver_state": step.state, "driver_seen": now, "progress": step.progress,
@@ -313,13 +323,14 @@ def _insert_units(
         known.add(entry.key)
         rows.append(
             (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
-             entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now)
+             entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now,
+             bool(entry.inputs))
         )  # fmt: skip
         leaves.append((leaf.unit, leaf.document, first + leaf.batch, leaf.index, leaf.path))
         fresh = life.created(leaf.unit, entry.quorum)
         head = units.Head(
             number, entry.credit_milli, entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes,
-            entry.wall_s, of.project, of.app,
+            entry.wall_s, of.project, of.app, bool(entry.inputs),
         )  # fmt: skip
         made.append(units.Changed(fresh, fresh, head))
     insert_rows(connection, unit, _NEW, rows)
@@ -330,7 +341,7 @@ def _insert_units(
 
 _NEW: Final = (
     "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "memory_bytes",
-    "disk_bytes", "output_bytes", "wall_s", "reason", "created",
+    "disk_bytes", "output_bytes", "wall_s", "reason", "created", "inputs",
 )  # fmt: skip
 
 _MARK_FOLDED = (

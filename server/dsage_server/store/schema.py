@@ -75,8 +75,9 @@ host = Table(
     Column("offers", String, nullable=False, server_default="[]"),
     Column("tags", String, nullable=False, server_default="[]"),
     Column("record", String, nullable=False, server_default=""),
+    Column("features", String, nullable=False, server_default="[]"),
 )
-"""`offers` (Python packages) and `tags` are JSON lists; `record` is the scheduler's HostRecord as JSON."""
+"""`offers` (Python packages), `tags` and `features` are JSON lists; `record` is the scheduler's HostRecord as JSON."""
 
 invite = Table(
     "invite",
@@ -154,6 +155,7 @@ unit = Table(
     Column("disk_bytes", BigInteger, nullable=False, server_default="0"),
     Column("output_bytes", BigInteger, nullable=False, server_default="0"),
     Column("wall_s", Float, nullable=False, server_default="0"),
+    Column("inputs", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -251,8 +253,11 @@ answer = Table(
     metadata,
     Column("replica_id", Id, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
+    Column("blob", String),
 )
-"""The answers themselves, apart from the rows that move. Of equal ones only the first of a unit is kept."""
+"""The answers themselves, apart from the rows that move. Of equal ones only the first of a unit is kept.
+
+A large one is the blob of this hash, and `value` is empty, as no encoded value is."""
 
 tally = Table(
     "tally",

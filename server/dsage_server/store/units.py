@@ -42,6 +42,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     wall_s: float
     project: str
     app: str
+    inputs: bool = False
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -331,7 +332,7 @@ _UNITS = (
     select(
         unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.run_id,
         unit.c.credit_milli, unit.c.deadline_s, unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes,
-        unit.c.wall_s, run.c.project, run.c.app,
+        unit.c.wall_s, run.c.project, run.c.app, unit.c.inputs,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))

@@ -93,7 +93,7 @@ async def test_what_a_run_needs_stays(blobs: Blobs, clock: Any) -> None:
     assert await blobs.collect() == 0
     assert await aged(blobs, clock) == 1
     assert [await blobs.has(sha256) for sha256 in hashes] == [True, True, False]
-    await blobs.store.write(lambda c: tables.release(c, 1))
+    await blobs.store.write(lambda c: tables.release(c, 1, ["input", "bundle"]))
     assert await blobs.collect() == 0, "they were asked for a moment ago"
     assert await aged(blobs, clock) == 2
     assert await count(blobs) == 0
