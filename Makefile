@@ -5,7 +5,7 @@ SETUP := @packaging/dev-setup
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth fault test-mixed clean
+.PHONY: help demo test lint bench bench-server bench-growth fault test-postgres test-mixed clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -39,6 +39,11 @@ bench-growth:  ## Measure what 10 million units in the tables cost (30 GB of dis
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
 	@$(BIN)/pytest -m slow tests/fault $(ARGS)
+
+test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
+	$(SETUP) test
+	@DSAGE_TEST_STORE=postgresql $(BIN)/pytest -m "not slow" tests/unit/dsage_server tests/integration tests/migration \
+	  tests/hostile/test_server.py tests/hostile/test_server_pressure.py tests/hostile/test_blobs.py $(ARGS)
 
 test-mixed:  ## Try today's programs with those of the previous release, both ways
 	$(SETUP) demo
