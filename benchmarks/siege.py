@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,7 +30,7 @@ from dsage.home import Home
 from dsage.researcher import Researcher
 from dsage.trust.ceremony import LAB
 from dsage.trust.invite import Link
-from dsage.wire import StatusView
+from dsage.wire import Assignment, Exchange, ExchangeReply, StatusView
 from dsage_server.cli import make_invite
 from dsage_server.server import Running
 from dsage_server.store.engine import Store
@@ -62,6 +62,15 @@ class Remote:
         """Make an invite for one, as the operator does while the server runs."""
         made = make_invite(self.home, 1, 3600.0)
         return Link(self.url, made.server_id, made.ca, made.root, made.code)
+
+
+class Guest(Host):
+    """A host that a test moves by hand; what it calls is another process."""
+
+    async def exchange(self, **said: Any) -> ExchangeReply:
+        """Make the one call of a client."""
+        return await self.conn.call("POST", "/v1/exchange", Exchange(**said), ExchangeReply, token=self.token,
+                                    timeout_s=90.0)  # fmt: skip
 
 
 class Siege:
@@ -114,6 +123,10 @@ class Siege:
         said = Path(f"/proc/{self.process(number).pid}/status").read_text()
         return 1024 * int(said.partition("VmHWM:")[2].split()[0])
 
+    def files(self, number: int = 0) -> int:
+        """Return how many files and connections a server process has open."""
+        return len(os.listdir(f"/proc/{self.process(number).pid}/fd"))
+
     def log(self, number: int = 0) -> str:
         """Return what a server process has said."""
         return (self.labs[number].folder / "server.log").read_text()
@@ -123,7 +136,7 @@ class Siege:
     async def host(self, number: int = 0) -> Host:
         """A host joins that a test moves by hand."""
         remote = Remote(self.home, self.link(number))
-        return await self.stack.enter_async_context(Host.joined(cast(Running, remote)))
+        return await self.stack.enter_async_context(Guest.joined(cast(Running, remote)))
 
     async def run(self, number: int = 0, source: str = prepare.APP, name: str = "Echo") -> HandDriver:
         """A run of a class is submitted at one of the processes, and driven there by a test's hand."""
@@ -178,6 +191,10 @@ class Siege:
     def count(self, query: str) -> int:
         """Return the number that a query in SQL finds."""
         return int(self.ask(query)[0][0])
+
+    def acknowledge(self, got: Iterable[Assignment]) -> None:
+        """Note that the answers of a host that a test moves were acknowledged, too."""
+        self.crowd.shared.acknowledged.extend(each.replica for each in got)
 
     async def until(self, condition: Callable[[], Any], within_s: float = 30.0) -> None:
         """Wait for a condition. Raises TimeoutError with the state of things, or what ended a host of the fleet."""
