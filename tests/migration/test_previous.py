@@ -22,6 +22,8 @@ from dsage.trust.documents import UnitDocument
 from dsage.trust.keys import PrivateKey
 from dsage_server.retention.backup import back_up
 from dsage_server.retention.restore import restore
+from dsage_server.store.testing import on_postgresql, rows, shared_cluster
+from dsage_server.store.transfer import migrate_store
 from dsage_server.testing import HandDriver, Host, World, running_server
 
 RECORDINGS = sorted(Path(__file__).with_name("data").glob("*.tar.gz"))
@@ -38,11 +40,7 @@ class Recorded:
         return PrivateKey.load(self.home / "people" / f"{name}.key")
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.home / "server" / "dsage.sqlite")
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
+        return rows(self.home / "server", query)
 
 
 @pytest.fixture(params=RECORDINGS, ids=lambda path: path.name.partition(".")[0])
@@ -54,6 +52,8 @@ def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Recorded:
     connection = sqlite3.connect(home / "server" / "dsage.sqlite")
     connection.executescript((home / "dsage.sql").read_text())
     connection.close()
+    if on_postgresql():
+        migrate_store(home / "server", shared_cluster().database(), lambda _: None)
     return Recorded(home, json.loads((home / "known.json").read_text()))
 
 
