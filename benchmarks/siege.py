@@ -150,6 +150,11 @@ class Siege:
         async with await Connection.open(self.link(number)) as conn:
             return await conn.call("GET", "/v1/status", None, StatusView)
 
+    def leads_to(self, number: int) -> None:
+        """Let every host of the fleet call this process from its next connection on, as a proxy would."""
+        for host in self.crowd.hosts:
+            host.link = self.link(number)
+
     # -- what happens --------------------------------------------------------------------------------------------
 
     @property
@@ -185,6 +190,14 @@ class Siege:
         store = Store(self.where)
         try:
             return store.read_now(lambda c: [tuple(row) for row in c.exec_driver_sql(query)])
+        finally:
+            store.close()
+
+    def change(self, statement: str) -> None:
+        """Change a row by a statement in SQL, as time would."""
+        store = Store(self.where)
+        try:
+            store.write_now(lambda c: c.exec_driver_sql(statement))
         finally:
             store.close()
 
