@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from dsage.connection import Connection
+from dsage.connection import Connection, Transport
 from dsage.errors import BadSignature, Busy, Conflict, RequestError, ServerAway, StorageFull, UsageError
 from dsage.wire import Count, Message
 
@@ -73,7 +73,7 @@ async def upload(conn: Connection, token: str, path: Path, *, pause: Pause = asy
 
 
 async def download(
-    conn: Connection, token: str, sha256: str, size: int, path: Path, *, pause: Pause = asyncio.sleep
+    conn: Transport, token: str, sha256: str, size: int, path: Path, *, pause: Pause = asyncio.sleep
 ) -> None:
     """Fetch a blob of `size` bytes into a file, which appears only when its hash is right.
 
@@ -110,7 +110,7 @@ async def _send(conn: Connection, token: str, place: str, start: int, piece: byt
             raise RequestError(f"the server's reply about an upload makes no sense: {error}") from None
 
 
-async def _fetch(conn: Connection, token: str, sha256: str, size: int, part: Path) -> str:
+async def _fetch(conn: Transport, token: str, sha256: str, size: int, part: Path) -> str:
     """Complete the part of a blob that is there and return the hash of what it holds then."""
     digest, have = await asyncio.to_thread(_resumed, part, size)
     if have < size or not size:

@@ -13,7 +13,7 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 import aiohttp
@@ -85,6 +85,17 @@ class Transport(Protocol):
         token: str | None = None,
         timeout_s: float = 30.0,
     ) -> Reply: ...
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str,
+        headers: Mapping[str, str],
+        silence_s: float,
+        data: bytes | None = None,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]: ...
 
     async def close(self) -> None: ...
 

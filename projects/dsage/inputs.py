@@ -31,6 +31,11 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may be the name of an input."""
+    return re.match(NAME, text, re.ASCII) is not None
+
+
 def is_hash(text: str) -> bool:
     """Whether a text is a SHA-256 as we write it."""
     return re.match(HASH, text, re.ASCII) is not None
@@ -45,7 +50,7 @@ def named(inputs: Mapping[str, str | Path]) -> dict[str, str]:
         raise UsageError(f"a unit with {len(inputs)} inputs; it may have {MAX_INPUTS}", hint="Pack some of them.")
     found: dict[str, str] = {}
     for name, source in inputs.items():
-        if not isinstance(name, str) or re.match(NAME, name, re.ASCII) is None:
+        if not isinstance(name, str) or not is_name(name):
             raise UsageError(
                 f"an input cannot be called {name!r}",
                 hint="Use at most 64 letters, digits, dots, dashes and underscores; the first is no dot or dash.",

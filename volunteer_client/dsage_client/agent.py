@@ -31,6 +31,7 @@ from dsage.wire import Exchange, ExchangeReply, Holding
 from dsage_client import policy
 from dsage_client.events import Event, Tell
 from dsage_client.held import Held, Lease
+from dsage_client.inputs import Inputs
 from dsage_client.library import Library
 from dsage_client.patience import Patience
 from dsage_client.runner import Runner
@@ -63,7 +64,8 @@ class Agent:
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
         library = Library(session, settings.cache, settings.work.resolve() / "apps")
-        self._slots = Slots(settings, library, runner, self._held, self._finished, self._fail, tell)
+        inputs = Inputs(session, settings.inputs, settings.input_bytes)
+        self._slots = Slots(settings, library, inputs, runner, self._held, self._finished, self._fail, tell)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._greeted = False

@@ -17,7 +17,7 @@ from dsage.errors import SandboxRefused
 from dsage.sandbox import Level, Report, strongest
 from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
-from dsage.wire import HostInfo
+from dsage.wire import INPUTS, HostInfo
 from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Event, Tell
@@ -109,6 +109,8 @@ def host_info(settings: Settings, level: Level) -> HostInfo:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         sandbox=level.value,
         offers=[*filter(available, OFFERED_MODULES), *programs],
+        disk_bytes=settings.input_bytes,
+        features=[INPUTS],
     )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
@@ -37,12 +37,16 @@ RunKey: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A unit ready to run. `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far."""
+    """A unit ready to run, with its input files by name.
+
+    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far.
+    """
 
     proven: Proven
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None]
     on_cpu: Callable[[float], None]
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -125,6 +129,7 @@ class SandboxRunner:
                 "compute",
                 (work.proven.unit.args,),
                 work.limits,
+                inputs=work.inputs,
                 restored=work.restored,
                 on_checkpoint=work.on_checkpoint,
                 on_cpu=work.on_cpu,

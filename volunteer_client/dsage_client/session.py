@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
+from dsage import blobs
 from dsage.codec import digest
 from dsage.connection import Transport, check_ca, login
-from dsage.errors import BadSignature, LoggedOut, ServerAway, TooLarge
+from dsage.errors import BadSignature, Busy, LoggedOut, ServerAway, TooLarge
 from dsage.trust.chain import Chain
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, seal
@@ -102,6 +104,19 @@ class Session:
         if len(data) != size or digest(data) != sha256:
             raise BadSignature(f"the server sent another bundle than {sha256[:12]}")
         return data
+
+    async def blob(self, sha256: str, size: int, path: Path) -> None:
+        """Fetch a blob of `size` bytes into a file, as `dsage.blobs.download`, under the login that exchanges made.
+
+        It makes none itself: after a login the server hears first what is held. Raises Busy until there is one.
+        """
+        transport, token = await self._open(), self._token
+        if token is None:
+            raise Busy("this client is not logged in yet", retry_s=0.5)
+        try:
+            await blobs.download(transport, token, sha256, size, path)
+        except LoggedOut as error:
+            raise Busy(f"the next call logs in again: {error.message}", retry_s=0.5) from error
 
     async def refresh_root(self) -> bool:
         """Fetch root.json and believe it if it follows from the present one; say whether it is a newer one.

@@ -24,7 +24,7 @@ class Settings:
 
     `folder` is private to one client and holds all that must survive it. `own_work` accepts a weaker sandbox,
     because the server is the owner's own. `checkpoint_every_s` is how often the latest checkpoint of a running
-    unit goes to disk.
+    unit goes to disk. `input_bytes` is how much disk the input files of units may take.
     """
 
     folder: Path
@@ -36,6 +36,7 @@ class Settings:
     backoff_high_s: float = 60.0
     checkpoint_every_s: float = 5.0
     units_per_box: int = 200
+    input_bytes: int = 4 << 30
     niceness: int = 19
 
     @property
@@ -77,6 +78,11 @@ class Settings:
     def cache(self) -> Path:
         """Documents and bundles by their hash."""
         return self.folder / "cache"
+
+    @property
+    def inputs(self) -> Path:
+        """Input files of units, by their hash."""
+        return self.folder / "inputs"
 
     @property
     def work(self) -> Path:

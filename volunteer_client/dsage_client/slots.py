@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dsage.errors import Busy, DSageError, Revoked, SandboxRefused, ServerAway, StorageFull, TrustError
 from dsage.sandbox import Outcome
@@ -15,6 +16,7 @@ from dsage.trust.envelope import parse
 from dsage.wire import Holding
 from dsage_client.events import Event, Tell
 from dsage_client.held import Checkpoint, Held, Lease
+from dsage_client.inputs import InputLost, Inputs
 from dsage_client.library import Library, Proven
 from dsage_client.policy import backoff_s, smoothed
 from dsage_client.runner import Runner, Work
@@ -23,6 +25,8 @@ from dsage_client.spool import Finished
 
 SHOWN_DETAIL = 2000
 """Characters of an app's own words that go into a report."""
+INPUT_TRIES = 3
+"""Times that an input is asked for which the server does not have, before its unit is handed back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +40,7 @@ class Job:
     saved_at: float = float("-inf")
     cpu_s: float = 0.0
     proven: Proven | None = None
+    inputs: dict[str, Path] = field(default_factory=dict)
     started: float | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -50,6 +55,7 @@ class Slots:
         self,
         settings: Settings,
         library: Library,
+        inputs: Inputs,
         runner: Runner,
         held: Held,
         done: Callable[[Finished], None],
@@ -59,6 +65,7 @@ class Slots:
         self._mean_unit_s: float | None = None
         self._settings = settings
         self._library = library
+        self._inputs = inputs
         self._runner = runner
         self._held = held
         self._done = done
@@ -164,10 +171,17 @@ class Slots:
 
     async def _work(self, job: Job) -> None:
         try:
-            job.proven = await self._prove(job)
-            async with self._free:
-                job.started = time.monotonic()
-                await self._run(job, job.proven)
+            proven = await self._prove(job)
+            try:
+                async with self._free:
+                    job.started = time.monotonic()
+                    await self._run(job, proven)
+            finally:
+                self._inputs.release(proven.unit.inputs)
+        except InputLost as error:
+            text = f"unit {job.unit} is handed back: {error.message}"
+            self._tell(Event(kind="lost-input", text=text, data=_names(job)))
+            self._finish(job, "returned", reason=error.code, detail=error.message)
         except TrustError as error:
             self._tell(
                 Event(
@@ -196,15 +210,21 @@ class Slots:
             self._fail(error)
 
     async def _prove(self, job: Job) -> Proven:
-        attempt = 0
+        """Check a lease and fetch all that its unit needs; its inputs are to be released afterwards."""
+        attempt = lost = 0
         while True:
             try:
-                return await self._library.prove(job.lease)
-            except (ServerAway, Busy, StorageFull) as error:
+                job.proven = await self._library.prove(job.lease)
+                job.inputs = await self._inputs.take(job.proven.unit.inputs)
+                return job.proven
+            except (ServerAway, Busy, StorageFull, InputLost) as error:
+                lost += isinstance(error, InputLost)
+                if lost == INPUT_TRIES:
+                    raise
                 low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
                 delay_s = backoff_s(attempt, random.random(), low_s=low_s, high_s=high_s)
                 attempt += 1
-                text = f"unit {job.unit} waits for its source: {error.message}; next try in {delay_s:.0f} s"
+                text = f"unit {job.unit} waits for its source or inputs: {error.message}; next try in {delay_s:.0f} s"
                 self._tell(Event(kind="waiting", text=text, data=_names(job) | {"retry_s": delay_s}))
                 await asyncio.sleep(delay_s)
 
@@ -235,6 +255,7 @@ class Slots:
                 restored=None if job.checkpoint is None else job.checkpoint.state,
                 on_checkpoint=on_checkpoint,
                 on_cpu=on_cpu,
+                inputs=job.inputs,
             )
         )
         self._ended(job, before, outcome)

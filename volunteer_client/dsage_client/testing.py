@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -80,16 +80,43 @@ class FaultyTransport:
             raise ServerAway(fault.value)
         return answer
 
+    @asynccontextmanager
+    async def stream(self, method: str, path: str, **said: Any) -> AsyncIterator[Any]:
+        """Make the request, or raise ServerAway before or after it as planned for its path."""
+        fault = self._plan(path)
+        if fault is Fault.REQUEST_LOST:
+            raise ServerAway(fault.value)
+        async with self._inner.stream(method, path, **said) as response:
+            if fault is Fault.REPLY_LOST:
+                raise ServerAway(fault.value)
+            yield response
+
     async def close(self) -> None:
         """Close the transport inside."""
         await self._inner.close()
 
 
+class BlobResponse:
+    """What `dsage.blobs` looks at of a response."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.status = 206 if start else 200
+        self.headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        self.content = self
+        self._data = data[start:]
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the body."""
+        for start in range(0, len(self._data), size):
+            yield self._data[start : start + size]
+
+
 class MemoryServer:
     """A server in memory that gives out the units a test makes, and checks every signature it is sent.
 
-    `trouble` is raised by every call while it is set. `ended` maps a replica to its report and the status that
-    the client signed. Calls are held on a condition, never on a clock, unless the client asks for a time.
+    `blobs` are what it serves by name, true or not, and `fetched` the names it was asked for. `trouble` is raised by
+    every call while it is set. `ended` maps a replica to its report and the status that the client signed. Calls are
+    held on a condition, never on a clock, unless the client asks for a time.
     """
 
     def __init__(self) -> None:
@@ -105,6 +132,8 @@ class MemoryServer:
         self.logins = 0
         self.bundle = codec.encode({"files": {"double.py": SOURCE}})
         self.documents: dict[str, Envelope] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.fetched: list[str] = []
         self._token = ""
         self._ready: list[tuple[Assignment, Envelope]] = []
         self._abort: list[int] = []
@@ -220,6 +249,21 @@ class MemoryServer:
             await self._notify()
         assert isinstance(answer, reply)
         return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, token: str, headers: Mapping[str, str], **_said: Any
+    ) -> AsyncIterator[Any]:
+        """Serve a blob to who is logged in."""
+        name = path.rpartition("/")[2]
+        self.fetched.append(name)
+        if self.trouble is not None:
+            raise self.trouble
+        if token != self._token:
+            raise LoggedOut("the token has run out")
+        if name not in self.blobs:
+            raise NotFound("there is no such blob")
+        yield BlobResponse(self.blobs[name], int(headers.get("Range", "bytes=0-")[6:-1]))
 
     async def close(self) -> None:
         """Nothing to close."""

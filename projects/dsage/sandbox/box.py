@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dsage.errors import SandboxRefused, UnitFailed
@@ -52,6 +52,7 @@ class Box:
         args: tuple[bytes, ...],
         limits: Limits,
         *,
+        inputs: Mapping[str, Path] | None = None,
         restored: bytes | None = None,
         on_checkpoint: Callable[[bytes], None] | None = None,
         on_progress: Callable[[float], None] | None = None,
@@ -60,13 +61,15 @@ class Box:
         """Run `Class.function(*decoded args)` in a fresh process and return how it ended.
 
         Several calls may run at a time, each in a sandbox of its own. Cancelling kills the process and everything
-        it started. `on_progress` hears the share done (0..1) when the app tells it, and at most each second while
-        processor time advances; `on_cpu` hears, as often, how much of it (s) the call has used.
+        it started. `inputs` are files of the host that it may read, by name. `on_progress` hears the share done (0..1)
+        when the app tells it, and at most each second while processor time advances; `on_cpu` hears, as often, how
+        much of it (s) the call has used.
         """
         request = Request(
             function=function,
             args=args,
             limits=limits,
+            inputs=inputs or {},
             restored=restored,
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,

@@ -15,6 +15,8 @@ SLOT: Final = "/slot"
 """The one writable place, and /tmp leads to it: libraries such as FLINT write there whatever TMPDIR says. Where the
 runtime itself lies below /tmp, /tmp is a second, equally small place that the runtime is mounted into."""
 
+INPUTS: Final = "/inputs"
+
 ENVIRONMENT: Final = {
     "HOME": SLOT,
     "TMPDIR": SLOT,
@@ -34,13 +36,15 @@ def arguments(
     runtime: Runtime,
     app_dir: str,
     *,
+    inputs: str,
     disk_bytes: int,
     filter_fd: int,
     sources: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return bubblewrap's options (they go through `--args`, so that no host path shows in /proc/1/cmdline).
 
-    `sources` says where a folder's content really lies when that is not at its own path.
+    `inputs` is the folder of the calls' input files. `sources` says where a folder's content really lies when that is
+    not at its own path.
     """
     where = sources or {}
     options = ["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"]
@@ -56,6 +60,7 @@ def arguments(
     for folder in runtime.folders:
         options += ["--ro-bind", where.get(folder, folder), folder]
     options += ["--ro-bind", where.get(app_dir, app_dir), APP]
+    options += ["--ro-bind", inputs, INPUTS]
     options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     options += ["--dev", "/dev", "--remount-ro", "/dev"]
     options += ["--size", str(disk_bytes), "--tmpfs", SLOT]

@@ -133,6 +133,7 @@ def _run(channel: socket.socket, owner: Any) -> None:
     request = codec.decode(received[1])
     arguments = [codec.decode(argument) for argument in request["args"]]
     Hooks.restored = None if request["restored"] is None else codec.decode(request["restored"])
+    Hooks.inputs = request["inputs"]
     reporter = _Reporter(channel, request["output_bytes"])
     Hooks.checkpoint, Hooks.progress = reporter.checkpoint, reporter.progress
     _limit(request)

@@ -12,16 +12,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Final
 
 from dsage import codec
 from dsage.errors import CodecError, TooLarge, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import bubblewrap, explain, frames, processes
+from dsage.sandbox import bubblewrap, explain, frames, inputs, processes
 from dsage.sandbox.frames import Kind
 from dsage.sandbox.launch import Plan, Started, launch, remove
 from dsage.sandbox.level import Outcome, Status
@@ -52,7 +53,7 @@ MAX_CONTROL: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call: a static method's name and its encoded arguments, and who hears how it goes."""
+    """One call: a static method's name, its encoded arguments and input files, and who hears how it goes."""
 
     function: str
     args: tuple[bytes, ...]
@@ -61,6 +62,7 @@ class Request:
     on_checkpoint: Callable[[bytes], None] | None
     on_progress: Callable[[float], None] | None
     on_cpu: Callable[[float], None] | None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Lane:
 
     async def call(self, request: Request) -> Outcome:
         """Do one call. Cancelling it, or any limit, kills the lane; `usable` says whether it can serve again."""
+        if request.inputs and (failed := await self._lay_out(request.inputs)):
+            return failed
         before = processes.usage(self._base)
         began = time.monotonic()
         self._paused_s, self._share, self._told_at = 0.0, 0.0, began
@@ -144,6 +148,17 @@ class Lane:
             channel.close()
             if not self.usable:
                 await self.end()
+            elif request.inputs:
+                await asyncio.to_thread(inputs.clear, self._started.inputs)
+
+    async def _lay_out(self, files: Mapping[str, Path]) -> Outcome | None:
+        """Put input files where the call can read them; return how it ended if that fails."""
+        self.usable = False
+        try:
+            await asyncio.to_thread(inputs.lay_out, self.plan.level, self._started.inputs, files)
+        except (OSError, UnitFailed) as error:
+            return Outcome("broken", None, "sandbox", f"the inputs cannot be laid out: {error}", 0.0, 0.0)
+        return None
 
     def is_clean(self) -> bool:
         """Say whether the lane is as it was after loading: alive, no process or thread more, nothing in its slot."""
@@ -189,6 +204,7 @@ class Lane:
         for fd in (self._pidfd, started.printed, started.life):
             if fd is not None:
                 os.close(fd)
+        await asyncio.to_thread(remove, started.inputs)
         if started.slot is not None:
             await asyncio.to_thread(remove, started.slot)
 
@@ -223,6 +239,7 @@ class Lane:
             "function": request.function,
             "args": list(request.args),
             "restored": request.restored,
+            "inputs": {name: f"{self._started.settings['inputs']}/{name}" for name in request.inputs},
             "cpu_s": limits.cpu_s,
             "address_bytes": mapped + limits.memory_bytes,
             "disk_bytes": limits.disk_bytes,

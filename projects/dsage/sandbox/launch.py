@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsage.errors import SandboxRefused
-from dsage.sandbox import bubblewrap, processes
+from dsage.sandbox import bubblewrap, inputs, processes
 from dsage.sandbox.level import Level
 from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
 
@@ -54,11 +54,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A launched box: its outermost process, the host's end of the control socket, what it printed at its start."""
+    """A launched box: its outermost process, the host's end of the control socket, what it printed at its start.
+
+    Input files are put into `inputs`, which is `settings["inputs"]` inside.
+    """
 
     process: subprocess.Popen[bytes]
     control: socket.socket
     printed: int
+    inputs: Path
     slot: Path | None
     life: int | None
     settings: dict[str, Any]
@@ -100,6 +104,8 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
         control.setblocking(False)
         printed = _bounded_file("printed", MAX_PRINTED)
         on_failure.callback(os.close, printed)
+        place = inputs.folder(plan.folder)
+        on_failure.callback(remove, place)
         settings: dict[str, Any] = {
             "entry": plan.entry,
             "nice": plan.nice,
@@ -112,12 +118,13 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
         if plan.level is Level.BUBBLEWRAP:
             filter_fd = _memory_file(handed_over, plan.filter)
             options = bubblewrap.arguments(
-                plan.runtime, plan.app_dir, disk_bytes=disk_bytes, filter_fd=filter_fd, sources=plan.sources
-            )
+                plan.runtime, plan.app_dir, inputs=str(place), disk_bytes=disk_bytes, filter_fd=filter_fd,
+                sources=plan.sources,
+            )  # fmt: skip
             options_fd = _memory_file(handed_over, "\0".join(options).encode())
             boot = [_program(), "--args", str(options_fd), "--", *boot]
             process = _start(boot, [inner.fileno(), filter_fd, options_fd], {}, printed)
-            settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT}
+            settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT, "inputs": bubblewrap.INPUTS}
         else:
             slot = _slot(plan.folder)
             on_failure.callback(remove, slot)
@@ -126,9 +133,11 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             on_failure.callback(os.close, life)
             places = {"HOME": str(slot), "TMPDIR": str(slot)}
             process = _start(boot, [inner.fileno(), end], bubblewrap.ENVIRONMENT | places, printed)
-            settings |= _landlock_settings(plan, slot, end)
+            settings |= _landlock_settings(plan, slot, place, end)
         on_failure.pop_all()
-    return Started(process=process, control=control, printed=printed, slot=slot, life=life, settings=settings)
+    return Started(
+        process=process, control=control, printed=printed, inputs=place, slot=slot, life=life, settings=settings
+    )
 
 
 def _start(command: list[str], handed: list[int], env: dict[str, str], printed: int) -> subprocess.Popen[bytes]:
@@ -164,13 +173,14 @@ def _slot(base: Path) -> Path:
     return slot
 
 
-def _landlock_settings(plan: Plan, slot: Path, life: int) -> dict[str, Any]:
+def _landlock_settings(plan: Plan, slot: Path, place: Path, life: int) -> dict[str, Any]:
     app = plan.sources.get(plan.app_dir, plan.app_dir)
     return {
         "app": app,
         "slot": str(slot),
+        "inputs": str(place),
         "landlock": {
-            "read": [*SYSTEM, *SYSTEM_FILES, *plan.runtime.folders, app],
+            "read": [*SYSTEM, *SYSTEM_FILES, *plan.runtime.folders, app, str(place)],
             "write": [str(slot)],
             "filter": plan.filter,
             "life": life,

@@ -90,12 +90,13 @@ def place_for_slots(work_dir: Path, public: Path = PUBLIC) -> Path:
 
 def copy(folder: str, target: str) -> None:
     """Make `target` hold what `folder` holds, readable by all: hard links where they serve, else copies."""
-    shutil.copytree(folder, target, symlinks=True, copy_function=_place)
+    shutil.copytree(folder, target, symlinks=True, copy_function=place)
     for parent, _, _ in os.walk(target):
         os.chmod(parent, 0o755)
 
 
-def _place(source: str, target: str) -> None:
+def place(source: str, target: str) -> None:
+    """Make `target` the same file as `source`, or a copy that all may read where it cannot be."""
     mode = os.stat(source).st_mode
     if mode & stat.S_IROTH:
         with suppress(OSError):

@@ -117,6 +117,9 @@ class Chain:
             asked, allowed = getattr(unit, name), getattr(authorisation, name)
             if not 0 < asked <= allowed:
                 raise WrongRole(f"unit {unit.unit} asks for {name} = {asked}; its run allows up to {allowed}")
+        read = sum({file.sha256: file.bytes for file in unit.inputs.values()}.values())
+        if read > unit.disk_bytes:
+            raise WrongRole(f"unit {unit.unit} has inputs of {read} bytes; its disk_bytes are {unit.disk_bytes}")
 
     def accepts_ca(self, spki_sha256: str) -> bool:
         """Say whether root.json names this CA key (or the word "system", if that is what is asked for)."""

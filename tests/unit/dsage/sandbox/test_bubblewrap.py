@@ -11,7 +11,8 @@ def pairs(options, name, width):
 
 
 def made(**changes):
-    return bubblewrap.arguments(RUNTIME, "/home/ada/apps/one", disk_bytes=1000, filter_fd=7, **changes)
+    options = {"inputs": "/var/in", "disk_bytes": 1000, "filter_fd": 7, **changes}
+    return bubblewrap.arguments(RUNTIME, "/home/ada/apps/one", **options)
 
 
 def test_nothing_is_shared_and_nothing_survives():
@@ -51,6 +52,10 @@ def test_content_may_come_from_elsewhere():
     assert not [source for source, _ in bound if source.startswith("/home")]
 
 
+def test_inputs_can_only_be_read():
+    assert ("/var/in", "/inputs") in pairs(made(), "--ro-bind", 2)
+
+
 def test_the_kernel_s_settings_are_covered_after_proc_is_mounted():
     options = made()
     assert options.index("--proc") < options.index("/proc/sys")
@@ -65,7 +70,7 @@ def test_the_environment_is_fixed():
 def test_tmp_is_always_writable_also_where_the_runtime_lies_below_it():
     assert pairs(made(), "--symlink", 2)[-1] == ("slot", "/tmp")
     below = Runtime("/usr/bin/python3", ("/tmp/checkout/projects",), ("/tmp/checkout/projects/dsage",))
-    options = bubblewrap.arguments(below, "/tmp/app", disk_bytes=1000, filter_fd=7)
+    options = bubblewrap.arguments(below, "/tmp/app", inputs="/var/in", disk_bytes=1000, filter_fd=7)
     assert options[options.index("/tmp") - 3 : options.index("/tmp")] == ["--size", "1000", "--tmpfs"]
     assert options.index("/tmp") < options.index("/tmp/checkout/projects/dsage")
     assert ("/tmp/checkout/projects/dsage",) * 2 in pairs(options, "--ro-bind", 2)
