@@ -160,7 +160,9 @@ async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
     while True:
         number = await hub.checks.get()
         try:
-            await _check(hub, boxes, work_dir, number, tries)
+            async with checking.alone(hub.store, number) as mine:
+                if mine:
+                    await _check(hub, boxes, work_dir, number, tries)
         except (StorageFull, Busy, SQLAlchemyError):
             hub.checks.put(number)
             raise

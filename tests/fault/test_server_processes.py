@@ -1,4 +1,4 @@
-"""Several server processes on one PostgreSQL, with a fleet on them: any of them, and the database, may go at any time."""
+"""Several server processes on one PostgreSQL, with a fleet on them: each of them, and the database, may go."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from siege import RESTLESS, siege
 
-from dsage.errors import Busy, NotFound
+from dsage import codec
+from dsage.errors import Busy, NotFound, ServerAway
+from dsage_server import timekeeping
 from dsage_server.store.claims import CLAIM_S
-from dsage_server.store.testing import Cluster, postgres_cluster
-from dsage_server.testing import APP, held
+from dsage_server.store.testing import POSTGRESQL, VARIABLE, Cluster, postgres_cluster
+from dsage_server.testing import APP, World, document, held, running_server, until
+from dsage_validator.checks import judge
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -73,9 +80,18 @@ async def test_a_database_that_is_killed_and_restarted_has_what_was_acknowledged
             await under.goes_on(500)
             for number in cluster.processes():
                 os.kill(number, signal.SIGKILL)
-            await asyncio.to_thread(cluster.start)
+            await under.until(lambda: starts(cluster))
         await under.goes_on(500)
         assert (under.lives(0), under.lives(1)) == (True, True)
+
+
+async def starts(cluster: Cluster) -> bool:
+    """Start PostgreSQL; it refuses while a process that was killed is not quite gone."""
+    try:
+        await asyncio.to_thread(cluster.start)
+    except ServerAway:
+        return False
+    return True
 
 
 async def test_a_database_that_is_away_is_waited_for(cluster: Cluster) -> None:
@@ -96,11 +112,10 @@ async def test_a_database_that_is_away_is_waited_for(cluster: Cluster) -> None:
 
 async def test_roles_apart_do_together_what_one_process_does(cluster: Cluster) -> None:
     roles = [("--roles", name) for name in ("api", "validator", "validator", "projector", "sweeper")]
-    async with siege(store=cluster.database(), servers=5, more=roles, links=[0], units=500) as under:
-        host = await under.host()
+    async with siege(store=cluster.database(), servers=5, more=roles, links=[0], units=4_000) as under:
+        late = await (await under.host()).fetch(1)
         run = await under.run(0, APP, "Checked")
         await run.make(*range(1, 200), quorum=2)
-        late = await host.fetch(1)
         under.change(f"UPDATE replica SET deadline = 1, hard_deadline = 1 WHERE id = {late[0].replica}")
         await under.until(lambda: not under.count(OPEN), within_s=60.0)
         await under.until(lambda: not under.count("SELECT count(*) FROM credit_entry WHERE NOT folded"))
@@ -108,3 +123,34 @@ async def test_roles_apart_do_together_what_one_process_does(cluster: Cluster) -
         assert under.count(f"SELECT count(*) FROM unit WHERE run_id = {run.run} AND state = 'valid'") == 199
         twice = "SELECT count(*) FROM (SELECT 1 FROM replica GROUP BY unit_id HAVING count(DISTINCT camp) > 1) AS camps"
         assert under.count(twice) == 0
+
+
+async def test_two_validators_judge_each_answer_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, POSTGRESQL)
+    judged: Counter[int] = Counter()
+
+    async def counted(asker: Any, manifest: Any, args: Any, centres: Any, candidates: Any) -> Any:
+        judged.update(each.replica for each in candidates)
+        return await judge(asker, manifest, args, centres, candidates)
+
+    monkeypatch.setattr(timekeeping, "judge", counted)
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(running_server(tmp_path)) for _ in range(2)]
+        world = World(servers[0], tmp_path, stack)
+        hosts = [await world.host() for _ in range(2)]
+        run = await world.run("Checked")
+        await run.make(*range(1, 41), quorum=2)
+        for host in hosts:
+            left = 40
+            while left:
+                got = await host.fetch(50, wait_s=10.0)
+                values = [codec.decode(document(each).args) for each in got]
+                left -= (await host.report(got, values)).count("ok")
+
+        async def ended() -> bool:
+            return (await world.view(run)).units.get("valid") == 40
+
+        await until(ended)
+        await world.close()
+    assert judged
+    assert set(judged.values()) == {1}

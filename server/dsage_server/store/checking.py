@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from dsage.errors import Conflict
 from dsage.states import UnitState
 from dsage_server.store import units
+from dsage_server.store.engine import Store
 from dsage_server.store.schema import answer
 from dsage_validator import life
 from dsage_validator.checks import Candidate, Centre, Verdict
@@ -26,6 +29,20 @@ class Case:
     camps: frozenset[int]
     centres: list[Centre]
     candidates: list[Candidate]
+
+
+@asynccontextmanager
+async def alone(store: Store, number: int) -> AsyncIterator[bool]:
+    """Say whether no other process judges this unit; if so, none begins to before the end of the block.
+
+    Every validator hears of every unit. If the one that judges it is killed, the others look again by themselves.
+    """
+    async with AsyncExitStack() as stack:
+        if not store.shared:
+            yield True
+            return
+        connection = await asyncio.to_thread(stack.enter_context, store.reading())
+        yield await asyncio.to_thread(connection.scalar, select(func.pg_try_advisory_xact_lock(number))) is True
 
 
 def case(connection: Connection, number: int) -> Case | None:
