@@ -141,23 +141,30 @@ def _sums(connection: sqlite3.Connection, first: Mapping[str, int], units: int) 
             f"UPDATE meta SET value = (SELECT max(id) + 1 FROM {table}) WHERE name = ?", (f"next_{table}",)
         )
     credit = connection.execute("SELECT amount_milli, run_id FROM credit_entry ORDER BY id DESC LIMIT 1").fetchone()
+    paid = "FROM credit_entry WHERE folded AND volunteer_id >= ? GROUP BY volunteer_id"
+    connection.execute(
+        f"INSERT INTO credit_sum SELECT volunteer_id, sum(amount_milli), count(*), 0, 0 {paid}", (first["volunteer"],)
+    )
+    connection.execute(
+        f"INSERT INTO run_credit SELECT run_id, volunteer_id, sum(amount_milli), count(*), 0 {paid}, run_id",
+        (first["volunteer"],),
+    )
+    people = connection.execute("SELECT count(*) FROM volunteer WHERE id >= ?", (first["volunteer"],)).fetchone()[0]
+    amount = QUORUM * units * credit[0]
+    connection.execute(
+        "INSERT INTO people_sum SELECT 0, max(slot) + 1, ?, ?, ?, 0 FROM people_sum", (people, amount, QUORUM * units)
+    )
     for what, number in (
         ("unit.valid", units),
         ("replica.valid", QUORUM * units),
-        ("credit", QUORUM * units * credit[0]),
+        ("credit", amount),
+        ("unlisted", amount),
+        ("volunteers", min(people, QUORUM * units)),
     ):
         connection.execute(
             "UPDATE tally SET n = n + ? WHERE run_id = ? AND what = ? AND slot = (SELECT min(slot) FROM tally "
             "WHERE run_id = ? AND what = ?)", (number, credit[1], what, credit[1], what),
         )  # fmt: skip
-    paid = "FROM credit_entry WHERE folded AND volunteer_id >= ? GROUP BY volunteer_id"
-    connection.execute(
-        f"INSERT INTO credit_sum SELECT volunteer_id, sum(amount_milli), count(*), 0 {paid}", (first["volunteer"],)
-    )
-    connection.execute(
-        f"INSERT INTO run_credit SELECT run_id, volunteer_id, sum(amount_milli), count(*) {paid}, run_id",
-        (first["volunteer"],),
-    )
 
 
 def forget_files() -> bool:

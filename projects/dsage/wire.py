@@ -278,7 +278,10 @@ class Finder(Message):
 
 
 class RunView(Message):
-    """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas; `volunteers` took part."""
+    """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas; `volunteers` earned credit.
+
+    `priority`, `platforms` and `tags` as in SubmitRun.
+    """
 
     run: int
     project: str
@@ -297,6 +300,9 @@ class RunView(Message):
     result: bytes | None
     reason: str
     params: bytes
+    priority: int = 0
+    platforms: list[str] = []
+    tags: list[str] = []
 
 
 class CreditLine(Message):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Boolean, Connection, MetaData, NullPool, Table, create_engine, insert, select
 
 from dsage_server.store.migrate import config, upgrade
 from dsage_server.store.schema import metadata
+from dsage_server.store.testing import SQLITE, kinds, shared_cluster
 
 REVISIONS: Final = [
     script.revision for script in reversed(list(ScriptDirectory.from_config(config()).walk_revisions()))
@@ -89,8 +95,16 @@ ROWS["0005"] = ROWS["0004"] | {
     "answer": ["1, x'', 'aa'"],
 }
 
+ROWS["0006"] = ROWS["0005"] | {
+    "credit_sum": ["1, 1500, 1, 0.25, 1", "2, 0, 0, 0.0, 0"],
+    "people_sum": ["1, 0, 1, 1500, 1, 0.25", "0, 0, 1, 0, 0, 0.0"],
+    "run_credit": ["1, 1, 1500, 1, 1"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
+ADDED: Final = {"meta", "tally", "credit_sum"}
+"""Tables into which a later revision puts further rows."""
 
 
 def schema_of(path: Path) -> dict[str, object]:
@@ -113,33 +127,56 @@ def schema_of(path: Path) -> dict[str, object]:
     return found
 
 
-def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
+@contextmanager
+def opened(where: Path | str) -> Iterator[tuple[Connection, list[Table]]]:
+    """Open a database, with the tables that it has."""
+    url = f"sqlite:///{where}" if isinstance(where, Path) else where.replace("postgresql:", "postgresql+psycopg:")
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            found = MetaData()
+            found.reflect(connection)
+            yield connection, list(found.tables.values())
+    finally:
+        engine.dispose()
+
+
+def contents(where: Path | str) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of every table."""
-    connection = sqlite3.connect(path)
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    found = {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
-    connection.close()
-    return found
+    with opened(where) as (connection, tables):
+        return {
+            str(table.name): [tuple(row) for row in connection.execute(select(table).order_by(table.columns[0]))]
+            for table in tables
+        }
 
 
-def columns_of(path: Path) -> dict[str, list[str]]:
+def columns_of(where: Path | str) -> dict[str, list[str]]:
     """Return the names of each table's columns."""
-    connection = sqlite3.connect(path)
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    found = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables}
-    connection.close()
-    return found
+    with opened(where) as (_, tables):
+        return {str(table.name): [str(column.name) for column in table.columns] for table in tables}
 
 
-def fill(path: Path, revision: str) -> None:
+def fill(where: Path | str, revision: str) -> None:
     """Put the rows of a revision into a database of that revision."""
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA foreign_keys = ON")
-    for table, rows in ROWS[revision].items():
-        for row in rows:
-            connection.execute(f"INSERT INTO {table} VALUES ({row})")
-    connection.commit()
-    connection.close()
+    reader = sqlite3.connect(":memory:")
+    with opened(where) as (connection, tables):
+        by_name = {str(table.name): table for table in tables}
+        for name, rows in ROWS[revision].items():
+            columns = list(by_name[name].columns)
+            for row in rows:
+                values = reader.execute(f"SELECT {row}").fetchone()
+                made = {
+                    column.name: bool(value) if isinstance(column.type, Boolean) and value is not None else value
+                    for column, value in zip(columns, values, strict=True)
+                }
+                connection.execute(insert(by_name[name]), made)
+    reader.close()
+
+
+@pytest.fixture(params=kinds())
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """An empty database."""
+    return tmp_path / "db.sqlite" if request.param == SQLITE else shared_cluster().database()
 
 
 def test_migrations_lead_to_exactly_the_tables_of_today(tmp_path: Path) -> None:
@@ -153,8 +190,17 @@ def test_migrations_lead_to_exactly_the_tables_of_today(tmp_path: Path) -> None:
     assert "unique unit ['run_id', 'key']" in schema_of(made)
 
 
-def test_an_upgrade_of_what_is_new_already_changes_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "db.sqlite"
+def test_on_postgresql_they_lead_there_too_and_two_who_start_at_once_do_it_once() -> None:
+    url = shared_cluster().database()
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(upgrade, [url, url]))
+    with opened(url) as (connection, tables):
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        assert {str(table.name) for table in tables} == metadata.tables.keys() | {"alembic_version"}
+
+
+def test_an_upgrade_of_what_is_new_already_changes_nothing(path: Path | str) -> None:
     upgrade(path)
     fill(path, REVISIONS[-1])
     before = contents(path)
@@ -167,8 +213,7 @@ def test_every_revision_has_rows_for_every_table_of_it() -> None:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_what_a_database_of_any_revision_holds_survives(tmp_path: Path, revision: str) -> None:
-    path = tmp_path / "db.sqlite"
+def test_what_a_database_of_any_revision_holds_survives(path: Path | str, revision: str) -> None:
     upgrade(path, revision)
     fill(path, revision)
     before = contents(path)
@@ -181,16 +226,13 @@ def test_what_a_database_of_any_revision_holds_survives(tmp_path: Path, revision
         if table != "alembic_version":
             was = [dict(zip(columns[table], row, strict=True)) for row in rows]
             now = [dict(zip(kept[table], row, strict=True)) for row in after[table]]
-            if table == "meta":
-                now = [row for row in now if row in was]
             moved = MOVED.get(table, set())
-            assert [{c: v for c, v in row.items() if c in was[0]} for row in now] == [
-                {c: v for c, v in row.items() if c not in moved or c in now[0]} for row in was
-            ], table
+            expected = [{c: v for c, v in row.items() if c not in moved or c in now[0]} for row in was]
+            found = [{c: v for c, v in row.items() if c in was[0]} for row in now]
+            assert [row for row in found if table not in ADDED or row in expected] == expected, table
 
 
-def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(tmp_path: Path) -> None:
-    path = tmp_path / "db.sqlite"
+def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(path: Path | str) -> None:
     upgrade(path, "0001")
     fill(path, "0001")
     upgrade(path)
@@ -198,13 +240,14 @@ def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(tmp_path:
     assert after["answer"] == [(1, b"\x01", None)]
     assert set(after["tally"]) == {
         (1, 0, "unit.valid", 1), (1, 0, "unit.ready", 1), (1, 0, "replica.valid", 1), (1, 0, "replica.leased", 1),
-        (1, 0, "credit", 1500),
+        (1, 0, "credit", 1500), (1, 0, "volunteers", 1),
     }  # fmt: skip
-    assert after["run_credit"] == [(1, 1, 1500, 1)]
+    assert after["run_credit"] == [(1, 1, 1500, 1, 1)]
+    assert after["credit_sum"] == [(1, 1500, 1, 0.25, 1), (2, 0, 0, 0.0, 0)]
+    assert after["people_sum"] == [(0, 0, 1, 0, 0, 0.0), (1, 0, 1, 1500, 1, 0.25)]
 
 
-def test_an_upgrade_that_dies_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "db.sqlite"
+def test_an_upgrade_that_dies_half_way_leaves_nothing_behind(path: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("alembic.op.batch_alter_table", die)
         with pytest.raises(Died):

@@ -87,10 +87,9 @@ async def _archive_run(store: Store, folder: Path, number: int, clock: Callable[
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
         sums = await store.read(lambda c: tallies(c, number))
-        people = await store.read(lambda c: views.people(c, number))
         entered = await asyncio.to_thread(_write, store, folder, number)
         try:
-            await store.write(lambda c: _enter(c, entered, people, sums, clock()))
+            await store.write(lambda c: _enter(c, entered, sums, clock()))
         except Conflict:
             entered.file.unlink()
             raise
@@ -185,7 +184,7 @@ def _write(store: Store, folder: Path, number: int) -> Archived:
     )  # fmt: skip
 
 
-def _enter(connection: Connection, written: Archived, people: int, sums: dict[str, int], now: float) -> None:
+def _enter(connection: Connection, written: Archived, sums: dict[str, int], now: float) -> None:
     """Enter a file: the rows may go. Raises Conflict if the run is not as it was when the file was begun.
 
     The sums that are kept with every commit tell that without a look at each unit, so nobody waits for this.
@@ -195,7 +194,7 @@ def _enter(connection: Connection, written: Archived, people: int, sums: dict[st
     connection.execute(
         insert(archive).values(
             run_id=written.run, file=written.file.name, sha256=written.sha256, units=written.units,
-            replicas=written.replicas, volunteers=people, made=now,
+            replicas=written.replicas, volunteers=sums.get("volunteers", 0), made=now,
         )
     )  # fmt: skip
 

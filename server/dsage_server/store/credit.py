@@ -8,12 +8,15 @@ recent average at any moment. A double holds this for about 19 years from EPOCH.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, false, select, update
+from sqlalchemy import Connection, Table, bindparam, false, insert, select, update
 
+from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
-from dsage_server.store.schema import credit_entry, credit_sum, run_credit
+from dsage_server.store.schema import credit_entry, credit_sum, people_sum, run_credit
+from dsage_server.store.units import add_up
 
 EPOCH: Final = 1_790_000_000.0
 """September 2026; the score's time zero."""
@@ -54,24 +57,60 @@ def fold(connection: Connection) -> int:
             for number, (amount, valid, score) in sorted(people.items())
         ],
     )  # fmt: skip
+    public = dict(connection.execute(_LISTED, {"ids": numbers(connection, people)}).all())
     _add(
         connection, run_credit,
         [
-            {"run_id": run, "volunteer_id": number, "amount_milli": amount, "valid": valid}
+            {"run_id": run, "volunteer_id": number, "amount_milli": amount, "valid": valid, "public": public[number]}
             for (run, number), (amount, valid) in sorted(runs.items())
         ],
     )  # fmt: skip
+    _count(connection, runs, public)
+    for listed in sorted(set(public.values())):
+        theirs = [people[number] for number in people if public[number] is listed]
+        amount, valid, score = (sum(column) for column in zip(*theirs, strict=True))
+        _add_people(connection, listed, amount_milli=amount, valid=valid, score=score)
     return len(rows)
+
+
+def enter(connection: Connection, volunteer: int, public: bool) -> None:
+    """A new volunteer has earned nothing yet."""
+    connection.execute(
+        insert(credit_sum).values(volunteer_id=volunteer, amount_milli=0, valid=0, score=0.0, public=public)
+    )
+    _add_people(connection, public, people=1)
+
+
+def _count(connection: Connection, runs: dict[tuple[int, int], tuple[int, int]], public: dict[int, bool]) -> None:
+    """Bring the tallies of runs up to (amount, times) by run and volunteer: who has all of it from now is new there."""
+    sums: Counter[tuple[int, str]] = Counter()
+    times: dict[int, dict[int, int]] = {}
+    for (run, number), (amount, valid) in runs.items():
+        sums[run, "unlisted"] += 0 if public[number] else amount
+        times.setdefault(run, {})[number] = valid
+    for run, here in times.items():
+        rows = connection.execute(_PAID, {"run": run, "ids": numbers(connection, here)})
+        sums[run, "volunteers"] += sum(valid == here[number] for number, valid in rows)
+    add_up(connection, sums)
+
+
+def _add_people(connection: Connection, public: bool, **more: float) -> None:
+    row = {"people": 0, "amount_milli": 0, "valid": 0, "score": 0.0, **more}
+    _add(connection, people_sum, [{"public": public, "slot": connection.info.get("slot", 0), **row}])
 
 
 def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Add to the sums of a table; rows in the order of their keys, so that two who add never wait for each other."""
     statement = upsert(connection, table)
     keys = [column.name for column in table.primary_key]
-    more = {column.name: column + statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    more = {name: table.c[name] + statement.excluded[name] for name in rows[0] if name not in (*keys, "public")}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=more), rows)
 
 
+_LISTED = select(credit_sum.c.volunteer_id, credit_sum.c.public).where(among_ids(credit_sum.c.volunteer_id))
+_PAID = select(run_credit.c.volunteer_id, run_credit.c.valid).where(
+    run_credit.c.run_id == bindparam("run"), among_ids(run_credit.c.volunteer_id)
+)
 _NEXT = (
     select(credit_entry.c.id)
     .where(credit_entry.c.folded == false())

@@ -14,6 +14,7 @@ from dsage import wire
 from dsage.errors import InviteRefused
 from dsage_server.pseudonyms import pseudonym
 from dsage_server.scheduling.record import HostRecord
+from dsage_server.store import credit
 from dsage_server.store.bulk import update_rows
 from dsage_server.store.events import note
 from dsage_server.store.schema import host, invite, volunteer
@@ -72,6 +73,7 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     machine = connection.execute(
         insert(host).values(volunteer_id=number, key=key, created=now).returning(host.c.id)
     ).scalar_one()
+    credit.enter(connection, number, public)
     note(connection, now, "joined", f"{name if public else 'a volunteer'} joined")
     return Known(host=machine, volunteer=number, pseudonym=name)
 

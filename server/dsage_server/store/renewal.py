@@ -20,7 +20,7 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
     in_use = (
         select(signed_unit.c.batch_id)
         .join(unit, unit.c.id == signed_unit.c.unit_id)
-        .where(unit.c.state == "ready")
+        .where(unit.c.run_id.in_(_RUNNING), unit.c.state == "ready")
         .distinct()
     )
     rows = connection.execute(select(batch).where(batch.c.id.in_(in_use)))
@@ -34,7 +34,7 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
         query = (
             select(unit.c.run_id, signed_unit.c.document)
             .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
-            .where(unit.c.state == "ready", signed_unit.c.batch_id.in_(part))
+            .where(unit.c.run_id.in_(_RUNNING), unit.c.state == "ready", signed_unit.c.batch_id.in_(part))
         )
         for row in connection.execute(query):
             found.setdefault(row.run_id, []).append(msgspec.json.decode(row.document, type=UnitDocument))
@@ -62,6 +62,7 @@ def replace(connection: Connection, signed: SignedUnits) -> None:
     connection.execute(_REPLACE, rows)
 
 
+_RUNNING = select(run.c.id).where(run.c.state == "running").scalar_subquery()
 _REPLACE = (
     update(signed_unit)
     .where(

@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 
-from dsage.states import HOLDS_PLACE
+from dsage.states import HOLDS_PLACE, OPEN_UNITS
 
 metadata = MetaData(
     naming_convention={
@@ -66,10 +66,10 @@ host = Table(
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("client", String, nullable=False, server_default=""),
     Column("platform", String, nullable=False, server_default=""),
-    Column("cores", Integer, nullable=False, server_default="0"),
+    Column("cores", Id, nullable=False, server_default="0"),
     Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
     Column("sandbox", String, nullable=False, server_default=""),
-    Column("last_seen", Float),
+    Column("last_seen", Float, index=True),
     Column("created", Float, nullable=False),
     Column("disk_bytes", BigInteger, nullable=False, server_default="0"),
     Column("offers", String, nullable=False, server_default="[]"),
@@ -109,8 +109,8 @@ run = Table(
     Column("researcher", LargeBinary, nullable=False),
     Column("params", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
-    Column("fence", Integer, nullable=False),
-    Column("step", Integer, nullable=False),
+    Column("fence", Id, nullable=False),
+    Column("step", Id, nullable=False),
     Column("driver_state", LargeBinary, nullable=False),
     Column("driver_seen", Float),
     Column("progress", LargeBinary, nullable=False),
@@ -121,6 +121,7 @@ run = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("platforms", String, nullable=False, server_default="[]"),
     Column("tags", String, nullable=False, server_default="[]"),
+    Index("ix_run_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
 )
 """`platforms` and `tags` are JSON lists: where its units may run at all."""
 
@@ -132,6 +133,8 @@ batch = Table(
     Column("expires", Float, nullable=False),
 )
 
+_open = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in OPEN_UNITS))))
+
 unit = Table(
     "unit",
     metadata,
@@ -140,12 +143,12 @@ unit = Table(
     Column("key", String, nullable=False),
     Column("grp", String, nullable=False),
     Column("state", String, nullable=False),
-    Column("quorum", Integer, nullable=False),
-    Column("unsent", Integer, nullable=False),
-    Column("credit_milli", Integer, nullable=False),
+    Column("quorum", Id, nullable=False),
+    Column("unsent", Id, nullable=False),
+    Column("credit_milli", Id, nullable=False),
     Column("deadline_s", Float, nullable=False),
     Column("canonical_id", Id),
-    Column("folded_step", Integer),
+    Column("folded_step", Id),
     Column("reason", String, nullable=False, server_default=""),
     Column("created", Float, nullable=False),
     Column("finished", Float),
@@ -164,10 +167,10 @@ unit = Table(
         "ix_unit_unfolded",
         "run_id",
         "finished",
-        sqlite_where=text("state IN ('valid', 'failed') AND folded_step IS NULL"),
-        postgresql_where=text("state IN ('valid', 'failed') AND folded_step IS NULL"),
+        sqlite_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
+        postgresql_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
     ),
-    Index("ix_unit_run", "run_id", "state"),
+    Index("ix_unit_open", "run_id", "state", sqlite_where=_open, postgresql_where=_open),
 )
 
 signed_unit = Table(
@@ -267,7 +270,8 @@ tally = Table(
     Column("what", String, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
-"""Sums that are kept with every commit: `unit.STATE`, `replica.STATE` and `credit` (thousandths) of a run.
+"""Sums that are kept with every commit: `unit.STATE`, `replica.STATE` and `credit` (thousandths) of a run; and of the
+credit that is folded, how many `volunteers` have some, and what those have who are not listed (`unlisted`).
 
 Each server process counts in a slot of its own, so none waits for another; whoever reads adds them up."""
 
@@ -281,7 +285,7 @@ credit_entry = Table(
     Column("run_id", Id, nullable=False, index=True),
     Column("project", String, nullable=False),
     Column("kind", String, nullable=False),
-    Column("amount_milli", Integer, nullable=False),
+    Column("amount_milli", Id, nullable=False),
     Column("granted", Float, nullable=False),
     Column("folded", Boolean, nullable=False, server_default=false()),
     Index("ix_credit_entry_unfolded", "id", sqlite_where=text("folded = 0"), postgresql_where=text("NOT folded")),
@@ -294,7 +298,28 @@ credit_sum = Table(
     Column("amount_milli", BigInteger, nullable=False),
     Column("valid", Integer, nullable=False),
     Column("score", Float, nullable=False),
+    Column("public", Boolean, nullable=False, server_default=false()),
+    Index(
+        "ix_credit_sum_listed",
+        text("score DESC"),
+        "volunteer_id",
+        sqlite_where=text("public = 1"),
+        postgresql_where=text("public"),
+    ),
 )
+"""What each volunteer has earned, nothing included; `public` is the volunteer's, so that the list is an index."""
+
+people_sum = Table(
+    "people_sum",
+    metadata,
+    Column("public", Boolean, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("people", BigInteger, nullable=False),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+)
+"""`credit_sum` added up, those who are listed and the others, in slots as `tally`."""
 
 run_credit = Table(
     "run_credit",
@@ -303,6 +328,15 @@ run_credit = Table(
     Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
     Column("amount_milli", BigInteger, nullable=False),
     Column("valid", Integer, nullable=False),
+    Column("public", Boolean, nullable=False, server_default=false()),
+    Index(
+        "ix_run_credit_listed",
+        "run_id",
+        text("amount_milli DESC"),
+        "volunteer_id",
+        sqlite_where=text("public = 1"),
+        postgresql_where=text("public"),
+    ),
 )
 """Who earned what in a run; folded together with `credit_sum`."""
 
@@ -327,11 +361,19 @@ event = Table(
     "event",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("run_id", ForeignKey("run.id"), index=True),
+    Column("run_id", ForeignKey("run.id")),
     Column("unit_id", Id),
     Column("at", Float, nullable=False),
     Column("kind", String, nullable=False),
     Column("text", String, nullable=False),
+    Index("ix_event_run", "run_id", "id"),
+    Index(
+        "ix_event_unit",
+        "unit_id",
+        "id",
+        sqlite_where=text("unit_id IS NOT NULL"),
+        postgresql_where=text("unit_id IS NOT NULL"),
+    ),
 )
 
 blob = Table(

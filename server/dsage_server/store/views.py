@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+import msgspec
+from sqlalchemy import Connection, Select, func, select
 
 from dsage import __version__, wire
 from dsage.errors import NotFound
-from dsage.states import HOLDS_PLACE, RunState
+from dsage.states import RunState
+from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
 from dsage_server.store.runs import info
-from dsage_server.store.schema import among, archive, credit_entry, credit_sum, host, replica, run, unit, volunteer
+from dsage_server.store.schema import (
+    archive,
+    credit_sum,
+    host,
+    people_sum,
+    replica,
+    run,
+    run_credit,
+    tally,
+    unit,
+    volunteer,
+)
 from dsage_server.store.units import Book, tallies
 from dsage_validator import life
 
 LIVE_S: Final = 120.0
 """A host counts as there when it called within this time; a call comes at least each 50 s."""
 DRIVER_LIVE_S: Final = 120.0
+MOST_NAMED: Final = 1000
+"""Volunteers named in one answer about a run."""
 
 
 def run_view(connection: Connection, number: int, now: float) -> wire.RunView:
     """Return one run as people see it; raises NotFound."""
-    row = connection.execute(select(run).where(run.c.id == number)).first()
-    if row is None:
+    found = _runs(connection, _RUN.where(run.c.id == number), now)
+    if not found:
         raise NotFound(f"there is no run {number}")
-    sums = tallies(connection, number)
-    units, replicas = _by_state(sums, "unit"), _by_state(sums, "replica")
-    filed = connection.execute(select(archive).where(archive.c.run_id == number)).first()
-    reasons = [
-        row.reason or _why_waiting(connection, row, units, now),
-        archived(filed.made, filed.file) if filed else "",
-    ]
+    return found[0]
+
+
+def runs(connection: Connection, now: float, limit: int = 50) -> list[wire.RunView]:
+    """Return the newest runs."""
+    return _runs(connection, _RUN.order_by(run.c.id.desc()).limit(limit), now)
+
+
+def _runs(connection: Connection, query: Select[Any], now: float) -> list[wire.RunView]:
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    sums: dict[int, dict[str, int]] = {number: {} for number in ids}
+    counted = select(tally.c.run_id, tally.c.what, func.sum(tally.c.n)).group_by(tally.c.run_id, tally.c.what)
+    for number, what, n in connection.execute(counted.where(tally.c.run_id.in_(ids))):
+        if n:
+            sums[number][what] = int(n)
+    filed = connection.execute(
+        select(archive.c.run_id, archive.c.made, archive.c.file).where(archive.c.run_id.in_(ids))
+    )
+    files = {number: archived(made, file) for number, made, file in filed}
+    return [_run_view(connection, row, sums[row.id], files.get(row.id, ""), now) for row in rows]
+
+
+def _run_view(connection: Connection, row: Any, sums: dict[str, int], filed: str, now: float) -> wire.RunView:
+    units = _by_state(sums, "unit")
+    reasons = [row.reason or _why_waiting(connection, row, units, now), filed]
     return wire.RunView(
         run=row.id, project=row.project, title=row.title, app=row.app, state=row.state, created=row.created,
-        finished=row.finished, driver_seen=row.driver_seen, step=row.step, units=units, replicas=replicas,
-        credit_milli=sums.get("credit", 0), volunteers=filed.volunteers if filed else people(connection, number),
+        finished=row.finished, driver_seen=row.driver_seen, step=row.step, units=units,
+        replicas=_by_state(sums, "replica"), credit_milli=sums.get("credit", 0), volunteers=sums.get("volunteers", 0),
         progress=row.progress, result=row.result, reason="; ".join(filter(None, reasons)), params=row.params,
+        priority=row.priority, platforms=msgspec.json.decode(row.platforms, type=list[str]),
+        tags=msgspec.json.decode(row.tags, type=list[str]),
     )  # fmt: skip
-
-
-def people(connection: Connection, number: int) -> int:
-    """Return how many volunteers took part in a run."""
-    query = (
-        select(func.count(replica.c.volunteer_id.distinct()))
-        .join(unit, unit.c.id == replica.c.unit_id)
-        .where(unit.c.run_id == number, among(replica.c.state, HOLDS_PLACE))
-    )
-    return connection.execute(query).scalar_one()
 
 
 def archived(made: float, file: str) -> str:
@@ -57,65 +84,75 @@ def archived(made: float, file: str) -> str:
     return f"archived on {datetime.fromtimestamp(made, UTC):%Y-%m-%d}, file {file}"
 
 
-def runs(connection: Connection, now: float, limit: int = 50) -> list[wire.RunView]:
-    """Return the newest runs."""
-    query = select(run.c.id).order_by(run.c.id.desc()).limit(limit)
-    return [run_view(connection, number, now) for number in connection.execute(query).scalars()]
-
-
 def leaderboard(connection: Connection, now: float, limit: int = 100, offset: int = 0) -> list[wire.CreditLine]:
     """Return volunteers by recent average; those who have not opted in are one summed line at the end."""
-    seen = (
-        select(host.c.volunteer_id, func.max(host.c.last_seen).label("last_seen"))
-        .group_by(host.c.volunteer_id)
-        .subquery()
-    )
-    rows = connection.execute(
-        select(
-            volunteer.c.pseudonym, seen.c.last_seen,
-            credit_sum.c.amount_milli, credit_sum.c.score, credit_sum.c.valid,
-        )
-        .join(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id, isouter=True)
-        .join(seen, seen.c.volunteer_id == volunteer.c.id)
-        .where(volunteer.c.public.is_(True))
-        .order_by(func.coalesce(credit_sum.c.score, 0.0).desc(), volunteer.c.id)
+    page = (
+        select(credit_sum)
+        .where(credit_sum.c.public)
+        .order_by(credit_sum.c.score.desc(), credit_sum.c.volunteer_id)
         .limit(limit)
         .offset(offset)
+        .subquery()
+    )
+    last_seen = select(func.max(host.c.last_seen)).where(host.c.volunteer_id == page.c.volunteer_id).scalar_subquery()
+    rows = connection.execute(
+        select(
+            volunteer.c.pseudonym, page.c.amount_milli, page.c.score, page.c.valid, last_seen.label("last_seen")
+        )
+        .join(volunteer, volunteer.c.id == page.c.volunteer_id)
+        .order_by(page.c.score.desc(), page.c.volunteer_id)
     )  # fmt: skip
     lines = [
         wire.CreditLine(
-            pseudonym=row.pseudonym, credit_milli=row.amount_milli or 0,
-            recent=recent_average(row.score or 0.0, now), valid=row.valid or 0, last_seen=row.last_seen,
+            pseudonym=row.pseudonym, credit_milli=row.amount_milli, recent=recent_average(row.score, now),
+            valid=row.valid, last_seen=row.last_seen,
         )
         for row in rows
     ]  # fmt: skip
-    hidden = connection.execute(
-        select(
-            func.count(volunteer.c.id), func.sum(credit_sum.c.amount_milli),
-            func.sum(credit_sum.c.score), func.sum(credit_sum.c.valid),
-        )
-        .join(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id, isouter=True)
-        .where(volunteer.c.public.is_(False))
-    ).one()  # fmt: skip
-    if hidden[0]:
+    others = everybody(connection)[False]
+    if others.people:
         lines.append(
             wire.CreditLine(
-                pseudonym=None, credit_milli=int(hidden[1] or 0), recent=recent_average(hidden[2] or 0.0, now),
-                valid=hidden[3] or 0, last_seen=None, people=hidden[0],
+                pseudonym=None, credit_milli=others.amount_milli, recent=recent_average(others.score, now),
+                valid=others.valid, last_seen=None, people=others.people,
             )
         )  # fmt: skip
     return lines
 
 
+class People(NamedTuple):
+    """Some volunteers and what they have earned together."""
+
+    people: int = 0
+    amount_milli: int = 0
+    valid: int = 0
+    score: float = 0.0
+
+
+def everybody(connection: Connection) -> dict[bool, People]:
+    """Return those who are listed (True) and the others, summed."""
+    sums = [func.sum(people_sum.c[name]) for name in People._fields]
+    rows = connection.execute(select(people_sum.c.public, *sums).group_by(people_sum.c.public))
+    found = {
+        public: People(int(people), int(amount), int(valid), score) for public, people, amount, valid, score in rows
+    }
+    return {False: People(), True: People()} | found
+
+
 def finders(connection: Connection, number: int, units: list[int]) -> list[wire.Finder]:
     """Return whose machine brought the accepted answer of some units of a run."""
     rows = connection.execute(
-        select(unit.c.id, volunteer.c.pseudonym, volunteer.c.public)
+        select(unit.c.id, unit.c.run_id, volunteer.c.pseudonym, volunteer.c.public)
         .join(replica, replica.c.id == unit.c.canonical_id)
         .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
-        .where(unit.c.run_id == number, unit.c.id.in_(units))
+        .where(among_ids(unit.c.id)),
+        {"ids": numbers(connection, units)},
     )
-    return [wire.Finder(unit=row.id, pseudonym=row.pseudonym if row.public else "a volunteer") for row in rows]
+    return [
+        wire.Finder(unit=row.id, pseudonym=row.pseudonym if row.public else "a volunteer")
+        for row in rows
+        if row.run_id == number
+    ]
 
 
 def status(connection: Connection, server_id: str, name: str, now: float) -> wire.StatusView:
@@ -123,28 +160,28 @@ def status(connection: Connection, server_id: str, name: str, now: float) -> wir
     live = connection.execute(
         select(func.count()).select_from(host).where(host.c.last_seen > now - LIVE_S)
     ).scalar_one()
-    everybody = connection.execute(select(func.count()).select_from(volunteer)).scalar_one()
     sums = tallies(connection)
     return wire.StatusView(
-        server_id=server_id, name=name, version=__version__, time=now, volunteers=everybody, hosts_live=live,
+        server_id=server_id, name=name, version=__version__, time=now,
+        volunteers=sum(some.people for some in everybody(connection).values()), hosts_live=live,
         units=_by_state(sums, "unit"), replicas=_by_state(sums, "replica"),
         runs=runs(connection, now, limit=20),
     )  # fmt: skip
 
 
-def credit_of_run(connection: Connection, number: int) -> dict[str, int]:
-    """Return thousandths of credit by pseudonym for one run; "a volunteer" sums those who have not opted in."""
+def credit_of_run(connection: Connection, number: int, limit: int = MOST_NAMED) -> dict[str, int]:
+    """Return thousandths of credit by pseudonym for one run: those who have most of it, most first, and "a volunteer",
+    which sums those who have not opted in."""
     rows = connection.execute(
-        select(volunteer.c.pseudonym, volunteer.c.public, func.sum(credit_entry.c.amount_milli).label("amount"))
-        .join(volunteer, volunteer.c.id == credit_entry.c.volunteer_id)
-        .where(credit_entry.c.run_id == number)
-        .group_by(volunteer.c.id)
+        select(volunteer.c.pseudonym, run_credit.c.amount_milli)
+        .join(volunteer, volunteer.c.id == run_credit.c.volunteer_id)
+        .where(run_credit.c.run_id == number, run_credit.c.public)
+        .order_by(run_credit.c.amount_milli.desc(), run_credit.c.volunteer_id)
+        .limit(limit)
     )
-    found: dict[str, int] = {}
-    for row in rows:
-        name = row.pseudonym if row.public else "a volunteer"
-        found[name] = found.get(name, 0) + row.amount
-    return found
+    found = dict(rows.all())
+    unlisted = tallies(connection, number).get("unlisted", 0)
+    return found | ({"a volunteer": unlisted} if unlisted else {})
 
 
 def _by_state(sums: dict[str, int], of: str) -> dict[str, int]:
@@ -162,17 +199,33 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
         return f"its driver is away: `dsage attach {row.id}` goes on from step {row.step}"
     if not units.get("ready"):
         return ""
-    live = set(connection.execute(select(host.c.volunteer_id).where(host.c.last_seen > now - LIVE_S)).scalars())
-    if not live:
+    if not _is_live(connection, now):
         return "no volunteer's computer is connected"
     oldest = connection.execute(
         select(func.min(unit.c.id)).where(unit.c.run_id == row.id, unit.c.state == "ready")
-    ).scalar_one()
+    ).scalar()
+    if oldest is None:
+        return ""
     waiting = Book.of(connection, [oldest], lock=False).now[oldest]
-    if any(life.may_take(waiting, person) for person in live):
+    barred = {r.volunteer for r in waiting.replicas if not life.may_take(waiting, r.volunteer)}
+    if _is_live(connection, now, barred):
         return ""
     errors = [r.id for r in waiting.replicas if r.state == "error"]
     if not errors:
         return f"needs one more volunteer: {waiting.quorum} must agree on unit {oldest}"
     said = connection.execute(select(replica.c.reason).where(replica.c.id == errors[-1])).scalar_one()
     return f"needs another volunteer: unit {oldest} failed on every computer here ({said.split(':')[0]})"
+
+
+def _is_live(connection: Connection, now: float, besides: Iterable[int] = ()) -> bool:
+    """Whether the computer of any volunteer is there, besides those of some."""
+    there = host.c.last_seen > now - LIVE_S
+    query = select(host.c.id).where(there, host.c.volunteer_id.not_in(list(besides))).limit(1)
+    return connection.execute(query).first() is not None
+
+
+_RUN: Final = select(
+    run.c.id, run.c.project, run.c.title, run.c.app, run.c.state, run.c.created, run.c.finished, run.c.driver_seen,
+    run.c.step, run.c.progress, run.c.result, run.c.reason, run.c.params, run.c.priority, run.c.platforms, run.c.tags,
+)  # fmt: skip
+"""All but the driver's state, which may have a megabyte."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, exists, select
 
 from dsage import wire
 from dsage.codec import Value
@@ -19,13 +19,15 @@ from dsage.errors import NotFound
 from dsage.states import RunState, UnitState
 from dsage_server.store import views
 from dsage_server.store.schema import answer as stored
-from dsage_server.store.schema import credit_entry, credit_sum, event, host, replica, run, unit, volunteer
+from dsage_server.store.schema import credit_entry, event, replica, run, unit, volunteer
 from dsage_server.store.units import args_of
 from dsage_server.web import plain
 from dsage_server.web.plain import Opened
 from dsage_server.web.shapes import shape_of
 
 PAGE_ROWS: Final = 100
+MOST_PAGES: Final = 1000
+"""Whoever comes after so many pages of the leaderboard is counted, not listed: a page skips what stands before it."""
 FRONT_ROWS: Final = 20
 FRONT_EVENTS: Final = 12
 RUN_EVENTS: Final = 30
@@ -202,21 +204,21 @@ def front(connection: Connection, asked: Asked) -> FrontPage:
     glance = views.status(connection, asked.server_id, asked.name, asked.now)
     lines = [run_line(view) for view in glance.runs]
     leaders, others = _board(connection, asked.now, FRONT_ROWS, 0)
-    total = connection.execute(select(func.coalesce(func.sum(credit_sum.c.amount_milli), 0))).scalar_one()
+    earned = views.everybody(connection)
     return FrontPage(
         name=asked.name, hosts_live=glance.hosts_live, volunteers=glance.volunteers,
         active=glance.units.get(UnitState.ACTIVE, 0) + glance.units.get(UnitState.COMPARING, 0),
-        valid=glance.units.get(UnitState.VALID, 0), credit=int(total) / 1000,
+        valid=glance.units.get(UnitState.VALID, 0), credit=sum(some.amount_milli for some in earned.values()) / 1000,
         running=[line for line in lines if line.state == RunState.RUNNING],
         ended=[line for line in lines if line.state != RunState.RUNNING][:5],
-        leaders=leaders, others=others, people=_public_people(connection), events=_events(connection, FRONT_EVENTS),
+        leaders=leaders, others=others, people=earned[True].people, events=_events(connection, FRONT_EVENTS),
     )  # fmt: skip
 
 
 def leaderboard(connection: Connection, asked: Asked) -> BoardPage:
     """Return one page of the leaderboard; raises NotFound for a page that there is not."""
-    people = _public_people(connection)
-    pages = max(1, -(-people // PAGE_ROWS))
+    people = views.everybody(connection)[True].people
+    pages = min(MOST_PAGES, max(1, -(-people // PAGE_ROWS)))
     if not 1 <= asked.number <= pages:
         raise NotFound(f"the leaderboard has no page {asked.number}", hint=f"It has {pages}.")
     leaders, others = _board(connection, asked.now, PAGE_ROWS, (asked.number - 1) * PAGE_ROWS)
@@ -230,15 +232,12 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
     own = {name: item for name, item in plain.mapping(progress.value).items() if name not in SPECIAL}
     result = plain.opened(view.result, f"`dsage results {view.run}`")
     numbers = shape_of(result.value).units(result.value)
-    credit = views.credit_of_run(connection, view.run)
+    credit = views.credit_of_run(connection, view.run, PAGE_ROWS)
     return RunPage(
         run=run_line(view), app=view.app, step=view.step, params=plain.opened(view.params, f"`dsage watch {view.run}`"),
         progress=Opened(own or None, progress.note), result=result,
         finders=views.finders(connection, view.run, numbers) if numbers else [],
-        shares=[
-            Share(pseudonym=name, credit=amount / 1000)
-            for name, amount in sorted(credit.items(), key=_listed_first)[:PAGE_ROWS]
-        ],
+        shares=[Share(pseudonym=name, credit=amount / 1000) for name, amount in credit.items()],
         events=_events(connection, RUN_EVENTS, event.c.run_id == view.run),
     )  # fmt: skip
 
@@ -304,12 +303,6 @@ SPECIAL: Final = frozenset({"phase", "fraction", "eta_s", "summary"})
 """Keys of a run's progress that have their own place on a page."""
 
 
-def _listed_first(item: tuple[str, int]) -> tuple[bool, int, str]:
-    """Sort key for credit by name: most first, those who are not listed at the end."""
-    name, amount = item
-    return name == NOBODY, -amount, name
-
-
 def _text(value: Value) -> str:
     return value[:300] if isinstance(value, str) else ""
 
@@ -329,14 +322,6 @@ def _board(connection: Connection, now: float, limit: int, offset: int) -> tuple
             )
         )  # fmt: skip
     return leaders, others
-
-
-def _public_people(connection: Connection) -> int:
-    return connection.execute(
-        select(func.count())
-        .select_from(volunteer)
-        .where(volunteer.c.public.is_(True), exists().where(host.c.volunteer_id == volunteer.c.id))
-    ).scalar_one()
 
 
 def _events(connection: Connection, limit: int, *where: Any) -> list[wire.Event]:

@@ -28,11 +28,11 @@ from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.signing import sign_units
-from dsage_server.store import checking, credit, hosts, leases, runs, units
+from dsage_server.store import checking, credit, hosts, leases, runs, units, views
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
-from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, unit
+from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, run_credit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
 from dsage_validator import life
 from dsage_validator.checks import Verdict
@@ -99,7 +99,7 @@ class Tables(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         code = self.do(lambda c: hosts.make_invite(c, 6, 60.0, self.now))
-        self.callers = [self.joined(code) for _ in range(5)]
+        self.callers = [self.joined(code, n % 2 == 0) for n in range(5)]
         first = self.callers[0]
         second = self.do(
             lambda c: c.execute(
@@ -111,9 +111,9 @@ class Tables(RuleBasedStateMachine):
         for which in (0, 1):
             self.step(which, [1, 2, 3], False, 0, False, False)
 
-    def joined(self, code: str) -> leases.Caller:
+    def joined(self, code: str, public: bool) -> leases.Caller:
         key = secrets.token_bytes(32)
-        known = self.do(lambda c: hosts.enrol(c, key, code, True, self.now))
+        known = self.do(lambda c: hosts.enrol(c, key, code, public, self.now))
         return leases.Caller(host=known.host, volunteer=known.volunteer, key=key)
 
     def submitted(self, checked: bool) -> Run:
@@ -507,7 +507,13 @@ class Tables(RuleBasedStateMachine):
                 amount, valid = sums[row.volunteer_id]
                 sums[row.volunteer_id] = (amount + row.amount_milli, valid + 1)
         stored = c.execute(select(credit_sum)).all()
-        assert {row.volunteer_id: (row.amount_milli, row.valid) for row in stored} == dict(sums)
+        assert {row.volunteer_id: (row.amount_milli, row.valid) for row in stored if row.valid} == dict(sums)
+        for listed, together in views.everybody(c).items():
+            theirs = [row for row in stored if row.public is listed]
+            assert together.people == len(theirs)
+            assert together.amount_milli == sum(row.amount_milli for row in theirs)
+            assert together.valid == sum(row.valid for row in theirs)
+            assert together.score == pytest.approx(sum(row.score for row in theirs))
 
     def the_tallies_are_what_one_would_count(self, c: Connection) -> None:
         for run in self.runs:
@@ -517,6 +523,9 @@ class Tables(RuleBasedStateMachine):
             counted["credit"] = sum(
                 round(self.worth[u.id] * r.share) for u in mine for r in u.replicas if r.state is R.VALID
             )
+            earned = c.execute(select(run_credit).where(run_credit.c.run_id == run.number)).all()
+            counted["volunteers"] = len(earned)
+            counted["unlisted"] = sum(row.amount_milli for row in earned if not row.public)
             assert units.tallies(c, run.number) == +counted
 
     def nobody_has_two_places_in_a_unit(self, c: Connection) -> None:
