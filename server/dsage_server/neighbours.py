@@ -94,6 +94,8 @@ class Neighbours:
         hub, ticks = self.hub, self.hub.ticks()
         said, self.say = self.say, Message(0)
         beat = ticks - self._said >= BEAT_S
+        if beat and hub.exchanges.crowd.idle and not hub.ready.unsent:
+            said.hungry = True  # hosts whose calls are held cry no more: others may have claimed units since
         if said.hungry and ticks - self._cried < 1.0:
             said.hungry = False
         if not beat and said == Message(0):
@@ -134,7 +136,7 @@ class Neighbours:
         if message.ledger:
             hub.ledger.set()
         if message.hungry:
-            given = hub.ready.surrender()
+            given = hub.ready.surrender(everything=not hub.exchanges.crowd.capacity(hub.ticks()))
             if given:
                 await hub.store.write(lambda c: release(c, [unit for unit, _ in given]))
                 self.say.ready.update(run for _, run in given)

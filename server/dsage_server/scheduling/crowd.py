@@ -75,6 +75,11 @@ class Crowd:
         """A host's call is not held any more."""
         self._idle.pop(host, None)
 
+    @property
+    def idle(self) -> int:
+        """How many hosts wait for work."""
+        return len(self._idle)
+
     def call_idle(self, most: int) -> list[int]:
         """Return up to so many hosts that wait for work, each in its turn."""
         called = list(zip(range(most), self._idle, strict=False))

@@ -194,10 +194,10 @@ class ReadyQueue:
         run.left = run.asked is not None
         self._look_for_more(run)
 
-    def surrender(self) -> list[tuple[int, int]]:
-        """Take half of the units out, the youngest, for another process that has none; return (unit, run)."""
+    def surrender(self, *, everything: bool = False) -> list[tuple[int, int]]:
+        """Take half of the units out, the youngest, or all, for a process that has none; return (unit, run)."""
         here = [entry for entry in self._entries.values() if entry.unsent and not entry.held]
-        given = here[len(here) // 2 :]
+        given = here if everything else here[len(here) // 2 :]
         for entry in given:
             self._delist(entry)
             self.runs[entry.unit.run].more = True
