@@ -94,6 +94,7 @@ def test_no_volunteer_gets_two_copies_of_a_unit_whichever_host_asks(bench: Bench
         (Needs(tags=frozenset({"lab"})), "computers marked lab, and this one is not"),
         (Needs(memory_bytes=6 * GIB + GIB // 2), "6.5 GiB of memory, and this computer offers 4 GiB"),
         (Needs(disk_bytes=2 * GIB), "2 GiB of disk, and this computer offers 1 GiB"),
+        (Needs(features=frozenset({"inputs"})), "a newer DSage on this computer"),
     ],
 )  # fmt: skip
 def test_what_a_host_lacks_is_named(bench: Bench, needs: Needs, words: str) -> None:
