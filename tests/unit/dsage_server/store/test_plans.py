@@ -1,21 +1,183 @@
-"""What must stay cheap however long the tables are: SQLite says which index it would use."""
+"""What must stay cheap however long the tables are: each database says how it would find what is asked for.
+
+A small world is lived through and looked at in every way, and whatever the store was asked is explained: nothing may
+walk a long table, nor all units of a run.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import create_engine
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
 
-from dsage_server.store import credit
-from dsage_server.store.schema import metadata
+import pytest
+from sqlalchemy import Connection, event
+
+from dsage.wire import HostInfo
+from dsage_server.scheduling.terms import RunTerms
+from dsage_server.store import checking, claims, credit, events, hosts, processes, ready, renewal, runs, units, views
+from dsage_server.store.engine import Store
+from dsage_server.store.leases import Call
+from dsage_server.store.testing import fresh, kinds
+from dsage_server.web import documents
+from dsage_server.web.documents import Asked
+from dsage_server.web.pages import FRONT, PAGES
+from dsage_server.web.testing import World
+
+LONG: Final = frozenset(
+    {
+        "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "proof",
+        "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
+    }
+)  # fmt: skip
+"""Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
+SHORT: Final = frozenset(
+    {
+        "ix_credit_entry_unfolded", "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
+        "ix_unit_open", "ix_unit_ready", "ix_unit_unfolded",
+    }
+)  # fmt: skip
+"""Indexes of what is waiting only: walking all of one is its purpose."""
+LISTS: Final = frozenset({"ix_credit_sum_listed", "ix_run_credit_listed", "ix_event_run", "ix_event_unit"})
+"""Indexes in the order that people read, walked from their beginning for a page."""
+NEWEST: Final = re.compile(r"FROM event\s+ORDER BY event\.id DESC\s+LIMIT")
+
+HOST: Final = HostInfo(client="c", platform="linux", cores=1, memory_bytes=1, sandbox="none")
 
 
-def test_credit_that_is_not_folded_is_found_by_its_index() -> None:
-    engine = create_engine("sqlite://")
-    metadata.create_all(engine)
-    with engine.connect() as connection:
-        query = credit._TAKE.compile(engine)
-        bound = tuple(query.params[name] for name in query.positiontup or ())
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", bound).all()
-    engine.dispose()
-    steps = [row.detail for row in plan]
-    assert any("ix_credit_entry_unfolded" in step for step in steps), steps
-    assert "SCAN credit_entry" not in steps
+@pytest.fixture(params=kinds())
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store on each database."""
+    opened = Store(fresh(tmp_path, request.param))
+    yield opened
+    opened.close()
+
+
+def test_nothing_that_people_or_programs_ask_walks_a_long_table(store: Store) -> None:
+    said: dict[str, Any] = {}
+    for engine in (store._writer, store._reader):
+        event.listen(engine, "before_cursor_execute", _listener(said))
+    live(store)
+    assert len(said) > 60
+    look = walks_on_postgresql if store.shared else walks_on_sqlite
+    with store._reader.connect() as connection:
+        found = {statement: bad for statement, bound in said.items() if (bad := look(connection, statement, bound))}
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM volunteer",
+        "SELECT id FROM host WHERE platform = 'linux' LIMIT 1",
+        "SELECT id FROM replica WHERE state = 'valid'",
+        "SELECT count(*) FROM unit WHERE run_id = 1",
+        "SELECT text FROM event WHERE kind = 'joined' ORDER BY id DESC LIMIT 5",
+    ],
+)
+def test_a_walk_is_seen(store: Store, statement: str) -> None:
+    look = walks_on_postgresql if store.shared else walks_on_sqlite
+    with store._reader.connect() as connection:
+        assert look(connection, statement, ())
+
+
+def live(store: Store) -> None:
+    """Do and ask what a server does and is asked."""
+    world = World(store, time.time())
+    now = world.now
+    people = [world.join(name, public=public) for name, public in (("ada", True), ("bob", False), ("eve", True))]
+    run = world.submit("Long", n=1)
+    first, second, third = world.step(run, args=[1, 2, 3])
+    world.compute(first, "same", *people[:2])
+    for caller, value in zip(people, "abc", strict=True):
+        world.lease(caller, second)
+        world.report(caller, second, value)
+    world.lease(people[0], third)
+    for known in (None, frozenset[int]()):
+        world._serve(Call(caller=people[0], known=known))
+    place = store.write_now(lambda c: processes.join(c, "api", now))
+    store.slot = place.slot
+    terms = RunTerms(run=run, project="p", researcher=b"k")
+    asked = Asked(number=1, now=now, server_id="s", name="n")
+    claim: list[Callable[[Connection], Any]] = [
+        lambda c: claims.claim(c, terms, 10, now),
+        lambda c: claims.release(c, [third]),
+        lambda c: claims.release_all(c, place.slot),
+        lambda c: processes.refresh(c, place, now),
+        lambda c: processes.leave(c, place),
+        lambda c: units.extend_leases(c, 1.0),
+        lambda c: hosts.describe(c, people[0].host, HOST, now),
+        lambda c: hosts.note_seen(c, [(now, "", people[0].host)]),
+        credit.fold,
+    ]
+    looks: list[Callable[[Connection], Any]] = [
+        lambda c: views.status(c, "s", "n", now),
+        lambda c: views.runs(c, now),
+        lambda c: views.run_view(c, run, now),
+        lambda c: views.run_view(c, run, now + 1e6),
+        lambda c: views.leaderboard(c, now),
+        lambda c: views.finders(c, run, list(range(500))),
+        lambda c: views.credit_of_run(c, run),
+        *[lambda c, page=page: page.load(c, asked) for page in (*PAGES, FRONT)],  # type: ignore[misc]
+        lambda c: documents.unit_page(c, Asked(number=third, now=now, server_id="s", name="n")),
+        lambda c: events.since(c, 0),
+        lambda c: events.since(c, 0, run=run),
+        lambda c: units.expired(c, now),
+        units.next_deadline,
+        units.unjudged,
+        runs.running,
+        lambda c: runs.answers(c, run),
+        lambda c: ready.ready_units(c, terms, 0, 100),
+        lambda c: renewal.stale(c, b"another key", now),
+        lambda c: checking.case(c, second),
+        lambda c: processes.gone(c, now),
+        lambda c: hosts.described(c, people[0].host),
+    ]
+    for change in claim:
+        store.write_now(change)
+    for look in looks:
+        store.read_now(look)
+    world.step(run, cancel=["", *[f"g{n}" for n in range(3)]])
+    world.step(run, finished=True, result=1)
+
+
+def _listener(said: dict[str, Any]) -> Callable[..., None]:
+    def listen(_conn: Connection, _cursor: Any, statement: str, bound: Any, _context: Any, many: bool) -> None:
+        if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)\b", statement):
+            said.setdefault(statement, bound[0] if many else bound)
+
+    return listen
+
+
+def walks_on_sqlite(connection: Connection, statement: str, bound: Any) -> list[str]:
+    """Return the steps of SQLite's plan that go through a long table, or through a whole run of one."""
+    found = []
+    for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound):
+        step = str(row.detail)
+        match = re.match(r"(SCAN|SEARCH) (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", step)
+        if match is None or match[2] not in LONG or (match[3] or "") in SHORT | LISTS:
+            continue
+        if (match[1] == "SCAN" and not NEWEST.search(statement)) or step.endswith("(run_id=?)"):
+            found.append(step)
+    return found
+
+
+def walks_on_postgresql(connection: Connection, statement: str, bound: Any) -> list[str]:
+    """Return the same for PostgreSQL, which walks short tables gladly unless that is forbidden."""
+    for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+        connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", bound).scalar_one()
+    found: list[str] = []
+    waiting: list[tuple[Any, bool]] = [(plan[0]["Plan"], False)]
+    while waiting:
+        node, limited = waiting.pop()
+        waiting += [(below, node["Node Type"] == "Limit") for below in node.get("Plans", ())]
+        kind, index, condition = node["Node Type"], node.get("Index Name", ""), node.get("Index Cond", "")
+        if not kind.endswith(" Scan") or node.get("Relation Name") not in LONG or index in SHORT | LISTS:
+            continue
+        walks = not condition and kind != "Tid Scan" and (not limited or "Filter" in node)
+        if walks or re.fullmatch(r"\(run_id = [^)]*\)", condition):
+            found.append(f"{kind} of {node['Relation Name']} by {index or 'nothing'} {condition}".strip())
+    return found
