@@ -5,7 +5,7 @@ SETUP := @packaging/dev-setup
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth fault test-postgres test-mixed clean
+.PHONY: help demo test lint bench bench-server bench-growth fault fault-server test-postgres test-mixed clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -38,7 +38,11 @@ bench-growth:  ## Measure what 10 million units in the tables cost (30 GB of dis
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
-	@$(BIN)/pytest -m slow tests/fault $(ARGS)
+	@$(BIN)/pytest -m slow tests/fault/test_kills.py $(ARGS)
+
+fault-server:  ## Bad input and faults at real servers with a fleet on them (minutes); ARGS="-k disk"
+	$(SETUP) fault
+	@$(BIN)/pytest -m slow tests/fault/test_server_faults.py tests/fault/test_server_processes.py $(ARGS)
 
 test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
 	$(SETUP) test

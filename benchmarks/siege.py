@@ -25,7 +25,7 @@ from fleet.habits import Habits
 from lab import Lab, kill
 
 from dsage.connection import Connection
-from dsage.errors import UsageError
+from dsage.errors import ServerAway, UsageError
 from dsage.home import Home
 from dsage.researcher import Researcher
 from dsage.trust.ceremony import LAB
@@ -98,7 +98,10 @@ class Siege:
     async def start(self, number: int = 0) -> None:
         """Start a server process, on the port that it had, and wait until it serves."""
         store = ("--store", self.store) if self.store else ()
-        await asyncio.to_thread(self.labs[number].start_server, *store, *self.more[number])
+        try:
+            await asyncio.to_thread(self.labs[number].start_server, *store, *self.more[number])
+        except RuntimeError as error:
+            raise ServerAway(f"{error}: {self.log(number)[-3000:]}") from None
 
     def kill(self, number: int = 0) -> None:
         """End a server process without warning."""
