@@ -12,18 +12,18 @@ from sqlalchemy import text
 
 from dsage import wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import Busy, NotAllowed, UsageError, WrongServer
+from dsage.errors import Busy, NotAllowed, WrongServer
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
+from dsage_server.api.views import Views, asked_run
 from dsage_server.blobs.routes import BlobApi, send
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
-from dsage_server.store import events, hosts, views
+from dsage_server.store import hosts
 
-MAX_UNITS_ASKED = 500
 MAX_GREETING_BYTES = 16 << 10
 """An enrolment or login, of somebody whom nobody knows yet."""
 
@@ -42,6 +42,7 @@ class Api:
     def app(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
+        views = Views(self.hub, self.name)
         app.add_routes(
             [
                 web.get("/healthz", self.health),
@@ -56,17 +57,17 @@ class Api:
                 web.get("/v1/bundles/{hash}", self.get_bundle),
                 web.put("/v1/bundles/{hash}", self.put_bundle),
                 web.post("/v1/runs", self.submit),
-                web.get("/v1/runs", self.runs),
-                web.get("/v1/runs/{run}", self.run),
+                web.get("/v1/runs", views.runs),
+                web.get("/v1/runs/{run}", views.run),
                 web.post("/v1/runs/{run}/drive", self.drive),
                 web.get("/v1/runs/{run}/answers", self.answers),
                 web.post("/v1/runs/{run}/steps", self.step),
                 web.post("/v1/runs/{run}/cancel", self.cancel),
-                web.get("/v1/runs/{run}/events", self.events),
-                web.get("/v1/runs/{run}/finders", self.finders),
-                web.get("/v1/runs/{run}/credit", self.credit),
-                web.get("/v1/status", self.status),
-                web.get("/v1/leaderboard", self.leaderboard),
+                web.get("/v1/runs/{run}/events", views.events),
+                web.get("/v1/runs/{run}/finders", views.finders),
+                web.get("/v1/runs/{run}/credit", views.credit),
+                web.get("/v1/status", views.status),
+                web.get("/v1/leaderboard", views.leaderboard),
             ]
         )
         app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
@@ -186,7 +187,7 @@ class Api:
 
     async def drive(self, request: web.Request) -> web.Response:
         """Become the driver of a run."""
-        return reply(await self.hub.drive(self._who(request, "researcher"), self._run(request)))
+        return reply(await self.hub.drive(self._who(request, "researcher"), asked_run(request)))
 
     async def answers(self, request: web.Request) -> web.Response:
         """What the driver can fold."""
@@ -194,7 +195,7 @@ class Api:
         query = request.query
         return reply(
             await self.hub.answers(
-                session, self._run(request), number(query.get("fence", ""), "fence"),
+                session, asked_run(request), number(query.get("fence", ""), "fence"),
                 seconds(query.get("wait")), query.get("hungry") == "1",
             )
         )  # fmt: skip
@@ -202,66 +203,12 @@ class Api:
     async def step(self, request: web.Request) -> web.Response:
         """Commit a step."""
         session = self._who(request, "researcher")
-        return reply(await self.hub.step(session, self._run(request), await body(request, wire.Step)))
+        return reply(await self.hub.step(session, asked_run(request), await body(request, wire.Step)))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
-        await self.hub.cancel(self._who(request, "researcher"), self._run(request))
+        await self.hub.cancel(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
-
-    # -- views -----------------------------------------------------------------------------------------------
-
-    async def runs(self, request: web.Request) -> web.Response:
-        """The newest runs."""
-        return reply(await self.hub.store.read(lambda c: views.runs(c, self.hub.clock())))
-
-    async def run(self, request: web.Request) -> web.Response:
-        """One run."""
-        wanted = self._run(request)
-        return reply(await self.hub.store.read(lambda c: views.run_view(c, wanted, self.hub.clock())))
-
-    async def events(self, request: web.Request) -> web.Response:
-        """What happened in a run after an event."""
-        wanted, after = self._run(request), number(request.query.get("after", "0"), "event")
-        ends = self.hub.ticks() + min(seconds(request.query.get("wait")), wire.MAX_WAIT_S)
-        while True:
-            since = self.hub.waiting.moment()
-            found = await self.hub.store.read(lambda c: events.since(c, after, run=wanted))
-            left = ends - self.hub.ticks()
-            if found or left <= 0 or self.hub.closing:
-                return reply(found)
-            with self.hub.pressure.hold() as granted:
-                if not granted:
-                    return reply(found)
-                await self.hub.waiting.wait(("events", wanted), left, since=since)
-
-    async def finders(self, request: web.Request) -> web.Response:
-        """Whose machines brought the accepted answers of some units."""
-        wanted = self._run(request)
-        units = [number(each, "unit") for each in request.query.getall("unit", [])]
-        if len(units) > MAX_UNITS_ASKED:
-            raise UsageError(f"at most {MAX_UNITS_ASKED} units in one question")
-        return reply(await self.hub.store.read(lambda c: views.finders(c, wanted, units)))
-
-    async def credit(self, request: web.Request) -> web.Response:
-        """Thousandths of credit by pseudonym in one run."""
-        wanted = self._run(request)
-        return reply(await self.hub.store.read(lambda c: views.credit_of_run(c, wanted)))
-
-    async def status(self, request: web.Request) -> web.Response:
-        """The server at a glance."""
-        hub = self.hub
-        view = await hub.store.read(lambda c: views.status(c, hub.server_id, self.name, hub.clock()))
-        view.trouble = hub.store.trouble
-        return reply(view)
-
-    async def leaderboard(self, request: web.Request) -> web.Response:
-        """Volunteers by recent average."""
-        return reply(await self.hub.store.read(lambda c: views.leaderboard(c, self.hub.clock())))
 
     def _who(self, request: web.Request, role: str) -> Session:
         return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
-
-    @staticmethod
-    def _run(request: web.Request) -> int:
-        return number(request.match_info["run"], "run")

@@ -1,8 +1,8 @@
-"""Live pages: values that all visitors share, and one stream of server-sent events a page.
+"""Live pages: one stream of server-sent events a page.
 
-However many people watch a page, it is read and rendered at most once a second, and less often when that is
-slow. A stream sends the fragments that differ from what it sent before; a visitor who reads slowly skips states
-instead of queueing them, and one who reconnects gets everything as it stands.
+However many people watch a page, it is made once for all of them (shared.py). A stream sends the fragments that
+differ from what it sent before; a visitor who reads slowly skips states instead of queueing them, and one who
+reconnects gets everything as it stands.
 """
 
 from __future__ import annotations
@@ -11,78 +11,27 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, DSageError
+from dsage_server.shared import PERIOD_S
 
 T = TypeVar("T")
 
-PERIOD_S: Final = 1.0
-MOST_PERIOD_S: Final = 60.0
-LEISURE: Final = 10.0
-"""A value that took t seconds to make is kept for at least ten times that, so pages use a tenth of a core at most."""
 KEEPALIVE_S: Final = 15.0
 """Proxies close connections that say nothing for 30 to 60 s."""
 STALLED_S: Final = 20.0
 """A visitor who takes longer to read one message is cut off; the browser comes back by itself."""
 PER_ADDRESS: Final = 16
 IN_ALL: Final = 1000
-KEPT: Final = 64
-"""Shared values in memory: pages of the largest answers take a megabyte or so each."""
 
 _log = logging.getLogger(__name__)
-
-
-class Shared(Generic[T]):
-    """Values by key, each made at most once a period, by one maker at a time."""
-
-    def __init__(self, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._period_s = period_s
-        self._clock = clock
-        self._made: dict[str, _Making[T]] = {}
-
-    async def get(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the value, made now if the last one is too old; raises what `make` raised."""
-        entry = self._made.get(key)
-        if entry is None or entry.stale(self._clock()):
-            self._made.pop(key, None)
-            while len(self._made) >= KEPT:
-                del self._made[next(iter(self._made))]
-            entry = self._made[key] = _Making(make, self._period_s, self._clock)
-        return await asyncio.shield(entry.task)
-
-
-class _Making(Generic[T]):
-    """A value that is being made or was made, and until when it is good."""
-
-    def __init__(self, make: Callable[[], Awaitable[T]], period_s: float, clock: Callable[[], float]) -> None:
-        self._until = float("inf")
-        self.task = asyncio.ensure_future(self._run(make, period_s, clock))
-        self.task.add_done_callback(_look_at_failure)
-
-    async def _run(self, make: Callable[[], Awaitable[T]], period_s: float, clock: Callable[[], float]) -> T:
-        started = clock()
-        try:
-            return await make()
-        finally:
-            took = clock() - started
-            self._until = started + min(max(period_s, LEISURE * took), max(period_s, MOST_PERIOD_S))
-
-    def stale(self, now: float) -> bool:
-        return now >= self._until
-
-
-def _look_at_failure(task: asyncio.Future[T]) -> None:
-    """A maker whose callers have all gone may fail unheard: the next caller makes the value anew."""
-    if not task.cancelled():
-        task.exception()
 
 
 class Streams:

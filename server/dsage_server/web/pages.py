@@ -20,10 +20,11 @@ from aiohttp.typedefs import Handler, Middleware
 from sqlalchemy import text
 
 from dsage.errors import NotAllowed, NotFound
+from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
 from dsage_server.web import assets, documents, plain
 from dsage_server.web.documents import Asked, Document, Load
-from dsage_server.web.live import PERIOD_S, Shared, Streams
+from dsage_server.web.live import Streams
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import Site, etag
 

@@ -120,7 +120,7 @@ def live(store: Store) -> None:
         lambda c: views.leaderboard(c, now),
         lambda c: views.finders(c, run, list(range(500))),
         lambda c: views.credit_of_run(c, run),
-        *[lambda c, page=page: page.load(c, asked) for page in (*PAGES, FRONT)],  # type: ignore[misc]
+        *[lambda c, page=page: page.load(c, asked) for page in (*PAGES, FRONT)],
         lambda c: documents.unit_page(c, Asked(number=third, now=now, server_id="s", name="n")),
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),

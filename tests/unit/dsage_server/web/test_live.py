@@ -1,4 +1,4 @@
-"""Streams: what they send and when they end; values that all visitors share."""
+"""Streams: what they send and when they end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from dsage.errors import StorageFull
-from dsage_server.web.live import Shared, Streams, visitor
+from dsage_server.web.live import Streams, visitor
 from dsage_server.web.testing import World
 
 Client = TestClient[web.Request, web.Application]
@@ -118,63 +118,6 @@ async def test_a_database_that_fails_ends_the_stream_and_is_logged(
     async with asyncio.timeout(10):
         await response.content.read()
     assert "could not be refreshed" in caplog.text
-
-
-async def test_shared_values_are_made_again_when_old_and_more_seldom_when_slow() -> None:
-    now = 0.0
-    made: list[int] = []
-
-    async def make() -> int:
-        nonlocal now
-        made.append(1)
-        now += cost
-        return len(made)
-
-    shared: Shared[int] = Shared(period_s=1.0, clock=lambda: now)
-    cost = 0.0
-    assert [await shared.get("a", make), await shared.get("a", make)] == [1, 1]
-    now = 1.0
-    cost = 0.5
-    assert await shared.get("a", make) == 2
-    now = 5.9
-    assert await shared.get("a", make) == 2
-    now = 6.0
-    assert await shared.get("a", make) == 3
-
-
-async def test_a_failure_is_shared_and_then_forgotten() -> None:
-    now = 0.0
-    shared: Shared[int] = Shared(period_s=1.0, clock=lambda: now)
-
-    async def fail() -> int:
-        raise ValueError("once")
-
-    async def work() -> int:
-        return 7
-
-    with pytest.raises(ValueError, match="once"):
-        await shared.get("a", fail)
-    with pytest.raises(ValueError, match="once"):
-        await shared.get("a", work)
-    now = 1.0
-    assert await shared.get("a", work) == 7
-
-
-async def test_shared_values_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsage_server.web.live.KEPT", 2)
-    shared: Shared[str] = Shared(period_s=1000.0)
-    made: list[str] = []
-
-    def maker(name: str) -> Any:
-        async def make() -> str:
-            made.append(name)
-            return name
-
-        return make
-
-    for name in "abca":
-        await shared.get(name, maker(name))
-    assert made == ["a", "b", "c", "a"]
 
 
 @pytest.mark.parametrize(
