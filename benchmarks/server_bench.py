@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -19,10 +18,11 @@ import uvloop
 from figures import figure, say
 from fleet import prepare
 from fleet.habits import Habits
-from fleet.postgres import postgres
-from lab import command, kill
+from lab import kill
 from peers import peers
 from serving import Bench, Options, table
+
+from dsage_server.store.testing import LARGE, postgres_cluster
 
 UNITS = 1_000_000
 HEADLINES = ((1, 128, 1500.0), (10, 128, 5000.0), (50, 32, 8000.0))
@@ -106,14 +106,10 @@ async def crowd(bench: Bench) -> None:
 
 async def postgresql(folder: Path, options: Options, sqlite: float) -> None:
     """Two server processes on one PostgreSQL, 10 a call, beside the SQLite figure."""
-    shown = await asyncio.to_thread(subprocess.run, command("serve", "--help"), capture_output=True, text=True)
-    if "--store" not in shown.stdout:
-        say("     skipped: `dsage serve` has no --store")
-        return
     batch, hosts, _ = HEADLINES[1]
     for servers in (1, 2):
-        with postgres() as url:
-            bench = Bench(folder / f"postgres-{servers}", options, store=url, servers=servers)
+        with postgres_cluster(LARGE) as cluster:
+            bench = Bench(folder / f"postgres-{servers}", options, cluster=cluster, servers=servers)
             seconds = options.window(20.0)
             await bench.prepare(int(6_000 * (seconds + 5)))
             done = await bench.measure(Habits(batch=batch), hosts, seconds)

@@ -17,11 +17,12 @@ from fleet import prepare
 from fleet.audit import audit
 from fleet.crowd import Fleet, Measurement, allow_files, fleet
 from fleet.habits import Habits
-from fleet.postgres import processes
 from lab import Lab
 
 from dsage.home import Home
 from dsage.trust.invite import Link
+from dsage_server.store.place import DATABASE
+from dsage_server.store.testing import Cluster
 
 HOSTS = 1_000
 MAX_FILES = 12_000
@@ -47,28 +48,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench:
-    """Server processes on one database. `store` is PostgreSQL's URL, if it is not SQLite in the home's folder."""
+    """Server processes on one database, SQLite in the home's folder or a PostgreSQL `cluster`."""
 
-    def __init__(self, folder: Path, options: Options, *, store: str = "", servers: int = 1) -> None:
+    def __init__(self, folder: Path, options: Options, *, cluster: Cluster | None = None, servers: int = 1) -> None:
         self.labs = [Lab(folder / str(n)) for n in range(servers)]
         for lab in self.labs:
             lab.folder.mkdir(parents=True)
             lab.home = folder / "home"
         self.home = Home(self.labs[0].home)
         self.options = options
-        self.store = store
+        self.cluster = cluster
+        self.store = cluster.url() if cluster else ""
         self.acknowledged: list[int] = []
         self.run = self.left = 0
 
     @property
     def where(self) -> Path | str:
         """The database."""
-        return self.store or self.home.server / "dsage.sqlite"
+        return self.store or self.home.server / DATABASE
 
     def servers(self) -> list[int]:
         """The processes whose costs count."""
         own = [lab.server.pid for lab in self.labs if lab.server is not None]
-        return own + (processes(self.store) if self.store else [])
+        return own + (self.cluster.processes() if self.cluster else [])
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[list[Link]]:

@@ -34,6 +34,8 @@ START_S: Final = 30
 VARIABLE: Final = "DSAGE_TEST_STORE"
 """The name in the environment that says on which database the tests are to run."""
 SMALL: Final = ("shared_buffers=64MB", "max_connections=200")
+LARGE: Final = ("shared_buffers=512MB", "max_connections=100", "max_wal_size=4GB")
+"""What PostgreSQL gets in tests, and what it gets where it is measured."""
 
 
 def binaries() -> Path:
