@@ -16,10 +16,13 @@ from dsage.cli.output import emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
 from dsage.errors import UsageError
 from dsage.home import Home
+from dsage.trust.ceremony import load_root, read
+from dsage_server.blobs.place import known_blobs
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
 from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
+from dsage_server.settings import Settings
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
@@ -123,13 +126,14 @@ def migrate(url: str, as_json: bool) -> None:
 
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:
     store = Store(existing(home.server))
+    blobs = known_blobs(Settings(folder=home.server), store, read(load_root(home.root_file)).server_id)
     try:
         if older_than is not None:
             before = time.time() - older_than * DAY_S
-            return await archive_due(store, home.server / ARCHIVE, time.time, before)
+            return await archive_due(blobs, home.server / ARCHIVE, time.time, before)
         done = []
         for number in runs:
-            done.append(await archive_run(store, home.server / ARCHIVE, number, time.time))
+            done.append(await archive_run(blobs, home.server / ARCHIVE, number, time.time))
             say(f"Run {number}: {done[-1].units} units and {done[-1].replicas} copies.")
         return done
     finally:

@@ -18,6 +18,7 @@ from dsage.errors import NotAllowed, StorageFull, TooLarge, WrongServer
 from dsage.states import ReplicaState
 from dsage.trust.documents import ResultBatch, SignedResult
 from dsage.trust.envelope import open_as
+from dsage_server.blobs.answers import LargeAnswers
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.crowd import Crowd, Guest
 from dsage_server.scheduling.deadlines import deadline_s
@@ -54,12 +55,14 @@ class Exchanges:
         self.hub = hub
         self.crowd = Crowd()
         self._kind = Kind(self._serve, self._served)
+        self._large = LargeAnswers(hub.blobs)
         self._full_until = -math.inf
 
     async def exchange(self, session: Session, request: wire.Exchange) -> wire.ExchangeReply:
         """Take reports, renew leases, hand out work; hold the call while there is nothing to say."""
         hub = self.hub
         results, refused = self._proven(session, request)
+        stored = await self._large.keep(session.host, results) if results else {}
         if len(request.holding) > MAX_HOLDING:
             raise TooLarge(f"{len(request.holding)} copies held by one host; at most {MAX_HOLDING} are believed")
         guest = self.crowd.get(session.host) or await self._meet(session)
@@ -77,7 +80,7 @@ class Exchanges:
             since, ticks = hub.waiting.moment(), hub.ticks()
             self.crowd.seen(session.host, guest, ticks)
             guest.record.seen(hub.clock())
-            reply, again = await self._turn(session, guest, request, results if first else [], want, first)
+            reply, again = await self._turn(session, guest, request, results if first else [], stored, want, first)
             if first:
                 reply.acks += refused
             first = False
@@ -102,7 +105,14 @@ class Exchanges:
                 return reply
 
     async def _turn(
-        self, session: Session, guest: Guest, request: wire.Exchange, results: Results, want: int, first: bool
+        self,
+        session: Session,
+        guest: Guest,
+        request: wire.Exchange,
+        results: Results,
+        stored: dict[str, bool],
+        want: int,
+        first: bool,
     ) -> tuple[wire.ExchangeReply, bool]:
         """Return what there is to say now, and whether to look again at once: others were quicker, or units came while
         this was written."""
@@ -123,7 +133,7 @@ class Exchanges:
         call = leases.Call(
             caller=leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key),
             results=results, envelope=msgspec.msgpack.encode(request.proof) if results else b"",
-            holding=request.holding, fresh=first, describe=describe,
+            holding=request.holding, fresh=first, describe=describe, stored=stored,
             chosen={copy.unit: deadline_s(copy.deadline_s, copy.credit_milli, record) for copy in choice.copies},
         )  # fmt: skip
         if describe is not None:

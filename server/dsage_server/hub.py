@@ -27,6 +27,7 @@ from dsage.trust.chain import Chain, check_dates
 from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import Envelope, hash_of
 from dsage.trust.keys import PrivateKey
+from dsage_server.blobs import answers
 from dsage_server.blobs.library import Blobs
 from dsage_server.exchange import Exchanges
 from dsage_server.neighbours import Neighbours
@@ -188,6 +189,7 @@ class Hub:
         while True:
             since = self.waiting.moment()
             found = await self.store.read(query)
+            await answers.fill(self.blobs, found)
             found.hungry = self.hungry()
             left = ends - self.ticks()
             ended = found.state_of_run != RunState.RUNNING or not found.open_units

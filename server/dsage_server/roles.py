@@ -76,7 +76,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
         ]
         if settings.archive_after_days:
             files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
-            found.append(("archiving", partial(archive_steadily, hub.store, files, hub.clock, after_s)))
+            found.append(("archiving", partial(archive_steadily, hub.blobs, files, hub.clock, after_s)))
     if not hub.store.shared:
         found.append(("writing the log back", partial(timekeeping.write_back, hub)))
     else:

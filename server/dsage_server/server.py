@@ -22,8 +22,7 @@ from dsage.trust.invite import Link
 from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
-from dsage_server.blobs.library import Blobs
-from dsage_server.blobs.objects import open_store
+from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled
@@ -91,7 +90,8 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
         store.write_now(partial(timekeeping.note_root, version=chain.root.version))
-        blobs = await _blobs(settings, store, keys.root.server_id)
+        blobs = blobs_of(settings, store, keys.root.server_id)
+        await blobs.adopt(settings.folder / "bundles")
         sessions = Sessions(
             store.write_now(token_secret),
             lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
@@ -144,14 +144,6 @@ async def _listen(
     renewing = partial(certificates.keep_current, home.tls, settings, context, name)
     group.append(("renewing the certificate", renewing))
     return url, pages_url
-
-
-async def _blobs(settings: Settings, store: Store, server_id: str) -> Blobs:
-    place = settings.blobs or str(settings.folder / "blobs")
-    objects = open_store(place, server_id, min_free_bytes=settings.min_free_bytes)
-    blobs = Blobs(store=store, objects=objects, clock=time.time, most=settings.max_blob_bytes)
-    await blobs.adopt(settings.folder / "bundles")
-    return blobs
 
 
 async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Boxes | None]:

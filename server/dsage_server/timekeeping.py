@@ -31,6 +31,7 @@ from dsage.errors import (
 )
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
+from dsage_server.blobs import answers
 from dsage_server.hub import Hub
 from dsage_server.signing import renewed, sign_documents
 from dsage_server.store import checking, credit, renewal, runs, units
@@ -175,6 +176,7 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
     if case is None:
         return
     info = await hub.run(case.run)
+    case = checking.filled(case, {n: await answers.read(hub.blobs, sha256) for n, sha256 in case.blobs.items()})
     try:
         app_dir = await _unpacked(hub, info.manifest, work_dir)
         async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:

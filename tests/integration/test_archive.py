@@ -99,14 +99,13 @@ async def test_everything_is_in_the_file_and_what_people_see_stays(
         pytest.importorskip("pyarrow")
     monkeypatch.setattr(files, "suffix", lambda: kind)
     async with place(tmp_path) as world:
-        store = world.running.hub.store
         driver, other = await finished(world), await finished(world)
         before = await world.view(driver)
         ledger = rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id")
         kept = {
             table: rows(tmp_path, f"SELECT * FROM {table}") for table in ("unit", "replica", "answer", "credit_sum")
         }
-        done = await archive_run(store, tmp_path / "archive", driver.run, world.running.hub.clock)
+        done = await archive_run(world.running.hub.blobs, tmp_path / "archive", driver.run, world.running.hub.clock)
         assert ("".join(done.file.suffixes), done.units, done.replicas) == (kind, 5, 11)
         assert seen(await world.view(driver)) == seen(before)
         assert rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id") == ledger
@@ -136,7 +135,7 @@ async def test_results_in_the_file_can_still_be_checked(tmp_path: Path) -> None:
         driver = await finished(world)
         hosts = dict(rows(tmp_path, "SELECT id, key FROM host"))
         hub = world.running.hub
-        done = await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        done = await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         chain = hub.chain
     found = contents(done.file)
     proofs = {row["id"]: msgspec.msgpack.decode(row["envelope"], type=Envelope) for row in found["proof"]}
@@ -168,11 +167,11 @@ async def test_a_proof_that_another_run_needs_stays(tmp_path: Path) -> None:
         assert await host.report(got, [codec.decode(args_of(each)) for each in got]) == ["ok", "ok"]
         await first.commit(finished=True, result=codec.encode(None))
         hub = world.running.hub
-        done = await archive_run(hub.store, tmp_path / "archive", first.run, hub.clock)
+        done = await archive_run(hub.blobs, tmp_path / "archive", first.run, hub.clock)
         assert rows(tmp_path, "SELECT count(*) FROM proof WHERE length(envelope) > 0") == [(1,)]
         assert len(contents(done.file)["proof"]) == 1
         await second.commit(finished=True, result=codec.encode(None))
-        await archive_run(hub.store, tmp_path / "archive", second.run, hub.clock)
+        await archive_run(hub.blobs, tmp_path / "archive", second.run, hub.clock)
         assert rows(tmp_path, "SELECT count(*) FROM proof WHERE length(envelope) > 0") == [(0,)]
 
 
@@ -183,7 +182,7 @@ async def test_what_may_still_change_is_not_archived(tmp_path: Path) -> None:
         await host.fetch(1, 5.0)
 
         async def attempt(run: int) -> None:
-            await archive_run(hub.store, tmp_path / "archive", run, hub.clock)
+            await archive_run(hub.blobs, tmp_path / "archive", run, hub.clock)
 
         with pytest.raises(Conflict, match="not over"):
             await attempt(driver.run)
@@ -219,18 +218,18 @@ async def test_it_goes_on_after_a_stop_at_any_commit(tmp_path: Path, monkeypatch
         for allowed in (0, 1, 1, 0, 1, 1):
             left = allowed
             with pytest.raises(Stopped):
-                await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+                await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
             assert seen(await world.view(driver)) == before
         left = 99
-        done = await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        done = await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         monkeypatch.undo()
-        again = await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        again = await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         assert again == done
         assert rows(tmp_path, "SELECT * FROM credit_entry") == ledger
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(0,)]
         assert len(contents(done.file)["unit"]) == 5
         told = await hub.store.read(
-            lambda c: [e for e in gather.rows(hub.store.read_now, driver.run) if e[0] == "event"]
+            lambda c: [e for e in gather.rows(hub.store.read_now, driver.run, bytes.fromhex) if e[0] == "event"]
         )
         assert [row["kind"] for _, row in told if row["kind"] == "archived"] == ["archived"]
 
@@ -241,17 +240,17 @@ async def test_a_file_that_is_gone_or_changed_keeps_the_rows_that_are_left(
     monkeypatch.setattr(archive, "_clear", lambda *_: False)
     async with place(tmp_path) as world:
         hub, driver = world.running.hub, await finished(world)
-        done = await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        done = await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         monkeypatch.undo()
         good = done.file.read_bytes()
         done.file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         for _ in range(2):
             with pytest.raises(Conflict, match=done.file.name):
-                await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+                await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
             done.file.unlink(missing_ok=True)
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
         done.file.write_bytes(good)
-        assert await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock) == done
+        assert await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock) == done
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(0,)]
 
 
@@ -261,7 +260,7 @@ async def test_a_run_that_changed_meanwhile_keeps_its_rows(tmp_path: Path, monke
         counts = iter([{"unit.valid": 4}, {"unit.valid": 5}])
         monkeypatch.setattr(archive, "tallies", lambda *_: next(counts))
         with pytest.raises(Conflict, match="changed while"):
-            await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+            await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
 
 
@@ -269,7 +268,7 @@ async def test_numbers_of_archived_copies_are_not_given_again(tmp_path: Path) ->
     async with place(tmp_path) as world:
         hub, driver = world.running.hub, await finished(world)
         highest = rows(tmp_path, "SELECT max(id) FROM replica")[0][0]
-        await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+        await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
     async with place(tmp_path) as world:
         again = await finished(world)
         assert rows(tmp_path, "SELECT min(id) FROM replica")[0][0] > highest
@@ -280,7 +279,7 @@ async def test_two_who_archive_at_once_do_not_meet(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(archive, "CLEARED", 1)
     async with place(tmp_path) as world:
         hub, driver = world.running.hub, await finished(world)
-        both = [archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock) for _ in range(2)]
+        both = [archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock) for _ in range(2)]
         first, second = await asyncio.gather(*both, return_exceptions=True)
         assert isinstance(first, archive.Archived)
         assert isinstance(second, Conflict)
@@ -369,7 +368,7 @@ async def test_a_disk_that_does_not_give_back_what_was_written_costs_no_row(
         for check in (damaged, other):
             monkeypatch.setattr(files, "check", check)
             with pytest.raises(StorageFull, match="back"):
-                await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+                await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
         assert rows(tmp_path, "SELECT * FROM archive") == []
 

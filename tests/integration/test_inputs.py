@@ -144,7 +144,7 @@ async def test_inputs_stay_while_their_run_needs_them_and_go_with_its_archive(tm
             await driver.commit(finished=True, result=codec.encode(None))
             await hub.blobs.collect()
             assert (await hub.blobs.find(sha256)).size == 1000, "an ended run keeps its inputs"
-            await archive_run(hub.store, tmp_path / "archive", driver.run, hub.clock)
+            await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
             await hub.blobs.collect()
             with pytest.raises(NotFound):
                 await hub.blobs.find(sha256)

@@ -40,7 +40,7 @@ async def fill_the_disk(world: World) -> None:
     got = await host.fetch()
     store = world.running.hub.store
     no_room(store)
-    big = b"\x00" * (2 << 20)
+    big = b"\x00" * (200 << 10)
     with pytest.raises(StorageFull) as refused:
         await host.report(got, [big])
     assert "no room" in refused.value.message

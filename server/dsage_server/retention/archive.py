@@ -27,12 +27,15 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 
-from dsage.errors import Conflict, NotFound, StorageFull
+from dsage.errors import Busy, Conflict, NotFound, StorageFull
 from dsage.states import RunState
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope
+from dsage_server.blobs import answers
+from dsage_server.blobs.library import Blobs
 from dsage_server.retention import files, gather
-from dsage_server.store import blobs, views
+from dsage_server.store import views
+from dsage_server.store.blobs import INPUT, OUTPUT, release
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, signed_unit, unit
@@ -72,22 +75,28 @@ def due(connection: Connection, before: float) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-async def archive_run(store: Store, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
+async def archive_run(blobs: Blobs, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
     """Archive a run, or go on with one that was begun.
 
     Raises NotFound; Conflict if it is not over, copies are out, somebody else archives, or the entered file is not what
-    it was; StorageFull if the file cannot be written or read back. In every case no row is lost.
+    it was; StorageFull if the file cannot be written or read back, Busy if a large answer is not to be had. In every
+    case no row is lost.
     """
     with _alone(folder):
-        return await _archive_run(store, folder, number, clock)
+        return await _archive_run(blobs, folder, number, clock)
 
 
-async def _archive_run(store: Store, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
+async def _archive_run(blobs: Blobs, folder: Path, number: int, clock: Callable[[], float]) -> Archived:
+    store, loop = blobs.store, asyncio.get_running_loop()
+
+    def large(sha256: str) -> bytes:
+        return asyncio.run_coroutine_threadsafe(answers.read(blobs, sha256), loop).result()
+
     known = await store.read(lambda c: find(c, number))
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
         sums = await store.read(lambda c: tallies(c, number))
-        entered = await asyncio.to_thread(_write, store, folder, number)
+        entered = await asyncio.to_thread(_write, store, folder, number, large)
         try:
             await store.write(lambda c: _enter(c, entered, sums, clock()))
         except Conflict:
@@ -105,21 +114,21 @@ async def _archive_run(store: Store, folder: Path, number: int, clock: Callable[
     return entered
 
 
-async def archive_due(store: Store, folder: Path, clock: Callable[[], float], before: float) -> list[Archived]:
+async def archive_due(blobs: Blobs, folder: Path, clock: Callable[[], float], before: float) -> list[Archived]:
     """Archive every run that ended before a time, and return them; one that cannot be yet is told in the log."""
     done = []
-    for number in await store.read(lambda c: due(c, before)):
+    for number in await blobs.store.read(lambda c: due(c, before)):
         try:
-            done.append(await archive_run(store, folder, number, clock))
-        except Conflict as error:
+            done.append(await archive_run(blobs, folder, number, clock))
+        except (Conflict, Busy) as error:
             log.warning("run %s is not archived yet: %s", number, error.message)
     return done
 
 
-async def archive_steadily(store: Store, folder: Path, clock: Callable[[], float], after_s: float) -> None:
+async def archive_steadily(blobs: Blobs, folder: Path, clock: Callable[[], float], after_s: float) -> None:
     """Archive, for as long as the server runs, the runs that ended `after_s` ago."""
     while True:
-        await archive_due(store, folder, clock, clock() - after_s)
+        await archive_due(blobs, folder, clock, clock() - after_s)
         await asyncio.sleep(LOOK_S)
 
 
@@ -169,11 +178,11 @@ def check_settled(connection: Connection, number: int, now: float) -> None:
         )
 
 
-def _write(store: Store, folder: Path, number: int) -> Archived:
+def _write(store: Store, folder: Path, number: int, large: Callable[[str], bytes]) -> Archived:
     """Write a run's file, read it back, and compare."""
     path = folder / f"run-{number:08}{files.suffix()}"
     try:
-        written = files.write(path, gather.TABLES, gather.rows(store.read_now, number))
+        written = files.write(path, gather.TABLES, gather.rows(store.read_now, number, large))
         if files.check(path, gather.TABLES) != written:
             raise StorageFull(f"{path} does not give back what was written", hint="Check the disk; no row was removed.")
         digest = _hash(path)
@@ -249,7 +258,7 @@ def _finish(connection: Connection, number: int, now: float) -> None:
     if row is None or row.cleared is not None:
         return
     connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
-    blobs.release(connection, number, [blobs.INPUT, blobs.OUTPUT])
+    release(connection, number, [INPUT, OUTPUT])
     connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
     note(connection, now, "archived", views.archived(row.made, row.file), run=number)
 

@@ -49,12 +49,16 @@ class _Place:
     proofs: set[int] = field(default_factory=set)
 
 
-def rows(read: Read, number: int) -> Iterator[Row]:
-    """Yield all rows of a run. Each part is a query of its own, so the run must be settled."""
+def rows(read: Read, number: int, large: Callable[[str], bytes]) -> Iterator[Row]:
+    """Yield all rows of a run. Each part is a query of its own, so the run must be settled.
+
+    `large` returns an answer that is kept as a blob: it stands in its row here, like the others.
+    """
     yield from read(lambda c: _head(c, number))
     place = _Place()
     while part := read(lambda c: _units(c, number, place)):
-        yield from part
+        for name, row in part:
+            yield name, row if not row.get("blob") else row | {"value": large(row["blob"])}
     for table in (credit_entry, event):
         last = 0
         while page := read(functools.partial(_page, table=table, number=number, after=last)):

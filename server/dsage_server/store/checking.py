@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, func, select
 
@@ -20,7 +20,10 @@ from dsage_validator.checks import Candidate, Centre, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One unit with answers to judge; `cancelled` as it stood when they were read."""
+    """One unit with answers to judge; `cancelled` as it stood when they were read.
+
+    `blobs` are the large answers, by copy: their values stand empty until `filled`.
+    """
 
     unit: int
     run: int
@@ -29,6 +32,7 @@ class Case:
     camps: frozenset[int]
     centres: list[Centre]
     candidates: list[Candidate]
+    blobs: dict[int, str]
 
 
 @asynccontextmanager
@@ -55,7 +59,8 @@ def case(connection: Connection, number: int) -> Case | None:
     head = book.heads[number]
     camps = life.centres(current)
     ids = sorted(camps | {r.id for r in fresh})
-    values = {row.replica_id: row.value for row in connection.execute(_VALUES, {"ids": ids})}
+    rows = connection.execute(_VALUES, {"ids": ids}).all()
+    values = {row.replica_id: row.value for row in rows}
     cancelled = current.state is UnitState.CANCELLED
     return Case(
         unit=number,
@@ -67,6 +72,16 @@ def case(connection: Connection, number: int) -> Case | None:
         candidates=[
             Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial, alone=cancelled) for r in fresh
         ],
+        blobs={row.replica_id: row.blob for row in rows if row.blob},
+    )
+
+
+def filled(judged: Case, values: Mapping[int, bytes]) -> Case:
+    """Return a case with the values of its large answers."""
+    return replace(
+        judged,
+        centres=[replace(each, value=values.get(each.camp, each.value)) for each in judged.centres],
+        candidates=[replace(each, value=values.get(each.replica, each.value)) for each in judged.candidates],
     )
 
 
@@ -88,4 +103,6 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     return book.write(now)
 
 
-_VALUES = select(answer.c.replica_id, answer.c.value).where(answer.c.replica_id.in_(bindparam("ids", expanding=True)))
+_VALUES = select(answer.c.replica_id, answer.c.value, answer.c.blob).where(
+    answer.c.replica_id.in_(bindparam("ids", expanding=True))
+)

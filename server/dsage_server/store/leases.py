@@ -22,7 +22,7 @@ from dsage.states import FINAL_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import SignedResult
 from dsage_server.store import hosts
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
-from dsage_server.store.schema import proof, replica, unit
+from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
 from dsage_validator import life
 from dsage_validator.checks import is_value
@@ -55,7 +55,8 @@ class Call(msgspec.Struct, kw_only=True):
     `results` are signed by the caller and come with `envelope`, their proof. `fresh` says that `holding` is news.
     `known` are all copies that a host which just started knows of (None otherwise), and `describe` is what it says of
     itself. `chosen` are the units to send,
-    with the time in seconds that this host gets for each.
+    with the time in seconds that this host gets for each. `stored` says of large answers, by hash, whether they are
+    values at all; those that are lie among the blobs.
     """
 
     caller: Caller
@@ -66,6 +67,7 @@ class Call(msgspec.Struct, kw_only=True):
     known: frozenset[int] | None = None
     describe: wire.HostInfo | None = None
     chosen: dict[int, float] = {}
+    stored: dict[str, bool] = {}
 
 
 class Applied(msgspec.Struct, kw_only=True):
@@ -175,7 +177,7 @@ class _Group:
             ack = self._refusal(call.caller, signed)
             if ack is None:
                 try:
-                    self._apply(signed, report, applied)
+                    self._apply(signed, report, applied, call.stored.get(signed.value))
                     kept = True
                 except DSageError as error:
                     ack = wire.Ack(replica=signed.replica, code="late", message=error.message)
@@ -205,7 +207,7 @@ class _Group:
             return wire.Ack(replica=signed.replica, code="late", message="its lease had run out")
         return None
 
-    def _apply(self, signed: SignedResult, report: wire.Report, applied: Applied) -> None:
+    def _apply(self, signed: SignedResult, report: wire.Report, applied: Applied, stored: bool | None) -> None:
         book, number = self.book, signed.unit
         signed = _within(signed, report, book.heads[number])
         current = _ended(book.now[number], signed)
@@ -217,20 +219,21 @@ class _Group:
             kept.value_hash = signed.value
             applied.answered.append((book.heads[number].credit_milli, report.cpu_s, self.at - kept.leased))
             if not self.has_check(book.heads[number].run):
-                current, keep = self._judge(current, copy, report.value or b"")
+                good = is_value(report.value or b"") if stored is None else stored
+                current, keep = self._judge(current, copy, good)
         code = signed.reason if _CODE.fullmatch(signed.reason) else ""
         reason = code if not report.detail else f"{code}: {report.detail[-2000:]}"
         book.reported[copy.id] = Reported(
-            replica=copy.id, value=report.value if keep else None, value_hash=signed.value if answer else None,
-            proof=applied.proof, cpu_s=report.cpu_s, reason=reason[-MAX_REASON:],
+            replica=copy.id, value=report.value if keep and stored is None else None,
+            value_hash=signed.value if answer else None, proof=applied.proof, cpu_s=report.cpu_s,
+            reason=reason[-MAX_REASON:], blob=signed.value if keep and stored else None,
         )  # fmt: skip
         self._change(number, current)
 
-    def _judge(self, current: life.Unit, copy: life.Replica, value: bytes) -> tuple[life.Unit, bool]:
+    def _judge(self, current: life.Unit, copy: life.Replica, good: bool) -> tuple[life.Unit, bool]:
         """Judge an answer by canonical bytes, and say whether to keep it: the first of its camp is enough."""
         leases = self.book.leases
         camp = copy.id
-        good = is_value(value)
         if good:
             mine = leases[copy.id].value_hash
             camps = (c for c in life.centres(current) if leases[c].value_hash == mine)
@@ -287,6 +290,17 @@ class _Group:
         )  # fmt: skip
 
 
+def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, bytes, int]]) -> set[int]:
+    """Return those of some copies that a host may answer: (copy, lease, bytes of the answer) as it says."""
+    rows = connection.execute(_WELCOME, {"ids": numbers(connection, [copy for copy, _, _ in claimed])})
+    known = {row.id: row for row in rows if row.host_id == host}
+    return {
+        copy
+        for copy, lease, size in claimed
+        if copy in known and hmac.compare_digest(known[copy].lease, lease) and size <= known[copy].output_bytes
+    }
+
+
 def _lost(connection: Connection, call: Call) -> list[tuple[int, int]]:
     """Return the leases (with their units) that a host which starts does not know of any more."""
     if call.known is None:
@@ -333,6 +347,14 @@ _HELD = (
     )
     .join(unit, unit.c.id == replica.c.unit_id)
     .where(among_ids(replica.c.id))
+)  # fmt: skip
+
+_WELCOME = (
+    select(replica.c.id, replica.c.host_id, replica.c.lease, unit.c.output_bytes)
+    .join(unit, unit.c.id == replica.c.unit_id)
+    .where(
+        among_ids(replica.c.id), replica.c.value_hash.is_(None), among(replica.c.state, ["leased", "expired"])
+    )
 )  # fmt: skip
 
 _RENEW_LEASE = (

@@ -19,10 +19,10 @@ from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
 from dsage_server.store import blobs, ids, units
 from dsage_server.store.blobs import INPUT
-from dsage_server.store.bulk import insert_rows, known_keys
+from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, batch, document, run, signed_unit, unit
+from dsage_server.store.schema import among, answer, batch, blob, document, run, signed_unit, unit
 from dsage_validator import life
 
 MAX_SIGNATURES: Final = 8
@@ -244,12 +244,13 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
 def answers(connection: Connection, number: int) -> wire.Answers:
     """Return ended units that no step has folded, oldest first, and how many units are still open.
 
-    At most MAX_ANSWERS of them and MAX_ANSWER_BYTES, but always one.
+    At most MAX_ANSWERS of them and MAX_ANSWER_BYTES, but always one. Large values are counted and left empty, as no
+    value is: `large_answers` says which blobs they are.
     """
     found: list[wire.Answer] = []
     size = 0
     for row in connection.execute(_UNFOLDED, {"run": number}):
-        size += len(row.document) + len(row.value or b"")
+        size += len(row.document) + len(row.value or b"") + (row.bytes or 0)
         if found and size > MAX_ANSWER_BYTES:
             break
         args = msgspec.json.decode(row.document, type=UnitDocument).args
@@ -257,6 +258,12 @@ def answers(connection: Connection, number: int) -> wire.Answers:
         found.append(wire.Answer(unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed))
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
     return wire.Answers(answers=found, open_units=units.open_units(connection, number), state_of_run=state)
+
+
+def large_answers(connection: Connection, wanted: Sequence[int]) -> dict[int, str]:
+    """Return the blobs that hold the accepted answers of units, by unit, for those that are in one."""
+    rows = connection.execute(_LARGE, {"ids": numbers(connection, wanted)})
+    return {row.id: row.blob for row in rows}
 
 
 def running(connection: Connection, where: ColumnElement[bool] | None = None) -> list[int]:
@@ -356,10 +363,26 @@ _MARK_FOLDED = (
 )
 
 _UNFOLDED = (
-    select(unit.c.id, unit.c.key, unit.c.grp, signed_unit.c.document, unit.c.state, unit.c.reason, answer.c.value)
+    select(
+        unit.c.id,
+        unit.c.key,
+        unit.c.grp,
+        signed_unit.c.document,
+        unit.c.state,
+        unit.c.reason,
+        answer.c.value,
+        blob.c.bytes,
+    )
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .outerjoin(answer, answer.c.replica_id == unit.c.canonical_id)
+    .outerjoin(blob, blob.c.sha256 == answer.c.blob)
     .where(unit.c.run_id == bindparam("run"), among(unit.c.state, ["valid", "failed"]), unit.c.folded_step.is_(None))
     .order_by(unit.c.finished, unit.c.id)
     .limit(MAX_ANSWERS)
+)
+
+_LARGE = (
+    select(unit.c.id, answer.c.blob)
+    .join(answer, answer.c.replica_id == unit.c.canonical_id)
+    .where(among_ids(unit.c.id), answer.c.blob.is_not(None))
 )

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select, update
 
 from dsage.states import OPEN_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import UnitDocument
+from dsage_server.store import blobs
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
@@ -55,7 +56,7 @@ class Lease(msgspec.Struct, gc=False):
 
 
 class Reported(msgspec.Struct, gc=False):
-    """What came with an answer or a failure. `value` is None if it is not kept."""
+    """What came with an answer or a failure. `value` is None if it is not kept, or kept as the blob `blob`."""
 
     replica: int
     value: bytes | None
@@ -63,6 +64,7 @@ class Reported(msgspec.Struct, gc=False):
     proof: int
     cpu_s: float
     reason: str
+    blob: str | None = None
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):
@@ -137,6 +139,7 @@ class Book:
         answered: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         paid: list[tuple[life.Replica, Head]] = []
+        large: list[tuple[int, Reported]] = []
         sums: Counter[tuple[int, str]] = Counter()
         for number in touched:
             old, new, head = self.before[number], self.now[number], self.heads[number]
@@ -149,6 +152,8 @@ class Book:
                     added.append(self._added(number, copy, now))
                 elif copy.id in self.reported:
                     answered.append(self._answered(was, copy, now))
+                    if self.reported[copy.id].blob is not None:
+                        large.append((head.run, self.reported[copy.id]))
                 else:
                     moved.append((*_life(copy), copy.id, was.state.value))
                 if was is None or was.state is not copy.state:
@@ -168,14 +173,25 @@ class Book:
         insert_rows(self.connection, replica, _ADDED, added)
         update_rows(self.connection, unit, _UNIT, rows, guard="state", once=("finished",))
         self._free(touched)
-        values = [(n, entry.value) for n, entry in self.reported.items() if entry.value is not None]
-        insert_rows(self.connection, answer, ("replica_id", "value"), values)
+        self._keep_answers(large, now)
         self._pay(paid, sums, now)
         add_up(self.connection, sums)
         changed = [self.entry(number) for number in touched]
         for entry in changed:
             _tell(self.connection, entry, now)
         return changed
+
+    def _keep_answers(self, large: list[tuple[int, Reported]], now: float) -> None:
+        """Insert the answers: small ones with their value, large ones as what their runs need of the blobs."""
+        values = [(n, entry.value) for n, entry in self.reported.items() if entry.value is not None]
+        insert_rows(self.connection, answer, ("replica_id", "value"), values)
+        if not large:
+            return
+        rows = [(entry.replica, b"", entry.blob) for _, entry in large]
+        insert_rows(self.connection, answer, ("replica_id", "value", "blob"), rows)
+        for number in {number for number, _ in large}:
+            hashes = [entry.blob for of, entry in large if of == number and entry.blob]
+            blobs.refer(self.connection, number, blobs.OUTPUT, hashes, now)
 
     def _free(self, touched: list[int]) -> None:
         """Let any process claim the units that want copies again."""

@@ -19,7 +19,7 @@ from dsage.errors import NotFound
 from dsage.states import RunState, UnitState
 from dsage_server.store import views
 from dsage_server.store.schema import answer as stored
-from dsage_server.store.schema import credit_entry, event, replica, run, unit, volunteer
+from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
 from dsage_server.store.units import args_of
 from dsage_server.web import plain
 from dsage_server.web.plain import Opened
@@ -245,16 +245,17 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
 def unit_page(connection: Connection, asked: Asked) -> UnitPage:
     """Return one unit with its replicas; raises NotFound."""
     row = connection.execute(
-        select(unit, run.c.title, stored.c.value)
+        select(unit, run.c.title, stored.c.value, blob.c.bytes)
         .join(run, run.c.id == unit.c.run_id)
         .outerjoin(stored, stored.c.replica_id == unit.c.canonical_id)
+        .outerjoin(blob, blob.c.sha256 == stored.c.blob)
         .where(unit.c.id == asked.number)
     ).first()
     if row is None:
         raise NotFound(f"there is no unit {asked.number}")
     args = args_of(connection, row.id)
     command = f"`dsage results {row.run_id}`"
-    answer = plain.opened(row.value, command) if row.state == UnitState.VALID else Opened()
+    answer = plain.opened(row.value, command, row.bytes or 0) if row.state == UnitState.VALID else Opened()
     if answer != Opened() and _may_be_answered(connection, row.id, asked.now):
         answer = Opened(note="it is shown once nobody else can answer this unit any more")
     return UnitPage(

@@ -30,12 +30,16 @@ class Opened(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def opened(data: bytes | None, where: str) -> Opened:
-    """Decode a value for a page; `where` names the command that fetches what is too large for one."""
-    if not data:
+def opened(data: bytes | None, where: str, elsewhere: int = 0) -> Opened:
+    """Decode a value for a page; `where` names the command that fetches what is too large for one.
+
+    `elsewhere` is how many bytes a value has that is not at hand.
+    """
+    size = elsewhere or len(data or b"")
+    if not data and not size:
         return Opened()
-    if len(data) > MAX_VALUE_BYTES:
-        return Opened(note=f"{len(data):,} bytes are too many for a page: {where} fetches them")
+    if not data or size > MAX_VALUE_BYTES:
+        return Opened(note=f"{size:,} bytes are too many for a page: {where} fetches them")
     try:
         return Opened(codec.decode(data, max_items=MAX_VALUE_ITEMS))
     except CodecError as error:
