@@ -32,7 +32,7 @@ from dsage_server.retention.backup import Backup, described
 from dsage_server.retention.contents import Begin, End, Piece, Record, Rows, decoded
 from dsage_server.retention.tables import Loader
 from dsage_server.store.events import note
-from dsage_server.store.meta import remember
+from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import DATABASE
 from dsage_server.store.schema import meta, process, run
@@ -184,7 +184,7 @@ def _leave_the_lost_future(folder: Path, begin: Begin) -> None:
 def jump(connection: Connection, made: float, now: float) -> None:
     """Move every number that people outside remember beyond what can have been issued since the backup.
 
-    The server's absence, by which leases are extended at its start, begins with the backup.
+    The server's absence, by which leases are extended at its start, begins when it was last alive before the backup.
     """
     counters = select(meta.c.name, meta.c.value).where(meta.c.name.startswith("next_", autoescape=True))
     for name, value in connection.execute(counters).all():
@@ -192,7 +192,7 @@ def jump(connection: Connection, made: float, now: float) -> None:
         remember(connection, name, str((int(value) // room + 1) * room + 1))
     connection.execute(delete(meta).where(meta.c.name == TOKEN_SECRET))
     connection.execute(delete(process))
-    remember(connection, "alive", repr(made))
+    remember(connection, "alive", recall(connection, "alive") or repr(made))
     connection.execute(update(run).where(run.c.state == RunState.RUNNING.value).values(fence=run.c.fence + FENCES))
     date = datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = f"this server was put back from its backup of {date}; what happened after that is lost"
