@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from fleet.prepare import make_units
 from fleet.tally import percentile
+from lab import kill
 from siege import HOSTS, RESTLESS, STEADY, siege
 
 from dsage import codec, wire
@@ -247,8 +248,12 @@ def faked(clock: Path) -> dict[str, str]:
 
 async def test_a_second_server_on_the_same_file_refuses() -> None:
     async with siege() as under:
-        second = await asyncio.to_thread(under.labs[0].dsage, "serve", "--listen", "127.0.0.1:0", check=False)
+        second = under.labs[0].start("serve", "--listen", "127.0.0.1:0", log="second")
+        try:
+            await under.until(lambda: second.poll() is not None)
+        finally:
+            kill(second)
         assert second.returncode == Conflict.exit_status
-        assert "a server runs on" in second.stderr
+        assert "a server runs on" in (under.labs[0].folder / "second.log").read_text()
         await under.goes_on()
         assert under.troubles() == {}
