@@ -67,6 +67,10 @@ class DistributedFunction:
     """One line for people; the class's name if empty."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that a host must be able to import to run this (`"gmpy2"`, `"flint"`)."""
+    platforms: ClassVar[tuple[str, ...]] = ()
+    """Kinds of computers that this is for, by the beginning of their name (`"linux-x86_64"`, `"linux"`); empty: any."""
+    tags: ClassVar[tuple[str, ...]] = ()
+    """Labels that a computer's owner must have given it; empty: none."""
     limits: ClassVar[Limits] = Limits()
     """The most that any of its units may ask for: signed with the run, and held by volunteers' computers."""
 

@@ -10,7 +10,7 @@ import importlib
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +36,7 @@ from dsage.errors import (
 from dsage.files import write_whole
 from dsage.function import DistributedFunction
 from dsage.home import Home, Login
+from dsage.labels import labels
 from dsage.trust.ceremony import load_root
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest
@@ -142,11 +143,16 @@ class Researcher:
         *,
         project: str | None = None,
         likely: str = "",
+        priority: int = 0,
+        platforms: Sequence[str] = (),
+        tags: Sequence[str] = (),
     ) -> int:
         """Sign the app version and the run, upload what is missing, and return the run's number.
 
         `function` is an instance of the packed class; its state is where the run begins. Without a `project` it
         runs under `likely`, `lab`, or another that the key is certified for. Raises NotAllowed if there is none.
+        `priority` (-100 to 100) orders the runs of one researcher. Its units go to computers of one of `platforms`
+        (else those of the class) that have all `tags`, and those of the class. Raises UsageError for what is no tag.
         """
         now = time.time()
         manifest = bundles.manifest(packed, self._project(project, likely))
@@ -166,6 +172,9 @@ class Researcher:
             authorisation=seal(authorisation, self.key),
             params=codec.encode(params),
             state=function.dump_state(),
+            priority=priority,
+            platforms=list(platforms or packed.function.platforms),
+            tags=list(labels([*packed.function.tags, *tags])),
         )
         await self._authed("PUT", f"/v1/bundles/{packed.sha256}", packed.data, None)
         try:

@@ -34,7 +34,10 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 @click.group(short_help="Back up, restore, archive and move a server's data.")
 def admin() -> None:
-    """Back up, restore, archive and move a server's data, on the server's own machine."""
+    """Back up, restore, archive and move a server's data.
+
+    Each command works on the server's own machine.
+    """
 
 
 @admin.command()

@@ -200,6 +200,17 @@ def test_an_attached_driver_shuts_out_the_older_one(lab: Lab) -> None:
     assert "has another driver now" in err or out == "78\n"
 
 
+def test_what_a_run_asks_of_the_scheduler_is_kept_and_shown(lab: Lab) -> None:
+    asked = ("--priority", "3", "--platform", "linux-x86_64", "--platform", "linux-aarch64", "--tag", "GPU")
+    code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--detach", "--json", *asked)
+    assert code == 0, err
+    told = json.loads(out)["data"]
+    assert (told["priority"], told["platforms"], told["tags"]) == (3, ["linux-aarch64", "linux-x86_64"], ["gpu"])
+    code, _, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--detach", "--tag", "two words")
+    assert code == 2
+    assert "'two words' is not a tag" in err
+
+
 def test_other_source_may_not_drive_a_run(lab: Lab, tmp_path: Path) -> None:
     code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=2", "--detach")
     assert code == 0, err

@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from dsage_server.testing import World, until
+from dsage import wire
+from dsage.bundle import pack
+from dsage.home import Home
+from dsage.researcher import Researcher
+from dsage_server.testing import APP, HandDriver, Host, World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ASKERS = 100
+ASKS = """
+    platforms = ("linux-x86_64",)
+    tags = ("gpu",)
+"""
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/runs", "/v1/leaderboard"])
@@ -60,3 +68,34 @@ async def test_credit_is_listed_by_name_in_a_run_and_in_all(world: World) -> Non
 
     await until(listed)
     assert (await run.researcher.run(run.run)).volunteers == 2
+
+
+async def test_a_run_goes_to_the_computers_that_it_asks_for(world: World) -> None:
+    source = world.folder / "app.py"
+    source.write_text(APP.replace("class Plain(DistributedFunction):", f"class Plain(DistributedFunction):{ASKS}"))
+    researcher = await world.stack.enter_async_context(await Researcher.open(Home(world.folder)))
+    packed = pack(f"{source}:Plain")
+    number = await researcher.submit(packed, packed.function(), {}, priority=7, tags=["LAB-2", "gpu"])
+    run = HandDriver(researcher, number, (await researcher.drive(number)).fence)
+    world.runs.append(run)
+    await run.make(1)
+    plain, marked, elsewhere = [await world.host() for _ in range(3)]
+    await _introduce(plain, "linux-x86_64")
+    await _introduce(elsewhere, "darwin-arm64", "gpu", "lab-2")
+    await _introduce(marked, "linux-x86_64", "gpu", "lab-2", "more")
+    reply = await plain.exchange(want=1)
+    assert not reply.units
+    assert reply.reason == "the waiting units need computers marked gpu, lab-2, and this one is not"
+    assert reply.reasons == {"lab": "needs computers marked gpu, lab-2, and this one is not"}
+    assert "linux-x86_64" in (await elsewhere.exchange(want=1)).reason
+    assert len(await marked.fetch()) == 1
+    view = await researcher.run(number)
+    assert (view.priority, view.platforms, view.tags) == (7, ["linux-x86_64"], ["gpu", "lab-2"])
+
+
+async def _introduce(host: Host, platform: str, *tags: str) -> None:
+    info = wire.HostInfo(
+        client="test", platform=platform, cores=1, memory_bytes=1 << 34, disk_bytes=1 << 34, sandbox="none",
+        tags=list(tags),
+    )  # fmt: skip
+    await host.exchange(host=info)

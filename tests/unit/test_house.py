@@ -157,7 +157,7 @@ def test_errors_md_lists_every_exit_code() -> None:
 
 
 def test_protocol_md_names_every_call_of_the_machine_api_and_no_other() -> None:
-    source = (FOLDERS["dsage_server"] / "api" / "routes.py").read_text()
+    source = "".join((FOLDERS["dsage_server"] / room / "routes.py").read_text() for room in ("api", "blobs"))
     routes = re.findall(r'web\.(get|post|put|delete)\("(/v1/[^"]*)"', source)
     real = {f"{verb.upper()} {path.replace('{hash}', '{sha256}').replace('{run}', '{id}')}" for verb, path in routes}
     assert real
@@ -175,7 +175,7 @@ def test_every_setting_stands_in_one_table() -> None:
     for program, settings in (("server", dsage_server.settings.Settings), ("client", dsage_client.settings.Settings)):
         for key in dataclasses.fields(settings):
             default = "required" if key.default is dataclasses.MISSING else str(key.default)
-            if isinstance(key.default, frozenset):
+            if isinstance(key.default, frozenset | tuple):
                 default = ", ".join(sorted(key.default))
             if key.default_factory is not dataclasses.MISSING:
                 default = "one per core"

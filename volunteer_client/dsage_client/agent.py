@@ -294,7 +294,7 @@ class Agent:
         if reply.units:
             self._patience.got_work()
         elif reply.reason and asked.want and not superseded and len(self._slots) < self._settings.slots:
-            self._patience.no_work(reply.reason, retry_s)
+            self._patience.no_work(reply.reason, retry_s, reply.reasons)
 
     def _refused(self, error: DSageError) -> None:
         self._patience.refused(error, busy=len(self._slots) > 0)

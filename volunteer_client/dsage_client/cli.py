@@ -32,6 +32,14 @@ import click
     help="Folder for keys and unfinished work; two clients on one computer need one each.",
 )
 @click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="A label of this computer, such as gpu or lab-2: researchers may ask for computers that have it. "
+    "May be repeated.",
+)
+@click.option(
     "--own-work",
     is_flag=True,
     help="Accept a weaker sandbox where bubblewrap does not work, because the server is your own.",
@@ -45,6 +53,7 @@ def join(
     slots: int | None,
     public: bool,
     home: Path | None,
+    tags: tuple[str, ...],
     own_work: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +64,7 @@ def join(
     `dsage join --when always` is enough. Ctrl-C stops in good order: begun units go on at the next start.
     """
     from dsage.home import Home
+    from dsage.labels import labels
     from dsage.trust.invite import Link
     from dsage_client import events
     from dsage_client.joining import volunteer
@@ -65,6 +75,7 @@ def join(
         slots=cores() if slots is None else slots,
         public=public,
         own_work=own_work,
+        tags=labels(tags),
     )
     tell = events.json_lines() if as_json else events.plain()
     ended_by = asyncio.run(volunteer(settings, None if link is None else Link.parse(link), tell))

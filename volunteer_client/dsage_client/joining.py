@@ -100,7 +100,7 @@ async def _work(
 
 
 def host_info(settings: Settings, level: Level) -> HostInfo:
-    """Return what this host offers: modules that apps may name in `needs`, and programs worth having."""
+    """Return what this host offers: modules that apps may name in `needs`, programs worth having, disk, its tags."""
     programs = [program for program in OFFERED_PROGRAMS if shutil.which(program)]
     return HostInfo(
         client=f"dsage/{__version__}",
@@ -109,7 +109,8 @@ def host_info(settings: Settings, level: Level) -> HostInfo:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         sandbox=level.value,
         offers=[*filter(available, OFFERED_MODULES), *programs],
-        disk_bytes=settings.input_bytes,
+        disk_bytes=max(1, min(settings.input_bytes, shutil.disk_usage(settings.folder).free)),
+        tags=list(settings.tags),
         features=[INPUTS],
     )
 

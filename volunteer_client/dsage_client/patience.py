@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Final
 
 from dsage.errors import Busy, DSageError, ServerAway
@@ -12,6 +13,10 @@ from dsage_client.events import Event, Tell, at_clock
 from dsage_client.settings import Settings
 
 MAX_IDLE_S: Final = 3600.0
+MAX_PROJECTS: Final = 20
+MAX_NAME: Final = 64
+MAX_WORDS: Final = 300
+"""Of what a server says by project, as much is told."""
 
 
 class Patience:
@@ -97,9 +102,11 @@ class Patience:
             self.idle(pause_s)
             self._waiting("waiting", f"{self._failures} units in a row failed on this computer", pause_s)
 
-    def no_work(self, reason: str, delay_s: float) -> None:
-        """The server has nothing for us, and says why."""
-        self._waiting("waiting", reason, delay_s)
+    def no_work(self, reason: str, delay_s: float, reasons: Mapping[str, str] | None = None) -> None:
+        """The server has nothing for us, and says why: in a sentence, and by project if it likes."""
+        told = {name[:MAX_NAME]: words[:MAX_WORDS] for name, words in islice((reasons or {}).items(), MAX_PROJECTS)}
+        detail = "; ".join(f"{name}: {words}" for name, words in told.items())
+        self._waiting("waiting", f"{reason} ({detail})" if len(told) > 1 else reason, delay_s, reasons=told)
 
     def got_work(self) -> None:
         """There is work again; the next reason for having none is news."""
@@ -128,10 +135,19 @@ class Patience:
         going_on = ", computing goes on" if busy else ""
         self._waiting("away", error.message, delay_s, going_on, code=error.code)
 
-    def _waiting(self, kind: str, reason: str, delay_s: float, going_on: str = "", *, code: str = "") -> None:
+    def _waiting(
+        self,
+        kind: str,
+        reason: str,
+        delay_s: float,
+        going_on: str = "",
+        *,
+        code: str = "",
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
         if reason == self._said and delay_s < self._settings.backoff_high_s / 2:
             return
         self._said = reason
         until = f"; next try at {at_clock(time.time(), delay_s)}" if delay_s else ""
-        data = {"reason": reason, "retry_s": delay_s, "code": code}
+        data = {"reason": reason, "retry_s": delay_s, "code": code, "reasons": reasons or {}}
         self._tell(Event(kind=kind, text=f"waiting: {reason}{going_on}{until}", data=data))

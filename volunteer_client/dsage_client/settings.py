@@ -24,7 +24,8 @@ class Settings:
 
     `folder` is private to one client and holds all that must survive it. `own_work` accepts a weaker sandbox,
     because the server is the owner's own. `checkpoint_every_s` is how often the latest checkpoint of a running
-    unit goes to disk. `input_bytes` is how much disk the input files of units may take.
+    unit goes to disk. `input_bytes` is how much disk the input files of units may take. `tags` are labels of this
+    computer: researchers may ask for computers that have one.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Settings:
     units_per_box: int = 200
     input_bytes: int = 4 << 30
     niceness: int = 19
+    tags: tuple[str, ...] = ()
 
     @property
     def key_file(self) -> Path:

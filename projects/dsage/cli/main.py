@@ -32,7 +32,7 @@ COMMANDS = {
     "serve": "Run a project server.",
     "invite": "Make a link that lets volunteers join.",
     "keys": "Make, certify and revoke keys.",
-    "admin": "Back up, restore and archive a server's data.",
+    "admin": "Back up, restore, archive and move a server's data.",
 }
 """Every subcommand with the first sentence of its help (compared by a test), in the order of people's needs."""
 

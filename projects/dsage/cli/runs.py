@@ -40,6 +40,27 @@ Begin: TypeAlias = Callable[[Researcher], Awaitable[tuple[int, DistributedFuncti
     metavar="P",
     help="The project to run under (default: the one named like TARGET, else `lab`, else one of the key's).",
 )
+@click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    default=0,
+    metavar="N",
+    help="Which of your own runs goes first: the one with the highest number, -100 to 100 (default 0).",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="PREFIX",
+    help="Only for computers whose kind begins so, such as linux-x86_64; may be repeated for others.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="Only for computers whose owners marked them so; may be repeated: they must have all.",
+)
 @click.option("--detach", is_flag=True, help="Only start the run; `dsage attach ID` drives it.")
 @server_option
 @key_option
@@ -48,6 +69,9 @@ def submit(
     target: str,
     params: tuple[str, ...],
     project: str | None,
+    priority: int,
+    platforms: tuple[str, ...],
+    tags: tuple[str, ...],
     detach: bool,
     server: Link | None,
     key: str | None,
@@ -68,7 +92,10 @@ def submit(
     function.dump_state()
 
     async def begin(api: Researcher) -> tuple[int, DistributedFunction]:
-        return await api.submit(packed, function, values, project=project, likely=target), function
+        run = await api.submit(
+            packed, function, values, project=project, likely=target, priority=priority, platforms=platforms, tags=tags
+        )
+        return run, function
 
     return _start_only(begin, server, key, as_json) if detach else _drive(begin, server, key, as_json)
 

@@ -49,8 +49,10 @@ def glance(view: StatusView, now: float) -> str:
     if view.trouble:
         lines.append(f"in trouble: {shown(view.trouble, 200)}; no work is handed out")
     if view.runs:
-        headings = ["run", "title", "state", "done", "units valid", "open", "phase"]
-        lines += ["", table(headings, [_row(run, now) for run in view.runs])]
+        headings = ["run", "title", "state", "done", "units valid", "open", "phase", "asks for"]
+        rows = [_row(run, now) for run in view.runs]
+        columns = len(headings) if any(row[-1] for row in rows) else len(headings) - 1
+        lines += ["", table(headings[:columns], [row[:columns] for row in rows])]
     else:
         lines += ["", "no runs yet: `dsage submit factor -p n=11^150+1` starts one"]
     return "\n".join(lines)
@@ -66,7 +68,8 @@ def _row(run: RunView, now: float) -> list[str]:
     fraction = "" if seen.fraction is None else f"{seen.fraction:.0%}"
     phase = seen.phase if seen.phase != seen.state else ""
     title = shown(run.title, 40)
-    return [str(run.run), title, run.state, fraction, str(seen.units[UnitState.VALID]), str(unfinished), phase]
+    valid = str(seen.units[UnitState.VALID])
+    return [str(run.run), title, run.state, fraction, valid, str(unfinished), phase, seen.terms]
 
 
 def _document(view: StatusView) -> dict[str, Any]:

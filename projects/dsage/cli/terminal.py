@@ -68,6 +68,7 @@ class Facts:
     credit: float
     summary: str
     extra: dict[str, str]
+    terms: str
     note: str
 
 
@@ -98,8 +99,19 @@ def facts(view: RunView, now: float) -> Facts:
         credit=view.credit_milli / 1000,
         summary=shown(summary, MAX_SUMMARY) if isinstance(summary, str) else "",
         extra={} if isinstance(summary, str) else extra,
+        terms=terms(view),
         note=shown(view.reason, MAX_REASON),
     )
+
+
+def terms(view: RunView) -> str:
+    """Return what the run asked of the scheduler, in words; empty if nothing."""
+    said = [
+        f"priority {view.priority}" if view.priority else "",
+        "only on " + " or ".join(view.platforms) if view.platforms else "",
+        "only on computers marked " + ", ".join(view.tags) if view.tags else "",
+    ]
+    return shown("; ".join(filter(None, said)), MAX_FIELD)
 
 
 def progress_of(view: RunView) -> dict[str, Any]:
@@ -122,7 +134,8 @@ def plain(view: RunView, now: float) -> str:
         "units: " + (counts or "none yet"),
         seen.summary,
         *(f"{name} {value}" for name, value in seen.extra.items()),
-        f"{seen.volunteers} volunteer{'' if seen.volunteers == 1 else 's'}",
+        "" if not seen.volunteers else f"{seen.volunteers} volunteer{'' if seen.volunteers == 1 else 's'}",
+        seen.terms,
         duration(seen.elapsed_s),
         "" if seen.eta_s is None else f"about {duration(seen.eta_s)} left",
         seen.note,
@@ -156,6 +169,8 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
         rows.add_row("so far" if view.state == RunState.RUNNING else "in all", Text(seen.summary))
     for name, value in seen.extra.items():
         rows.add_row(Text(name), Text(value))
+    if seen.terms:
+        rows.add_row("asks for", Text(seen.terms))
     rows.add_row("volunteers", Text(str(seen.volunteers)))
     rows.add_row("credit", Text(f"{seen.credit:.1f} reference minutes"))
     rows.add_row("time", Text(duration(seen.elapsed_s)))

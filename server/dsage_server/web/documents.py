@@ -73,7 +73,7 @@ class Others(msgspec.Struct, kw_only=True):
 
 
 class RunLine(msgspec.Struct, kw_only=True):
-    """A run in one line; `units` and `replicas` are counts by state."""
+    """A run in one line; `units` and `replicas` are counts by state; `platforms` and `tags` say for which computers."""
 
     run: int
     project: str
@@ -91,6 +91,9 @@ class RunLine(msgspec.Struct, kw_only=True):
     volunteers: int
     units: dict[str, int]
     replicas: dict[str, int]
+    priority: int
+    platforms: list[str]
+    tags: list[str]
 
 
 class FrontPage(Document, kw_only=True):
@@ -297,6 +300,7 @@ def run_line(view: wire.RunView) -> RunLine:
         fraction=1.0 if view.state == RunState.DONE else plain.fraction(told.get("fraction")),
         eta_s=eta if running and eta is not None and eta >= 0 else None,
         credit=view.credit_milli / 1000, volunteers=view.volunteers, units=view.units, replicas=view.replicas,
+        priority=view.priority, platforms=view.platforms, tags=view.tags,
     )  # fmt: skip
 
 

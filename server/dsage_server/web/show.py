@@ -21,7 +21,7 @@ from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
 from dsage_server.web.assets import Asset
-from dsage_server.web.documents import NOBODY
+from dsage_server.web.documents import NOBODY, PAGE_ROWS
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.shapes import shape_of
 
@@ -51,7 +51,7 @@ class Site:
             "columns": columns, "shape_of": shape_of, "names_of": names_of,
             "unit_states": [state.value for state in UnitState],
             "replica_states": [state.value for state in ReplicaState if state in MEANING],
-            "nobody": NOBODY, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
+            "nobody": NOBODY, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
         }  # fmt: skip
         self._environment.globals["ui"] = self._environment.get_template("ui.html").module
 

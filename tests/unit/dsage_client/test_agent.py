@@ -13,6 +13,7 @@ from dsage import codec
 from dsage.errors import Busy, LoggedOut, MustStop, NotAllowed, ServerAway, TooLarge, TooOld
 from dsage.sandbox import Outcome
 from dsage.trust.keys import PrivateKey
+from dsage.wire import MAX_WAIT_S
 from dsage_client.testing import Fault, FaultyTransport
 
 AWAY = ServerAway("no server answers at https://localhost:1: connection refused")
@@ -36,7 +37,7 @@ async def test_an_idle_client_waits_on_the_server_in_one_held_call(client: Any) 
         await client.until(lambda: len(client.server.exchanges) == 2)
         for _ in range(200):
             await asyncio.sleep(0)
-        assert [e.wait_s for e in client.server.exchanges] == [0.0, 25.0]
+        assert [e.wait_s for e in client.server.exchanges] == [0.0, MAX_WAIT_S]
         assert client.server.exchanges[0].host is not None
         assert client.server.exchanges[1].host is None
 
@@ -68,7 +69,7 @@ async def test_a_result_is_reported_while_another_call_is_held(client: Any) -> N
     client.runner.gate.clear()
     async with client.running():
         await client.server.give(1)
-        await client.until(lambda: client.runner.running and client.server.exchanges[-1].wait_s == 25.0)
+        await client.until(lambda: client.runner.running and client.server.exchanges[-1].wait_s == MAX_WAIT_S)
         held = client.server.exchanges[-1]
         client.runner.gate.set()
         await client.until(lambda: client.server.ended)

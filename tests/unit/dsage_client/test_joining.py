@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,9 +15,9 @@ from click.testing import CliRunner
 
 from dsage import codec
 from dsage.errors import Conflict, UsageError
-from dsage.sandbox import Outcome
+from dsage.sandbox import Level, Outcome
 from dsage.trust.invite import Link
-from dsage_client import events, membership, runner
+from dsage_client import events, joining, membership, runner
 from dsage_client.cli import join
 from dsage_client.membership import Membership
 from dsage_client.runner import Altered, SandboxRunner, Work
@@ -53,6 +54,25 @@ def test_help_says_what_when_means_and_is_quick_to_import() -> None:
 def test_a_choice_of_when_is_required_and_only_always_is_one() -> None:
     assert CliRunner().invoke(join, [str(HERE)]).exit_code == 2
     assert CliRunner().invoke(join, [str(HERE), "--when", "idle"]).exit_code == 2
+
+
+def test_what_is_lent_is_told_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 1 << 20
+    monkeypatch.setattr(joining.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    lent = [
+        joining.host_info(Settings(folder=tmp_path, tags=("gpu",), input_bytes=most), Level.BUBBLEWRAP)
+        for most in (1 << 19, 1 << 30)
+    ]
+    assert [info.disk_bytes for info in lent] == [1 << 19, 1 << 20]
+    assert lent[0].tags == ["gpu"]
+    free = 0
+    assert joining.host_info(Settings(folder=tmp_path), Level.BUBBLEWRAP).disk_bytes == 1  # 0 is "did not say"
+
+
+def test_tags_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    done = CliRunner().invoke(join, [str(HERE), "--when", "always", "--home", str(tmp_path), "--tag", "two words"])
+    assert isinstance(done.exception, UsageError)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_serves_one_client_at_a_time(settings: Settings) -> None:

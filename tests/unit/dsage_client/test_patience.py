@@ -70,3 +70,22 @@ def test_a_busy_server_is_never_called_at_once() -> None:
     patience = patient(0.5)
     patience.sent_away(Busy("too much", retry_s=0.0), results=True, busy=False)
     assert patience.away_s == 0.5
+
+
+def test_why_there_is_no_work_is_told_in_a_sentence_and_by_project() -> None:
+    events: list[Event] = []
+    patience = patient(0.5, events)
+    patience.no_work("no work is waiting", 0.0, {"lab": "no unit waits"})
+    patience.no_work("the waiting units need gmpy2", 0.0, {"lab": "needs gmpy2", "primes": "no unit waits"})
+    patience.no_work("the waiting units need gmpy2", 0.0, {"lab": "needs gmpy2", "primes": "no unit waits"})
+    assert [event.text for event in events] == [
+        "waiting: no work is waiting",
+        "waiting: the waiting units need gmpy2 (lab: needs gmpy2; primes: no unit waits)",
+    ]
+    assert events[1].data["reasons"] == {"lab": "needs gmpy2", "primes": "no unit waits"}
+
+
+def test_a_server_that_gives_reasons_without_end_is_cut_short() -> None:
+    events: list[Event] = []
+    patient(0.5, events).no_work("none", 0.0, {f"project {n}": "x" * 10_000 for n in range(1000)})
+    assert len(events[0].text) < 10_000

@@ -47,6 +47,24 @@ def test_one_plain_line_says_it_all() -> None:
     )
 
 
+def test_what_a_run_asked_of_the_scheduler_is_said() -> None:
+    asked = view(priority=-5, platforms=["linux-x86_64", "linux-aarch64"], tags=["gpu", "lab\x1b[2J"], volunteers=0)
+    words = "priority -5; only on linux-x86_64 or linux-aarch64; only on computers marked gpu, lab"
+    assert f" · {words}" in plain(asked, NOW)
+    assert "0 volunteers" not in plain(asked, NOW)
+    assert "\x1b" not in plain(asked, NOW)
+    status = StatusView(
+        server_id="s", name="Lab", version="0.1.0", time=NOW, volunteers=4, hosts_live=2, units={}, replicas={},
+        runs=[asked, view(run=2)],
+    )  # fmt: skip
+    assert words in glance(status, NOW)
+    assert "asks for" in glance(status, NOW)
+    status.runs = [view()]
+    assert "asks for" not in glance(status, NOW)
+    told = document(asked)
+    assert (told["priority"], told["platforms"], told["tags"][0]) == (-5, ["linux-x86_64", "linux-aarch64"], "gpu")
+
+
 def test_a_summary_stands_for_what_has_no_words() -> None:
     told = {"phase": "curves", "curves": 120, "composites": [{"digits": 84}], "factors": [["2", 1]]}
     assert "curves 120" in plain(view(progress=codec.encode(told)), NOW)

@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from sqlalchemy import update
 
+from dsage_server.store.schema import run
 from dsage_server.web import documents
 from dsage_server.web.refusals import HEADERS
 from dsage_server.web.testing import World
@@ -253,3 +255,42 @@ async def test_the_first_view_is_small(busy: World, browse: Open) -> None:
     assert sizes["live.js"] <= 2_000
     assert sum(sizes.values()) <= 30_000
     assert len(sizes) + 1 <= 12
+
+
+async def test_a_run_page_says_what_the_run_asks_of_the_scheduler(world: World, browse: Open) -> None:
+    plain, asking = world.submit("Plain"), world.submit("Asking")
+    values = {"priority": -3, "platforms": '["linux-x86_64", "linux"]', "tags": '["gpu", "<b>"]'}
+    world.store.write_now(lambda c: c.execute(update(run).where(run.c.id == asking).values(values)))
+    client = await browse()
+    async with client.get(f"/run/{asking}") as response:
+        text = await response.text()
+    assert "-3 among the runs of its researcher" in text
+    assert "linux-x86_64 or linux" in text
+    assert "gpu, &lt;b&gt;" in text
+    async with client.get(f"/run/{plain}") as response:
+        text = await response.text()
+    assert "among the runs of its researcher" not in text
+    assert "only on" not in text
+    async with client.get(f"/run/{asking}.json") as response:
+        told = (await response.json())["data"]["run"]
+    assert (told["priority"], told["platforms"], told["tags"]) == (-3, ["linux-x86_64", "linux"], ["gpu", "<b>"])
+
+
+async def test_the_leaderboard_lists_by_average_and_sums_the_others(world: World, browse: Open) -> None:
+    number = world.submit("Work")
+    people = {name: world.join(name, public=not name.startswith("shy")) for name in ("ann", "ben", "shy-1", "shy-2")}
+    done = (("ann", "shy-1"), ("ben", "shy-1"), ("ben", "shy-2"))
+    for unit, pair in zip(world.step(number, args=[1, 2, 3]), done, strict=True):
+        world.compute(unit, "same", *[people[name] for name in pair])
+    client = await browse()
+    async with client.get("/leaderboard.json") as response:
+        board = (await response.json())["data"]
+    assert [(line["rank"], line["pseudonym"], line["credit"]) for line in board["leaders"][:2]] == [
+        (1, "ben", 2.0), (2, "ann", 1.0),
+    ]  # fmt: skip
+    async with client.get(f"/run/{number}.json") as response:
+        page = (await response.json())["data"]
+    assert [(share["pseudonym"], share["credit"]) for share in page["shares"]] == [
+        ("ben", 2.0), ("ann", 1.0), ("a volunteer", 3.0),
+    ]  # fmt: skip
+    assert page["run"]["volunteers"] == 4
