@@ -233,6 +233,15 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+def test_caddy_accepts_what_the_container_of_the_pages_is_given() -> None:
+    program = needs("caddy", "caddy")
+    line = [program, "adapt", "--adapter", "caddyfile", "--config", str(CONTAINER / "Caddyfile")]
+    told = subprocess.run(line, env={"DSAGE_NAME": NAME}, capture_output=True, text=True, check=True)
+    (server,) = yaml.safe_load(told.stdout)["apps"]["http"]["servers"].values()
+    assert server["listen"] == [":443"]
+    assert server["routes"][0]["match"] == [{"host": [NAME]}]
+
+
 @pytest.mark.slow
 def test_the_wheel_installs_what_the_image_starts(tmp_path: Path) -> None:
     subprocess.run(
