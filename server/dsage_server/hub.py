@@ -54,6 +54,8 @@ TOUCH_S: Final = 20.0
 WAKE_MOST: Final = 64
 """Idle hosts that are called at a time to look for work; the others have their turn at the next."""
 AGAIN_S: Final = 1.0
+FETCH_MOST: Final = 500
+"""Ready units fetched at a time: what takes long in a thread makes the loop wait for the interpreter."""
 CLAIM_LEAST: Final = 100
 CLAIM_TIMES: Final = 4
 """A process claims so many times the units that its hosts can hold."""
@@ -368,7 +370,8 @@ class Hub:
     async def _fetch(self, terms: RunTerms, above: int, limit: int) -> tuple[list[ReadyUnit], bool]:
         """Return further ready units of a run; of a shared database no more than this process's hosts need soon."""
         if not self.store.shared:
-            return await self.store.read(functools.partial(ready_units, terms=terms, above=above, limit=limit))
+            most = min(limit, FETCH_MOST)
+            return await self.store.read(functools.partial(ready_units, terms=terms, above=above, limit=most))
         most = min(limit, max(CLAIM_LEAST, CLAIM_TIMES * self.exchanges.crowd.capacity(self.ticks())))
         return await self.store.write(lambda c: claim(c, terms, most, self.clock()))
 
