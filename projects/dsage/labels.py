@@ -17,9 +17,7 @@ def labels(texts: Iterable[str]) -> tuple[str, ...]:
     found = sorted({text.strip().lower() for text in texts})
     for label in found:
         if not _LABEL.fullmatch(label):
-            raise UsageError(
-                f"{label[:80]!r} is not a tag", hint="A tag has up to 64 letters, digits and . _ + -"
-            )
+            raise UsageError(f"{label[:80]!r} is not a tag", hint="A tag has up to 64 letters, digits and . _ + -")
     if len(found) > MAX_LABELS:
         raise UsageError(f"{len(found)} tags; at most {MAX_LABELS} are taken")
     return tuple(found)
