@@ -62,11 +62,11 @@ ROOT_VERSION: Final = "root_version"
 
 
 async def steadily(what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do an endless piece of work; while the disk is full or the database is held, try again now and then."""
+    """Do an endless piece of work; while the disk is full or the database away, try again now and then."""
     while True:
         try:
             await work()
-        except (StorageFull, Busy, SQLAlchemyError) as error:
+        except (StorageFull, Busy, SQLAlchemyError, OSError) as error:
             log.warning("%s must wait: %s", what, error)
             await asyncio.sleep(AGAIN_S)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -103,14 +104,17 @@ async def test_small_drifts_change_nothing(tmp_path: Path, monkeypatch: pytest.M
         assert await lease(hub) == before
 
 
-async def test_work_that_meets_a_full_disk_goes_on_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("full", [StorageFull("the disk is full"), OSError(errno.ENOSPC, "no space")])
+async def test_work_that_meets_a_full_disk_goes_on_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
     monkeypatch.setattr(timekeeping, "AGAIN_S", 0.0)
     tries = []
 
     async def work() -> None:
         tries.append(1)
         if len(tries) < 4:
-            raise StorageFull("the disk is full")
+            raise full
         raise KeyError("a mistake of ours")
 
     with pytest.raises(KeyError):
