@@ -40,6 +40,9 @@ from dsage_client.settings import SHUTDOWN_CALL_S, Settings
 from dsage_client.slots import Slots
 from dsage_client.spool import Finished, Spool
 
+ENDED_S: Final = 1.0
+"""How long a held call that asked for nothing may go on once there is something to ask for: one process ends it itself
+when the next call comes, but behind a proxy that call may have gone to another process of the server."""
 ASKED: Final = "asked"
 """Why a unit was aborted: the server said so."""
 
@@ -129,6 +132,7 @@ class Agent:
 
     async def _talk(self) -> None:
         poll: asyncio.Task[None] | None = None
+        content = False
         try:
             while True:
                 self._wake.clear()
@@ -153,7 +157,14 @@ class Agent:
                 elif len(self._spool):
                     await self._call(0.0)
                 elif poll is not None:
-                    await self._either(poll)
+                    if content and self._want():
+                        await asyncio.wait({poll}, timeout=ENDED_S)
+                        if not poll.done():
+                            await _cancelled(poll)
+                            poll = None
+                            continue
+                    else:
+                        await self._either(poll)
                     if poll.done():
                         poll.result()
                         poll = None
@@ -162,6 +173,7 @@ class Agent:
                 else:
                     longest_s = min(self._settings.wait_s, idle_s or self._settings.wait_s)
                     hold_s = policy.hold_s(longest_s, self._slots.deadlines_s)
+                    content = not self._want()
                     poll = asyncio.create_task(self._call(hold_s), name="poll")
         finally:
             await _cancelled(poll)
