@@ -120,15 +120,16 @@ class Cluster:
             file.write("\n".join(["", *lines, ""]))
 
     def _tool(self, name: str, *arguments: str) -> None:
-        demoted: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            demoted = {"user": USER, "group": USER, "extra_groups": []}
         with tempfile.TemporaryFile() as said:
             command = [str(self.tools / name), *arguments]
-            done = subprocess.run(command, cwd=self.folder, stdout=said, stderr=said, check=False, **demoted)
+            done = subprocess.run(command, cwd=self.folder, stdout=said, stderr=said, check=False, **_demoted())
             if done.returncode:
                 said.seek(0)
                 raise ServerAway(f"{name} failed: {said.read()[-500:].decode(errors='replace')}")
+
+
+_GUARD: Final = 'read _; "$0" stop --pgdata "$1/data" --mode immediate >"$1/guard" 2>&1; rm -rf "$1"'
+"""Ends the cluster as soon as the line to who began it is cut, also by a kill."""
 
 
 @contextlib.contextmanager
@@ -142,12 +143,14 @@ def postgres_cluster(settings: Sequence[str] = SMALL) -> Iterator[Cluster]:
         if os.geteuid() == 0:
             shutil.chown(folder, USER, USER)
         cluster.make(settings)
-        cluster.start()
-        try:
+        words = ["sh", "-c", _GUARD, str(cluster.tools / "pg_ctl"), folder]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, **_demoted()):
+            cluster.start()
             yield cluster
-        finally:
-            with contextlib.suppress(ServerAway):
-                cluster.stop()
+
+
+def _demoted() -> dict[str, Any]:
+    return {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 @functools.cache
