@@ -39,6 +39,8 @@ MAX_HOLDING: Final = 2000
 """Copies that one host may hold: 40 full batches."""
 MAX_PROOF_BYTES: Final = 64 << 10
 """The signed results of one call, kept for good: some 300 bytes for each of MAX_BATCH."""
+FOLLOW: Final = 2
+"""Idle hosts called after each that got work, while more waits: a crowd is woken quickly, and never all at once."""
 FULL_S: Final = 5.0
 """How long nothing is handed out after the disk was found full."""
 FULL: Final = "the server's disk is full: it takes results as far as it can, and hands out nothing"
@@ -150,6 +152,8 @@ class Exchanges:
             if len(leased) < len(choice.copies):
                 hub.ready.give_back(choice, leased)
         record.sent(len(applied.leased), now)
+        if applied.leased and hub.ready.unsent:
+            hub.wake(FOLLOW)
         for credit_milli, cpu_s, turnaround_s in applied.answered:
             record.answered(credit_milli, cpu_s, turnaround_s, now)
         missed = bool(choice.copies) or (want and not stop and hub.ready.unsent > unsent)
