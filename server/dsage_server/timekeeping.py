@@ -147,8 +147,9 @@ async def wake_hosts(hub: Hub) -> None:
 
 async def fold_credit(hub: Hub) -> None:
     """Fold new ledger rows into the sums, woken by whoever granted; much at a time when there is much."""
+    most = credit.FOLD_SHARED if hub.store.shared else credit.FOLD
     while True:
-        while await hub.store.write(credit.fold) == credit.FOLD:
+        while await hub.store.write(functools.partial(credit.fold, most=most)) == most:
             pass
         hub.ledger.clear()
         await asyncio.sleep(FOLD_S)

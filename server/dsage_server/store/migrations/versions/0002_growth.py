@@ -34,6 +34,9 @@ def upgrade() -> None:
     op.drop_index("ix_replica_unjudged", "replica")
     op.create_index("ix_replica_unjudged", "replica", ["unit_id"], sqlite_where=unjudged, postgresql_where=unjudged)
     _tables()
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("unit", "replica"):
+            op.execute(f"ALTER TABLE {table} SET (fillfactor = 80)")
     for name in ("replica", "proof", "batch"):
         op.execute(
             f"INSERT INTO meta SELECT 'next_{name}', CAST(max(id) + 1 AS VARCHAR) FROM {name} HAVING max(id) > 0"
