@@ -19,6 +19,7 @@ from dsage.trust.ceremony import sign_root
 from dsage.trust.documents import SignedResult
 from dsage.trust.envelope import Signature, seal
 from dsage_server.scheduling.record import FIRST, RECOVERY_S, HostRecord
+from dsage_server.store import credit, views
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, running_server, until
 from dsage_validator import life
@@ -30,8 +31,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(running, tmp_path, stack)
 
 
-async def credits_of(run: HandDriver) -> int:
-    return sum((await run.researcher.credit(run.run)).values())
+async def credits_of(world: World, run: HandDriver) -> int:
+    """Everything that the run paid so far, added up now."""
+    store = world.running.hub.store
+    while await store.write(credit.fold):
+        pass
+    return sum((await store.read(lambda c: views.credit_of_run(c, run.run))).values())
 
 
 async def page(world: World, path: str, **headers: str) -> tuple[int, bytes]:
@@ -126,10 +131,10 @@ async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: Wo
     assert unit_of(await other.fetch()) == 1
 
 
-async def test_a_step_that_cancels_a_million_groups_holds_up_nobody(world: World) -> None:
+async def test_a_step_that_cancels_as_many_groups_as_it_may_holds_up_nobody(world: World) -> None:
     run = await world.run()
     await run.make(1, group="g7")
-    await run.commit(cancel_groups=[f"g{n}" for n in range(300_000)])
+    await run.commit(cancel_groups=[f"g{n}" for n in range(100_000)])
     assert (await world.view(run)).units == {"cancelled": 1}
 
 
@@ -164,7 +169,7 @@ async def test_an_accepted_answer_is_not_shown_to_those_who_could_still_give_it(
     world.running.hub.clock = lambda: today() + 4000.0
     await lazy.sign_in()
     assert await lazy.report(got, ["the answer"]) == ["late"]
-    assert await credits_of(run) == 2000
+    assert await credits_of(world, run) == 2000
 
 
 async def test_a_proof_that_was_read_on_a_page_earns_nothing(world: World) -> None:
@@ -185,7 +190,7 @@ async def test_a_proof_that_was_read_on_a_page_earns_nothing(world: World) -> No
         return not (await world.view(run)).replicas.get("reported")
 
     await until(judged)
-    assert await credits_of(run) == 1000
+    assert await credits_of(world, run) == 1000
 
 
 async def test_two_who_report_errors_do_not_take_an_honest_answer_down(world: World) -> None:
@@ -198,7 +203,7 @@ async def test_two_who_report_errors_do_not_take_an_honest_answer_down(world: Wo
     fourth = await world.host()
     await fourth.report(await fourth.fetch(), [7])
     assert (await world.view(run)).units == {"valid": 1}
-    assert await credits_of(run) == 2000
+    assert await credits_of(world, run) == 2000
 
 
 async def test_pages_of_this_computer_answer_to_its_own_names_only(world: World) -> None:
