@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +43,9 @@ RETRIES: Final = 5
 """Times that a transaction is begun again because another process's was in its way."""
 _LOG: Final = "wal_autocheckpoint=16000"
 """Pages of SQLite's log, 64 MB, after which a commit moves them into the file itself: `write_back` comes before."""
+PART_S: Final = 0.005
+"""Before it is begun again a transaction waits a time drawn from 0 to this, doubled each time: two that were in each
+other's way would be so again if both began at once."""
 _RACES: Final = frozenset({"40001", "40P01", "23505"})
 """PostgreSQL's codes for transactions that lost a race and may be repeated: each in the way of the other, or one was
 quicker to insert what both wanted to; who looks again finds it."""
@@ -273,6 +278,7 @@ class Store:
                 self._undo(connection)
                 if _state(error) not in _RACES or attempt == RETRIES:
                     raise
+                time.sleep(random.uniform(0.0, PART_S * 2**attempt))
         raise AssertionError("unreachable")
 
     def _connected(self) -> Connection:
