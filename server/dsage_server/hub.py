@@ -238,7 +238,7 @@ class Hub:
                 self.exchanges.learn(entry)
                 if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
                     self.ledger.set()
-                    self.neighbours.say.ledger = True
+                    self.neighbours.say.ledger = self.store.shared
                 if life.unjudged(unit):
                     self.checks.put(unit.id)
                     if self.store.shared:
@@ -356,6 +356,8 @@ class Hub:
 
     async def _refill(self, wanted: list[tuple[int, int, int]]) -> None:
         for number, above, limit in wanted:
+            if number not in self.ready.runs:
+                continue
             terms = self._opened(number)
             try:
                 found, complete = await self._fetch(terms, above, limit)

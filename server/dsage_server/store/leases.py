@@ -54,9 +54,8 @@ class Call(msgspec.Struct, kw_only=True):
 
     `results` are signed by the caller and come with `envelope`, their proof. `fresh` says that `holding` is news.
     `known` are all copies that a host which just started knows of (None otherwise), and `describe` is what it says of
-    itself. `chosen` are the units to send,
-    with the time in seconds that this host gets for each. `stored` says of large answers, by hash, whether they are
-    values at all; those that are lie among the blobs.
+    itself. `chosen` are the units to send, with the time in seconds that this host gets for each. `stored` says of
+    large answers, by hash, whether they are values at all; those that are lie among the blobs.
     """
 
     caller: Caller

@@ -1,7 +1,8 @@
 """The tables. Times are Unix seconds (UTC), credit is in thousandths, keys are raw bytes, hashes hexadecimal.
 
-What is written for every copy has no foreign keys: they cost a tenth of a server's rate with SQLite and more with
-PostgreSQL; the life cycle's tests and the audit of `benchmarks/fleet` hold in their place (docs/decisions/0010).
+What is written for every copy has no foreign keys: they cost a tenth of a server's rate with SQLite, and PostgreSQL
+runs a trigger for each; the life cycle's tests and the audit of `benchmarks/fleet` hold in their place
+(docs/decisions/0010).
 
 Migrations under `migrations/` are the truth for existing databases; a test checks that they lead to exactly this.
 """
