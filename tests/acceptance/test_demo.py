@@ -156,8 +156,7 @@ def test_json_is_one_document_and_the_live_page_opens(space: Path) -> None:
     assert data["factors"] == {str(10**13 + 37): 1, str(10**60 + 7): 1}
     holds(data)
     assert 0 < data["seconds"] < 60
-    assert data["units"] >= 2
-    assert data["replicas"] >= 2
+    assert data["replicas"] >= data["units"] >= 1
     assert len(data["credit"]) == 2
     assert sum(data["credit"].values()) > 0
     assert data["found_by"].keys() == data["factors"].keys()
