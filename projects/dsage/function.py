@@ -8,10 +8,20 @@ that dies anywhere goes on from its last committed step on any machine that hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    A = TypeVar("A", default=Any)
+    V = TypeVar("V", default=Any)
+else:
+    from typing import TypeVar
+
+    A, V = TypeVar("A"), TypeVar("V")
 
 from dsage import codec
 from dsage.errors import UsageError
@@ -32,7 +42,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Generic[A]):
     """One piece of work: what `compute` gets, and how the server should treat it.
 
     `key` names the unit inside its run (one key, one unit: submitting it twice makes it once); `group` is a label
@@ -40,10 +50,11 @@ class Unit:
     agree unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement
     is issued. `id` is given by the server and is 0 before that. `inputs` are files that `compute` may read, by the
     name that it gives to `dsage.running.input`: a path, sent to the server before the unit is made, or the SHA-256 of a
-    file that the server has. Together they may have `limits.disk_bytes`.
+    file that the server has. Together they may have `limits.disk_bytes`. Of a unit that is folded, `cpu_s` and `wall_s`
+    are what the computer that brought its answer says it took.
     """
 
-    args: Any
+    args: A
     key: str = ""
     group: str = ""
     credit: float = 1.0
@@ -52,15 +63,20 @@ class Unit:
     limits: Limits = field(default_factory=Limits)
     id: int = 0
     inputs: Mapping[str, str | Path] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
 
 
-class DistributedFunction:
+class DistributedFunction(Generic[A, V]):
     """A computation that makes units of work, folds their results, and ends with an answer.
 
     Subclass it, write `compute`, `process_result` and one of `units` or `next_job`. Keyword arguments of the
     constructor become attributes. Set `done` to end the run early; otherwise it ends when `next_job` has nothing
     more and every unit is folded. Set `wake_at` (Unix seconds) to have `next_job` asked at that time even if nothing
     has happened. `result` is the answer.
+
+    `DistributedFunction[A, V]` tells type checkers what `compute` takes and gives; a dataclass or msgspec struct that
+    `compute` is annotated with arrives as one.
     """
 
     title: ClassVar[str] = ""
@@ -83,17 +99,17 @@ class DistributedFunction:
             if name.startswith("_") or hasattr(type(self), name):
                 raise UsageError(f"{name!r} cannot be a parameter of {type(self).__name__}")
             setattr(self, name, value)
-        self._outbox: list[Unit] = []
+        self._outbox: list[Unit[A]] = []
         self._cancelled_groups: list[str] = []
         self._source: Iterator[Any] | None = None
 
     # -- what authors override -------------------------------------------------------------------------------
 
-    def units(self) -> Iterator[Any]:
+    def units(self) -> Iterable[A | Unit[A]]:
         """Yield the units (or bare arguments) of the run, in an order that is the same each time."""
         return iter(())
 
-    def next_job(self) -> Any | None:
+    def next_job(self) -> A | Unit[A] | None:
         """Return one more unit (or bare arguments), pulled when volunteers are hungry; None: nothing now."""
         if self._source is None:
             self._source = iter(self.units())
@@ -104,30 +120,44 @@ class DistributedFunction:
         return job
 
     @staticmethod
-    def compute(args: Any) -> Any:
+    def compute(args: A, /) -> V:
         """Do one unit's work on a volunteer's computer."""
         raise NotImplementedError
 
     @staticmethod
-    def verify(args: Any, value: Any) -> bool | None:
+    def verify(args: A, value: V, /) -> bool | None:
         """Say whether an answer proves itself: True it does, False it is a lie, None ask for a second opinion."""
         return None
 
     @staticmethod
-    def agree(args: Any, a: Any, b: Any) -> bool:
+    def agree(args: A, a: V, b: V, /) -> bool:
         """Say whether two answers are the same. Without an override, canonical bytes are compared."""
         return codec.encode(a) == codec.encode(b)
 
     @staticmethod
-    def partial(args: Any, value: Any, seed: int) -> float:
+    def partial(args: A, value: V, seed: int, /) -> float:
         """Return the share (0..1) of a cancelled unit that `value` shows to be done, checked at random by `seed`."""
         return 0.0
 
-    def process_result(self, unit: Unit, value: Any) -> None:
+    def process_result(self, unit: Unit[A], value: V, /) -> None:
         """Fold one accepted answer; may call `submit` and `cancel`."""
         raise NotImplementedError
 
-    def unit_failed(self, unit: Unit, reason: str) -> None:
+    def retract(self, unit: Unit[A], value: V, /) -> None:
+        """Take back an answer that was folded and turned out to be wrong; the unit's next answer is folded as usual.
+
+        Without an override the run goes back to its state before that answer was folded, and folds again from there.
+        """
+        raise NotImplementedError
+
+    def split(self, unit: Unit[A], /) -> Iterable[A | Unit[A]]:
+        """Return smaller units for one that ran into its time limit.
+
+        Without an override such a unit is tried on other computers, and then `unit_failed` is called.
+        """
+        raise NotImplementedError
+
+    def unit_failed(self, unit: Unit[A], reason: str, /) -> None:
         """Learn that a unit was given up. By default the run fails with the reason."""
         raise UsageError(f"unit {unit.key or unit.id} failed: {reason}")
 
@@ -138,7 +168,7 @@ class DistributedFunction:
 
     # -- what authors call -----------------------------------------------------------------------------------
 
-    def submit(self, unit: Any) -> None:
+    def submit(self, unit: A | Unit[A]) -> None:
         """Create a unit in the step that is being folded."""
         self._outbox.append(unit if isinstance(unit, Unit) else Unit(unit))
 
@@ -170,13 +200,13 @@ class DistributedFunction:
             setattr(self, name, value)
         self._source = None
 
-    def take_outbox(self) -> tuple[list[Unit], list[str]]:
+    def take_outbox(self) -> tuple[list[Unit[A]], list[str]]:
         """Return and forget the units submitted and the groups cancelled since the last call."""
         units, groups = self._outbox, self._cancelled_groups
         self._outbox, self._cancelled_groups = [], []
         return units, groups
 
 
-def as_unit(job: Any) -> Unit:
+def as_unit(job: Any) -> Unit[Any]:
     """Return `job` as a Unit: bare arguments get every default."""
     return job if isinstance(job, Unit) else Unit(job)

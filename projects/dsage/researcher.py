@@ -10,22 +10,18 @@ import importlib
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, Self, TypeGuard, TypeVar
+from typing import Any, Final, Self, TypeGuard
 
 import msgspec
 
-from dsage import blobs, codec
 from dsage import bundle as bundles
+from dsage import codec
 from dsage.bundle import Bundle
-from dsage.connection import Body, Connection, Query, fetch_chain, login
+from dsage.connection import Connection, fetch_chain
 from dsage.errors import (
-    BadSignature,
     BundleError,
-    LoggedOut,
     NotAllowed,
     NotFound,
     ServerAway,
@@ -37,6 +33,7 @@ from dsage.files import write_whole
 from dsage.function import DistributedFunction
 from dsage.home import Home, Login
 from dsage.labels import labels
+from dsage.requests import Requests
 from dsage.trust.ceremony import load_root
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest
@@ -44,43 +41,27 @@ from dsage.trust.envelope import Envelope, hash_of, open_as, seal
 from dsage.trust.invite import Link
 from dsage.trust.keys import PrivateKey
 from dsage.wire import (
-    Answers,
-    CreditLine,
-    Drive,
-    Event,
-    Finder,
-    Hello,
     RunCreated,
     RunView,
-    StatusView,
-    Step,
-    StepReply,
     SubmitRun,
 )
 
 RUN_DAYS: Final = 90
 """How long volunteers may believe a run's authorisation."""
-SLACK_S: Final = 30.0
-"""How much longer than its wait a held call may take."""
-LOGINS: Final = 100
-"""Logins that sending one file may take: a token lasts a quarter of an hour, and then the upload goes on."""
 DEFAULT_KEY: Final = "lab"
 DEFAULT_PROJECT: Final = "lab"
 
-T = TypeVar("T")
 
-
-class Researcher:
+class Researcher(Requests):
     """One researcher at one server. `link` is the server, `chain` what to believe of it."""
 
     def __init__(self, home: Home, link: Link, key_name: str, conn: Connection, chain: Chain) -> None:
         self.home = home
         self.link = link
         self.chain = chain
-        self._conn = conn
         self._key_name = key_name
         self._key: PrivateKey | None = None
-        self._token: str | None = None
+        super().__init__(conn, link.server_id, lambda: self.key)
 
     @classmethod
     async def open(cls, home: Home, link: Link | None = None, key_name: str | None = None) -> Self:
@@ -127,12 +108,6 @@ class Researcher:
                 ) from error
         return self._key
 
-    async def sign_in(self) -> str:
-        """Log in with the code key and return the name that the server has it certified under."""
-        reply = await login(self._conn, self.key, "researcher", self.link.server_id)
-        self._token = reply.token
-        return reply.name
-
     # -- runs ------------------------------------------------------------------------------------------------
 
     async def submit(
@@ -146,6 +121,8 @@ class Researcher:
         priority: int = 0,
         platforms: Sequence[str] = (),
         tags: Sequence[str] = (),
+        key: str = "",
+        hosted: bool = False,
     ) -> int:
         """Sign the app version and the run, upload what is missing, and return the run's number.
 
@@ -153,6 +130,8 @@ class Researcher:
         runs under `likely`, `lab`, or another that the key is certified for. Raises NotAllowed if there is none.
         `priority` (-100 to 100) orders the runs of one researcher. Its units go to computers of one of `platforms`
         (else those of the class) that have all `tags`, and those of the class. Raises UsageError for what is no tag.
+        The same `key` of the same researcher is the same run, however often it is submitted. A `hosted` run is driven
+        by the server.
         """
         now = time.time()
         manifest = bundles.manifest(packed, self._project(project, likely))
@@ -161,7 +140,7 @@ class Researcher:
         authorisation = Authorisation(
             server_id=self.link.server_id,
             project=manifest.project,
-            run_key=secrets.token_hex(16),
+            run_key=_run_key(self.key, key) if key else secrets.token_hex(16),
             app=hash_of(signed),
             issued=now,
             expires=now + RUN_DAYS * 86400.0,
@@ -175,6 +154,7 @@ class Researcher:
             priority=priority,
             platforms=list(platforms or packed.function.platforms),
             tags=list(labels([*packed.function.tags, *tags])),
+            hosted=hosted,
         )
         await self._authed("PUT", f"/v1/bundles/{packed.sha256}", packed.data, None)
         try:
@@ -245,111 +225,6 @@ class Researcher:
             )
         return wanted
 
-    # -- one method for each request -----------------------------------------------------------------------------
-
-    async def hello(self) -> Hello:
-        """Return who the server is."""
-        return await self._conn.call("GET", "/v1/hello", None, Hello)
-
-    async def status(self) -> StatusView:
-        """Return the server at a glance."""
-        return await self._conn.call("GET", "/v1/status", None, StatusView)
-
-    async def leaderboard(self) -> list[CreditLine]:
-        """Return who is to be thanked."""
-        return await self._conn.call("GET", "/v1/leaderboard", None, list[CreditLine])
-
-    async def runs(self) -> list[RunView]:
-        """Return every run."""
-        return await self._conn.call("GET", "/v1/runs", None, list[RunView])
-
-    async def run(self, run: int) -> RunView:
-        """Return one run. Raises NotFound."""
-        return await self._conn.call("GET", f"/v1/runs/{run}", None, RunView)
-
-    async def events(self, run: int, *, after: int = 0, wait_s: float = 0.0) -> list[Event]:
-        """Return what happened after event number `after`, waiting up to `wait_s` seconds for it."""
-        query = {"after": after, "wait": wait_s}
-        timeout_s = wait_s + SLACK_S
-        path = f"/v1/runs/{run}/events"
-        return await self._conn.call("GET", path, None, list[Event], query=query, timeout_s=timeout_s)
-
-    async def finders(self, run: int, units: Iterable[int]) -> list[Finder]:
-        """Return whose machines brought the answers of these units."""
-        query = [("unit", unit) for unit in units]
-        return await self._conn.call("GET", f"/v1/runs/{run}/finders", None, list[Finder], query=query)
-
-    async def credit(self, run: int) -> dict[str, int]:
-        """Return thousandths of credit by pseudonym; "a volunteer" sums those who have not opted in."""
-        return await self._conn.call("GET", f"/v1/runs/{run}/credit", None, dict[str, int])
-
-    async def document(self, sha256: str) -> Envelope:
-        """Return a signed app version or authorisation. Raises BadSignature if it is not the one named."""
-        envelope = await self._conn.call("GET", f"/v1/documents/{sha256}", None, Envelope)
-        if hash_of(envelope) != sha256:
-            raise BadSignature(f"the server sent another document than {sha256[:12]}")
-        return envelope
-
-    async def drive(self, run: int) -> Drive:
-        """Take a run over: older drivers get Conflict from now on."""
-        return await self._authed("POST", f"/v1/runs/{run}/drive", None, Drive)
-
-    async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
-        """Return the answers that no step has folded, waiting up to `wait_s` seconds for one."""
-        query = {"fence": fence, "wait": wait_s, "hungry": int(hungry)}
-        timeout_s = wait_s + SLACK_S
-        path = f"/v1/runs/{run}/answers"
-        return await self._authed("GET", path, None, Answers, query=query, timeout_s=timeout_s)
-
-    async def step(self, run: int, step: Step) -> StepReply:
-        """Commit a step."""
-        return await self._authed("POST", f"/v1/runs/{run}/steps", step, StepReply, timeout_s=60.0)
-
-    async def upload(self, path: Path) -> str:
-        """Send a file, unless the server has it, and return its SHA-256.
-
-        Raises as `dsage.blobs.upload`, and OSError if the file cannot be read.
-        """
-
-        async def call() -> str:
-            return await blobs.upload(self._conn, self._token or "", path)
-
-        for _ in range(LOGINS):
-            with suppress(LoggedOut):
-                return await self._signed_in(call)
-        raise LoggedOut(f"the server took none of {LOGINS} logins while {path.name} was sent")
-
-    async def cancel(self, run: int) -> None:
-        """Cancel a run."""
-        await self._authed("POST", f"/v1/runs/{run}/cancel", None, None)
-
-    async def _authed(
-        self,
-        method: str,
-        path: str,
-        body: Body,
-        reply: type[T] | None,
-        *,
-        timeout_s: float = 30.0,
-        query: Query | None = None,
-    ) -> T:
-        async def call() -> Any:
-            token = self._token
-            return await self._conn.call(
-                method, path, body, reply or bytes, token=token, timeout_s=timeout_s, query=query
-            )
-
-        return await self._signed_in(call)
-
-    async def _signed_in(self, call: Callable[[], Awaitable[T]]) -> T:
-        if self._token is not None:
-            try:
-                return await call()
-            except LoggedOut:
-                self._token = None
-        await self.sign_in()
-        return await call()
-
 
 def construct(kind: type[DistributedFunction], params: dict[str, Any]) -> DistributedFunction:
     """Return `kind(**params)`. Raises UsageError if it does not take them."""
@@ -359,6 +234,11 @@ def construct(kind: type[DistributedFunction], params: dict[str, Any]) -> Distri
         raise UsageError(
             f"{kind.__name__} does not take these parameters: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}"
         ) from error
+
+
+def _run_key(researcher: PrivateKey, key: str) -> str:
+    """Return the run key that stands for a researcher's own word for a run."""
+    return codec.digest(codec.encode([researcher.public, key]))[:32]
 
 
 def _stored(home: Home, *, needed: bool) -> Login:

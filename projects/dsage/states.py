@@ -15,6 +15,7 @@ class RunState(StrEnum):
     """Where a run stands."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -47,6 +48,7 @@ class ReplicaState(StrEnum):
 
 
 MEANING: Final[dict[str, str]] = {
+    "paused": "gives out no work until its researcher resumes it",
     "ready": "waits for a volunteer's computer",
     "active": "is being computed",
     "comparing": "answers are in and being checked",
@@ -67,31 +69,41 @@ MEANING: Final[dict[str, str]] = {
 _U, _R, _N = UnitState, ReplicaState, RunState
 _OPEN: Final = frozenset({_U.READY, _U.ACTIVE, _U.COMPARING, _U.VALID, _U.FAILED, _U.CANCELLED})
 
-MOVES: Final[dict[StrEnum, frozenset[StrEnum]]] = {
-    _N.RUNNING: frozenset({_N.DONE, _N.FAILED, _N.CANCELLED}),
-    _N.DONE: frozenset(),
-    _N.FAILED: frozenset(),
-    _N.CANCELLED: frozenset(),
-    _U.READY: _OPEN - {_U.READY},
-    _U.ACTIVE: _OPEN - {_U.ACTIVE},
-    _U.COMPARING: _OPEN - {_U.COMPARING},
-    _U.VALID: frozenset(),
-    _U.FAILED: frozenset(),
-    _U.CANCELLED: frozenset(),
-    _R.UNSENT: frozenset({_R.LEASED}),
-    _R.LEASED: frozenset({_R.REPORTED, _R.EXPIRED, _R.ERROR, _R.RETURNED, _R.ABORTED}),
-    _R.REPORTED: frozenset({_R.VALID, _R.INVALID, _R.REDUNDANT}),
-    _R.EXPIRED: frozenset({_R.REPORTED}),
-    _R.VALID: frozenset(),
-    _R.INVALID: frozenset(),
-    _R.REDUNDANT: frozenset(),
-    _R.ERROR: frozenset(),
-    _R.RETURNED: frozenset(),
-    _R.ABORTED: frozenset(),
+MOVES: Final[dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]]] = {
+    RunState: {
+        _N.RUNNING: frozenset({_N.PAUSED, _N.DONE, _N.FAILED, _N.CANCELLED}),
+        _N.PAUSED: frozenset({_N.RUNNING, _N.DONE, _N.FAILED, _N.CANCELLED}),
+        _N.DONE: frozenset({_N.RUNNING}),
+        _N.FAILED: frozenset({_N.RUNNING}),
+        _N.CANCELLED: frozenset(),
+    },
+    UnitState: {
+        _U.READY: _OPEN - {_U.READY},
+        _U.ACTIVE: _OPEN - {_U.ACTIVE},
+        _U.COMPARING: _OPEN - {_U.COMPARING},
+        _U.VALID: frozenset({_U.READY, _U.ACTIVE, _U.COMPARING}),
+        _U.FAILED: frozenset({_U.READY}),
+        _U.CANCELLED: frozenset({_U.READY}),
+    },
+    ReplicaState: {
+        _R.UNSENT: frozenset({_R.LEASED}),
+        _R.LEASED: frozenset({_R.REPORTED, _R.EXPIRED, _R.ERROR, _R.RETURNED, _R.ABORTED}),
+        _R.REPORTED: frozenset({_R.VALID, _R.INVALID, _R.REDUNDANT}),
+        _R.EXPIRED: frozenset({_R.REPORTED}),
+        _R.VALID: frozenset({_R.INVALID}),
+        _R.INVALID: frozenset(),
+        _R.REDUNDANT: frozenset(),
+        _R.ERROR: frozenset(),
+        _R.RETURNED: frozenset(),
+        _R.ABORTED: frozenset(),
+    },
 }
+"""By kind: a failed run and a failed unit have the same word, and other ways on."""
 
-FINAL_UNITS: Final = frozenset(state for state in UnitState if not MOVES[state])
+FINAL_UNITS: Final = frozenset({_U.VALID, _U.FAILED, _U.CANCELLED})
+"""Only a person, or a proven lie, moves a unit out of these again: a retry, a re-opening."""
 OPEN_UNITS: Final = frozenset(UnitState) - FINAL_UNITS
+OPEN_RUNS: Final = frozenset({_N.RUNNING, _N.PAUSED})
 HOLDS_PLACE: Final = frozenset({_R.LEASED, _R.REPORTED, _R.VALID, _R.INVALID})
 """Replica states that keep their volunteer from getting another copy of the unit (a partial unique index)."""
 
@@ -106,6 +118,6 @@ class IllegalMove(Conflict):
 
 def move(current: S, to: S) -> S:
     """Return `to` if the table allows the move from `current` (staying put is no move); raises IllegalMove."""
-    if to is current or to in MOVES[current]:
+    if to is current or to in MOVES[type(current)][current]:
         return to
     raise IllegalMove(f"a {type(current).__name__.removesuffix('State').lower()} cannot go from {current} to {to}")

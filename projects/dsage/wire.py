@@ -26,6 +26,8 @@ MAX_WAIT_S: Final = 50.0
 MAX_BODY_BYTES: Final = 32 << 20
 INPUTS: Final = "inputs"
 """The feature of hosts that can fetch input files: others get no units that have any."""
+MAX_OUTPUT: Final = 16 << 10
+"""What is kept of what a replica prints (bytes): its end."""
 MANY: Final = msgspec.Meta(max_length=100_000)
 """What a server reads of any list: a longer one, whose values may be a byte each, is refused before objects are made of
 it. The limits of each call are narrower."""
@@ -82,22 +84,30 @@ class LoginReply(Message):
 
 
 class Report(Message):
-    """One finished replica. Its proof is the entry with the same number in the signed ResultBatch."""
+    """One finished replica. Its proof is the entry with the same number in the signed ResultBatch.
+
+    `output` is the end of what it printed (at most MAX_OUTPUT bytes): for people to read, no part of the answer.
+    """
 
     replica: Count
     value: bytes | None = None
     cpu_s: Seconds = 0.0
     wall_s: Seconds = 0.0
     detail: str = ""
+    output: bytes = b""
 
 
 class Holding(Message):
-    """A replica that the client holds: `cpu_s` is how far its child process has come."""
+    """A replica that the client holds: `cpu_s` is how far its child process has come.
+
+    `output` is the end of what it has printed, if that is more than when the server last heard of it.
+    """
 
     replica: Count
     lease: bytes
     cpu_s: Seconds = 0.0
     suspended: bool = False
+    output: bytes = b""
 
 
 class HostInfo(Message):
@@ -178,6 +188,7 @@ class SubmitRun(Message):
     """Create a run. The same `Authorisation.run_key` twice is one run.
 
     `priority` orders the runs of one researcher; `platforms` (prefixes) and `tags` say which hosts may get its units.
+    A `hosted` run is driven by the server's own drivers.
     """
 
     manifest: Envelope
@@ -187,6 +198,7 @@ class SubmitRun(Message):
     priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
     platforms: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=16)] = []
     tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=16)] = []
+    hosted: bool = False
 
 
 class RunCreated(Message):
@@ -209,7 +221,10 @@ class Drive(Message):
 
 
 class NewUnit(Message):
-    """A unit to make in a step; `args` and limits as in dsage.Unit, `inputs` as hashes of blobs by name."""
+    """A unit to make in a step; `args` and limits as in dsage.Unit, `inputs` as hashes of blobs by name.
+
+    One that `splits` is given up as soon as one computer's time limit was passed: its author makes smaller ones of it.
+    """
 
     key: str
     args: bytes
@@ -223,14 +238,17 @@ class NewUnit(Message):
     disk_bytes: int = 256 << 20
     output_bytes: int = 4 << 20
     inputs: Annotated[dict[Name, Sha256], msgspec.Meta(max_length=MAX_INPUTS)] = {}
+    splits: bool = False
 
 
 class Step(Message, kw_only=True):
-    """What a driver commits at once: results folded, new state, new units, groups cancelled, the end."""
+    """What a driver commits at once: results folded, answers taken back, new state, new units, groups cancelled, the
+    end."""
 
     fence: Count
     step: Count
     folded: Annotated[list[Count], MANY] = []
+    retracted: Annotated[list[Count], MANY] = []
     units: Annotated[list[NewUnit], MANY] = []
     cancel_groups: Annotated[list[str], MANY] = []
     state: bytes
@@ -248,7 +266,11 @@ class StepReply(Message):
 
 
 class Answer(Message):
-    """A unit that ended, to be folded: `value` of the canonical result, or why it failed."""
+    """A unit that ended, to be folded: `value` of the canonical result, or why it failed.
+
+    `code` is the reason of a failure as one word ("cpu", "wall", "memory", "exception", ...); `cpu_s` and `wall_s` are
+    what the computer that brought the canonical result says it took.
+    """
 
     unit: int
     key: str
@@ -256,15 +278,88 @@ class Answer(Message):
     args: bytes
     value: bytes | None
     failed: str = ""
+    code: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
 
 
 class Answers(Message):
-    """The next answers that no step has folded, how hungry volunteers are, and what is still open."""
+    """The next answers that no step has folded, how hungry volunteers are, and what is still open.
+
+    `retracted` are answers that a step has folded and that do not hold any more, with the old value: the driver takes
+    them back in its next step, or asks for a replay.
+    """
 
     answers: list[Answer] = []
     hungry: int = 0
     open_units: int = 0
     state_of_run: str = ""
+    retracted: list[Answer] = []
+
+
+class Replay(Message):
+    """Go back to before the first step that folded an answer which does not hold any more; the reply is a Drive."""
+
+    fence: Count
+
+
+class Chosen(Message):
+    """Which units of a run a retry or a re-opening is for; none: of a retry, all that failed."""
+
+    units: Annotated[list[Count], MANY] = []
+
+
+class UnitView(Message):
+    """A unit as its researcher sees it: `value` of the canonical result; failures, times and `code` as in Answer.
+
+    `attempts` is how many copies were sent to computers.
+    """
+
+    unit: int
+    key: str
+    group: str
+    state: str
+    args: bytes
+    value: bytes | None
+    failed: str = ""
+    code: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    attempts: int = 0
+
+
+class UnitPage(Message):
+    """Units of a run in the order of their ids; `more` says whether there are further ones after the last."""
+
+    units: list[UnitView] = []
+    more: bool = False
+
+
+class Attempt(Message):
+    """One copy of a unit as its researcher sees it: how it ended, and the end of what it printed.
+
+    `detail` is the end of the traceback of one that failed; `ended` is None while it runs.
+    """
+
+    unit: int
+    replica: int
+    state: str
+    started: float
+    ended: float | None
+    reason: str
+    detail: str
+    output: bytes
+    cpu_s: float
+    wall_s: float
+    platform: str
+
+
+class Remainder(Message):
+    """What is left of a run: units that have not ended, to be made again elsewhere; `more`, after the unit `last`."""
+
+    units: list[NewUnit] = []
+    last: int = 0
+    more: bool = False
 
 
 # -- views: the same structs feed pages, `watch` and `status` ------------------------------------------------------
@@ -280,7 +375,7 @@ class Finder(Message):
 class RunView(Message):
     """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas; `volunteers` earned credit.
 
-    `priority`, `platforms` and `tags` as in SubmitRun.
+    `priority`, `platforms`, `tags` and `hosted` as in SubmitRun; `researcher` is the name of whose it is.
     """
 
     run: int
@@ -303,6 +398,8 @@ class RunView(Message):
     priority: int = 0
     platforms: list[str] = []
     tags: list[str] = []
+    hosted: bool = False
+    researcher: str = ""
 
 
 class CreditLine(Message):

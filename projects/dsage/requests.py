@@ -1,0 +1,194 @@
+"""What is asked of a server: one method for each request of a researcher's programs, the login taken care of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from dsage import blobs
+from dsage.connection import Body, Connection, Query, login
+from dsage.errors import BadSignature, LoggedOut
+from dsage.trust.envelope import Envelope, hash_of
+from dsage.trust.keys import PrivateKey
+from dsage.wire import (
+    Answers,
+    Attempt,
+    Chosen,
+    CreditLine,
+    Drive,
+    Event,
+    Finder,
+    Hello,
+    Remainder,
+    Replay,
+    RunView,
+    StatusView,
+    Step,
+    StepReply,
+    UnitPage,
+)
+
+SLACK_S: Final = 30.0
+"""How much longer than its wait a held call may take."""
+LOGINS: Final = 100
+"""Logins that sending one file may take: a token lasts a quarter of an hour, and then the upload goes on."""
+
+T = TypeVar("T")
+
+
+class Requests:
+    """The requests of one researcher at one server, whose id is `server_id`; `key` is asked for at the first login."""
+
+    def __init__(self, conn: Connection, server_id: str, key: Callable[[], PrivateKey]) -> None:
+        self._conn = conn
+        self._server_id = server_id
+        self._signer = key
+        self._token: str | None = None
+
+    async def sign_in(self) -> str:
+        """Log in with the code key and return the name that the server has it certified under."""
+        reply = await login(self._conn, self._signer(), "researcher", self._server_id)
+        self._token = reply.token
+        return reply.name
+
+    async def hello(self) -> Hello:
+        """Return who the server is."""
+        return await self._conn.call("GET", "/v1/hello", None, Hello)
+
+    async def status(self) -> StatusView:
+        """Return the server at a glance."""
+        return await self._conn.call("GET", "/v1/status", None, StatusView)
+
+    async def leaderboard(self) -> list[CreditLine]:
+        """Return who is to be thanked."""
+        return await self._conn.call("GET", "/v1/leaderboard", None, list[CreditLine])
+
+    async def runs(self) -> list[RunView]:
+        """Return every run."""
+        return await self._conn.call("GET", "/v1/runs", None, list[RunView])
+
+    async def run(self, run: int) -> RunView:
+        """Return one run. Raises NotFound."""
+        return await self._conn.call("GET", f"/v1/runs/{run}", None, RunView)
+
+    async def events(self, run: int, *, after: int = 0, wait_s: float = 0.0) -> list[Event]:
+        """Return what happened after event number `after`, waiting up to `wait_s` seconds for it."""
+        query = {"after": after, "wait": wait_s}
+        timeout_s = wait_s + SLACK_S
+        path = f"/v1/runs/{run}/events"
+        return await self._conn.call("GET", path, None, list[Event], query=query, timeout_s=timeout_s)
+
+    async def finders(self, run: int, units: Iterable[int]) -> list[Finder]:
+        """Return whose machines brought the answers of these units."""
+        query = [("unit", unit) for unit in units]
+        return await self._conn.call("GET", f"/v1/runs/{run}/finders", None, list[Finder], query=query)
+
+    async def credit(self, run: int) -> dict[str, int]:
+        """Return thousandths of credit by pseudonym; "a volunteer" sums those who have not opted in."""
+        return await self._conn.call("GET", f"/v1/runs/{run}/credit", None, dict[str, int])
+
+    async def document(self, sha256: str) -> Envelope:
+        """Return a signed app version or authorisation. Raises BadSignature if it is not the one named."""
+        envelope = await self._conn.call("GET", f"/v1/documents/{sha256}", None, Envelope)
+        if hash_of(envelope) != sha256:
+            raise BadSignature(f"the server sent another document than {sha256[:12]}")
+        return envelope
+
+    async def drive(self, run: int) -> Drive:
+        """Take a run over: older drivers get Conflict from now on."""
+        return await self._authed("POST", f"/v1/runs/{run}/drive", None, Drive)
+
+    async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
+        """Return the answers that no step has folded, waiting up to `wait_s` seconds for one."""
+        query = {"fence": fence, "wait": wait_s, "hungry": int(hungry)}
+        timeout_s = wait_s + SLACK_S
+        path = f"/v1/runs/{run}/answers"
+        return await self._authed("GET", path, None, Answers, query=query, timeout_s=timeout_s)
+
+    async def step(self, run: int, step: Step) -> StepReply:
+        """Commit a step."""
+        return await self._authed("POST", f"/v1/runs/{run}/steps", step, StepReply, timeout_s=60.0)
+
+    async def units(self, run: int, *, after: int = 0, state: str = "", limit: int = 200) -> UnitPage:
+        """Return units of a run of one's own, by id above `after`, of one state or (empty) all; at most `limit`."""
+        query: Query = {"after": after, "limit": limit, "state": state}
+        return await self._authed("GET", f"/v1/runs/{run}/units", None, UnitPage, query=query)
+
+    async def attempts(self, run: int, *, unit: int = 0) -> list[Attempt]:
+        """Return the copies of one unit of a run of one's own, or (0) the newest ones of all its units."""
+        return await self._authed("GET", f"/v1/runs/{run}/attempts", None, list[Attempt], query={"unit": unit})
+
+    async def remainder(self, run: int, *, after: int = 0) -> Remainder:
+        """Return what is left of a run of one's own, by unit id above `after`."""
+        return await self._authed("GET", f"/v1/runs/{run}/remainder", None, Remainder, query={"after": after})
+
+    async def replay(self, run: int, *, fence: int) -> Drive:
+        """Go back to before the first answer that does not hold any more was folded."""
+        return await self._authed("POST", f"/v1/runs/{run}/replay", Replay(fence=fence), Drive)
+
+    async def upload(self, path: Path) -> str:
+        """Send a file, unless the server has it, and return its SHA-256.
+
+        Raises as `dsage.blobs.upload`, and OSError if the file cannot be read.
+        """
+
+        async def call() -> str:
+            return await blobs.upload(self._conn, self._token or "", path)
+
+        for _ in range(LOGINS):
+            with suppress(LoggedOut):
+                return await self._signed_in(call)
+        raise LoggedOut(f"the server took none of {LOGINS} logins while {path.name} was sent")
+
+    async def cancel(self, run: int) -> None:
+        """Cancel a run."""
+        await self._authed("POST", f"/v1/runs/{run}/cancel", None, None)
+
+    async def pause(self, run: int) -> None:
+        """Let a run give out no more work; what volunteers have goes on."""
+        await self._authed("POST", f"/v1/runs/{run}/pause", None, None)
+
+    async def resume(self, run: int) -> None:
+        """Let a paused run go on."""
+        await self._authed("POST", f"/v1/runs/{run}/resume", None, None)
+
+    async def retry(self, run: int, units: Iterable[int] = ()) -> None:
+        """Try failed units again (none named: all of them), and the run goes on if it had failed."""
+        await self._authed("POST", f"/v1/runs/{run}/retry", Chosen(units=list(units)), None)
+
+    async def reopen(self, run: int, units: Iterable[int]) -> None:
+        """Refuse the accepted answers of units: they are computed again, and the run takes the old ones back."""
+        await self._authed("POST", f"/v1/runs/{run}/reopen", Chosen(units=list(units)), None)
+
+    async def retire(self, run: int) -> None:
+        """Free what a run that ended keeps on the server but its answer and its credit."""
+        await self._authed("POST", f"/v1/runs/{run}/retire", None, None)
+
+    async def _authed(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        reply: type[T] | None,
+        *,
+        timeout_s: float = 30.0,
+        query: Query | None = None,
+    ) -> T:
+        async def call() -> Any:
+            token = self._token
+            return await self._conn.call(
+                method, path, body, reply or bytes, token=token, timeout_s=timeout_s, query=query
+            )
+
+        return await self._signed_in(call)
+
+    async def _signed_in(self, call: Callable[[], Awaitable[T]]) -> T:
+        if self._token is not None:
+            try:
+                return await call()
+            except LoggedOut:
+                self._token = None
+        await self.sign_in()
+        return await call()
