@@ -101,6 +101,15 @@ ROWS["0006"] = ROWS["0005"] | {
     "run_credit": ["1, 1, 1500, 1, 1"],
 }
 
+ROWS["0007"] = ROWS["0006"] | {
+    "run": [f"{row}, 0" for row in ROWS["0006"]["run"]],
+    "unit": [f"{row}, 1, NULL, 0, ''" for row in ROWS["0006"]["unit"]],
+    "replica": [f"{row}, 0.5" for row in ROWS["0006"]["replica"]],
+    "printed": ["1, x'6869'"],
+    "run_step": ["1, 1, x'80'"],
+    "quota": ["x'cc', 3, NULL, 4"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

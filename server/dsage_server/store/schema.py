@@ -122,6 +122,7 @@ run = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("platforms", String, nullable=False, server_default="[]"),
     Column("tags", String, nullable=False, server_default="[]"),
+    Column("hosted", Boolean, nullable=False, server_default=false()),
     Index("ix_run_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
 )
 """`platforms` and `tags` are JSON lists: where its units may run at all."""
@@ -160,6 +161,10 @@ unit = Table(
     Column("output_bytes", BigInteger, nullable=False, server_default="0"),
     Column("wall_s", Float, nullable=False, server_default="0"),
     Column("inputs", Boolean, nullable=False, server_default=false()),
+    Column("made_step", Id),
+    Column("refused_id", Id),
+    Column("splits", Boolean, nullable=False, server_default=false()),
+    Column("code", String, nullable=False, server_default=""),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -172,7 +177,17 @@ unit = Table(
         postgresql_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
     ),
     Index("ix_unit_open", "run_id", "state", sqlite_where=_open, postgresql_where=_open),
+    Index(
+        "ix_unit_refused",
+        "run_id",
+        "id",
+        sqlite_where=text("refused_id IS NOT NULL"),
+        postgresql_where=text("refused_id IS NOT NULL"),
+    ),
 )
+"""`made_step` and `folded_step` are the steps of its run that made it and folded its answer. `refused_id` is the replica
+whose answer was folded and does not hold any more, until the driver has taken it back. `code` is the reason of a failure
+as one word; a unit that `splits` fails with the first time limit that was passed."""
 
 signed_unit = Table(
     "signed_unit",
@@ -224,6 +239,7 @@ replica = Table(
     Column("share", Float, nullable=False, server_default="1"),
     Column("reason", String, nullable=False, server_default=""),
     Column("length_s", Float, nullable=False, server_default="0"),
+    Column("wall_s", Float, nullable=False, server_default="0"),
     Index(
         "uq_replica_unit_volunteer",
         "unit_id",
@@ -262,6 +278,33 @@ answer = Table(
 """The answers themselves, apart from the rows that move. Of equal ones only the first of a unit is kept.
 
 A large one is the blob of this hash, and `value` is empty, as no encoded value is."""
+
+printed = Table(
+    "printed",
+    metadata,
+    Column("replica_id", Id, primary_key=True, autoincrement=False),
+    Column("output", LargeBinary, nullable=False),
+)
+"""The end of what a replica printed, for its researcher to read; only of those that printed something."""
+
+run_step = Table(
+    "run_step",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("step", Id, primary_key=True, autoincrement=False),
+    Column("state", LargeBinary, nullable=False),
+)
+"""Driver states after some of a run's steps: where it can go back to when a folded answer does not hold."""
+
+quota = Table(
+    "quota",
+    metadata,
+    Column("researcher", LargeBinary, primary_key=True),
+    Column("runs", BigInteger),
+    Column("open_units", BigInteger),
+    Column("blob_bytes", BigInteger),
+)
+"""What one researcher's key may have at a time, where it is not what the server's settings say."""
 
 tally = Table(
     "tally",
