@@ -1,7 +1,7 @@
 """The heart of the server: the store, the ready queue, the waiting calls, and the tasks that keep time.
 
-Each public method is one request of the machine API, free of HTTP. What a request changes is committed first;
-then the queue and the waiting calls learn of it; then the caller gets its answer.
+The requests of the machine API are two rooms: `exchange` for volunteers' hosts, `requests` for researchers. What a
+request changes is committed first; then the queue and the waiting calls learn of it; then the caller gets its answer.
 """
 
 from __future__ import annotations
@@ -9,28 +9,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage import wire
-from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import Busy, SandboxRefused, TooLarge
-from dsage.states import ReplicaState, RunState, UnitState
-from dsage.trust.chain import Chain, check_dates
-from dsage.trust.documents import Authorisation
-from dsage.trust.envelope import Envelope, hash_of
+from dsage.errors import Busy
+from dsage.states import ReplicaState, UnitState
+from dsage.trust.chain import Chain
+from dsage.trust.envelope import Envelope
 from dsage.trust.keys import PrivateKey
-from dsage_server.blobs import answers
 from dsage_server.blobs.library import Blobs
 from dsage_server.exchange import Exchanges
 from dsage_server.neighbours import Neighbours
+from dsage_server.requests import Requests
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.checking import CheckQueue
 from dsage_server.scheduling.pressure import Pressure
@@ -39,18 +35,14 @@ from dsage_server.scheduling.shares import FairShare
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
-from dsage_server.signing import sign_units
-from dsage_server.store import blobs, runs, units
+from dsage_server.store import runs, units
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
-from dsage_server.store.meta import recall
 from dsage_server.store.ready import as_ready, ready_units
 from dsage_validator import life
 
 log = logging.getLogger(__name__)
 
-TOUCH_S: Final = 20.0
-"""How often a driver's presence is written down, while it calls."""
 WAKE_MOST: Final = 64
 """Idle hosts that are called at a time to look for work; the others have their turn at the next."""
 AGAIN_S: Final = 1.0
@@ -59,8 +51,6 @@ FETCH_MOST: Final = 500
 CLAIM_LEAST: Final = 100
 CLAIM_TIMES: Final = 4
 """A process claims so many times the units that its hosts can hold."""
-MAX_NEW_UNITS: Final = 10_000
-"""Units of one step: what a transaction takes without keeping others waiting."""
 
 
 @dataclass(slots=True)
@@ -84,20 +74,21 @@ class Hub:
     pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
     exchanges: Exchanges = field(init=False)
+    requests: Requests = field(init=False)
     neighbours: Neighbours = field(init=False)
     serves: bool = True
     """Whether hosts may call this process: only then it has a queue."""
     can_check: bool = True
     closing: bool = False
     _runs: dict[int, runs.RunInfo] = field(default_factory=dict)
-    _authorisations: dict[str, Authorisation] = field(default_factory=dict)
+    hungry_drivers: set[int] = field(default_factory=set)
+    """Runs whose drivers wait for volunteers to be hungry."""
     _terms: dict[int, RunTerms] = field(default_factory=dict)
-    _drivers: dict[int, float] = field(default_factory=dict)
-    _hungry: set[int] = field(default_factory=set)
     _refills: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(self)
+        self.requests = Requests(self)
         self.neighbours = Neighbours(self)
 
     @property
@@ -110,110 +101,6 @@ class Hub:
     async def exchange(self, session: Session, request: wire.Exchange) -> wire.ExchangeReply:
         """Take reports, renew leases, hand out work; hold the call while there is nothing to say."""
         return await self.exchanges.exchange(session, request)
-
-    # -- researchers -----------------------------------------------------------------------------------------
-
-    async def store_bundle(self, sha256: str, data: bytes) -> None:
-        """Keep a bundle by its hash; keeping it again changes nothing."""
-        if len(data) > MAX_BUNDLE_BYTES:
-            raise TooLarge(f"a bundle of {len(data)} bytes; at most {MAX_BUNDLE_BYTES} are taken")
-        await self.blobs.keep(sha256, data)
-
-    async def submit(self, session: Session, request: wire.SubmitRun) -> wire.RunCreated:
-        """Create a run whose app and authorisation this server's root certifies."""
-        now = self.clock()
-        manifest = self.chain.manifest(request.manifest, now)
-        app = hash_of(request.manifest)
-        authorisation = self.chain.authorisation(request.authorisation, manifest, app, now)
-        has_check = manifest.has_verify or manifest.has_agree or manifest.has_partial
-        if has_check and not self.can_check and await self.store.read(lambda c: recall(c, "checks")) != "on":
-            raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
-
-        def change(connection: Connection) -> wire.RunCreated:
-            created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
-            blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
-            return created
-
-        return await self.store.write(change)
-
-    async def drive(self, session: Session, number: int) -> wire.Drive:
-        """Hand a run to the caller: older drivers are shut out."""
-        drive = await self.store.write(lambda c: runs.drive(c, number, session.key, self.clock()))
-        self.tell(number)
-        return drive
-
-    async def step(self, session: Session, number: int, step: wire.Step) -> wire.StepReply:
-        """Commit one step of a run."""
-        if len(step.units) > MAX_NEW_UNITS:
-            raise TooLarge(
-                f"{len(step.units)} units in one step; at most {MAX_NEW_UNITS} are taken",
-                hint="Make them over several steps: units() is pulled as volunteers need more.",
-            )
-        info = await self.run(number)
-        now = self.clock()
-        signed = None
-        fresh, sizes = await self.store.read(
-            lambda c: (runs.may_step(c, number, session.key, step), blobs.sizes(c, runs.inputs_of(step)))
-        )
-        if step.units and fresh:
-            authorisation = await self._authorisation(info.authorisation)
-            check_dates("the run's authorisation", None, authorisation.expires, now)
-            count = len(step.units)
-            numbers = await self.store.write(lambda c: c.info["ids"].take(c, "unit", count))
-            signed = await asyncio.to_thread(
-                sign_units, self.unit_key, authorisation, info.authorisation, numbers.start, step.units, now,
-                sizes,
-            )  # fmt: skip
-
-        def change(connection: Connection) -> list[units.Changed]:
-            return runs.commit_step(connection, number, session.key, step, signed, now)
-
-        await self.store.write(change, then=self.learn)
-        if step.finished or step.failed:
-            self.over(number)
-        return wire.StepReply(step=step.step, hungry=self.hungry())
-
-    async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
-        """Return what a driver can fold; hold the call until there is something or volunteers are hungry.
-
-        Raises Busy, with a time to come back, if too many calls are held.
-        """
-        now = self.ticks()
-        ends = now + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
-        if now - self._drivers.get(number, -math.inf) > TOUCH_S:
-            await self.store.write(lambda c: runs.see_driver(c, number, session.key, fence, self.clock()))
-            self._drivers[number] = now
-
-        def query(connection: Connection) -> wire.Answers:
-            runs.check_driver(connection, number, session.key, fence)
-            return runs.answers(connection, number)
-
-        while True:
-            since = self.waiting.moment()
-            found = await self.store.read(query)
-            await answers.fill(self.blobs, found)
-            found.hungry = self.hungry()
-            left = ends - self.ticks()
-            ended = found.state_of_run != RunState.RUNNING or not found.open_units
-            if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.closing:
-                return found
-            if hungry:
-                self._hungry.add(number)
-            with self.pressure.hold() as granted:
-                if not granted:
-                    raise Busy("this server holds as many calls as it can", retry_s=self.pressure.retry_s(idle=True))
-                await self.waiting.wait(("run", number), left, since=since)
-
-    async def cancel(self, session: Session, number: int) -> None:
-        """Cancel a run and everything of it that is open."""
-        now = self.clock()
-
-        def change(connection: Connection) -> list[units.Changed]:
-            runs.check_owner(connection, number, session.key)
-            return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
-
-        await self.store.write(change, then=self.learn)
-        self.over(number)
 
     # -- what changes, and who learns of it --------------------------------------------------------------------
 
@@ -319,10 +206,10 @@ class Hub:
 
     def call_hungry_drivers(self) -> None:
         """Call the drivers that wait for volunteers to be hungry, if they are."""
-        if self._hungry and self.hungry():
-            for number in self._hungry:
+        if self.hungry_drivers and self.hungry():
+            for number in self.hungry_drivers:
                 self.waiting.call(("run", number))
-            self._hungry.clear()
+            self.hungry_drivers.clear()
 
     async def run(self, number: int) -> runs.RunInfo:
         """Return what is fixed about a run; raises NotFound."""
@@ -387,12 +274,6 @@ class Hub:
         if number not in self.ready.runs:
             self.ready.open_run(terms, in_tables=in_tables)
         return terms
-
-    async def _authorisation(self, name: str) -> Authorisation:
-        if name not in self._authorisations:
-            envelope = await self.document(name)
-            self._authorisations[name] = msgspec.json.decode(envelope.payload, type=Authorisation)
-        return self._authorisations[name]
 
     async def document(self, name: str) -> Envelope:
         """Return a signed document by the hash of its payload; raises NotFound."""

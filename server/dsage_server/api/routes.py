@@ -177,24 +177,24 @@ class Api:
         """Keep a bundle under its hash."""
         self._who(request, "researcher")
         data = await read_capped(request, MAX_BUNDLE_BYTES)
-        await self.hub.store_bundle(request.match_info["hash"], data)
+        await self.hub.requests.store_bundle(request.match_info["hash"], data)
         return web.Response(status=204)
 
     async def submit(self, request: web.Request) -> web.Response:
         """Create a run."""
         session = self._who(request, "researcher")
-        return reply(await self.hub.submit(session, await body(request, wire.SubmitRun)))
+        return reply(await self.hub.requests.submit(session, await body(request, wire.SubmitRun)))
 
     async def drive(self, request: web.Request) -> web.Response:
         """Become the driver of a run."""
-        return reply(await self.hub.drive(self._who(request, "researcher"), asked_run(request)))
+        return reply(await self.hub.requests.drive(self._who(request, "researcher"), asked_run(request)))
 
     async def answers(self, request: web.Request) -> web.Response:
         """What the driver can fold."""
         session = self._who(request, "researcher")
         query = request.query
         return reply(
-            await self.hub.answers(
+            await self.hub.requests.answers(
                 session, asked_run(request), number(query.get("fence", ""), "fence"),
                 seconds(query.get("wait")), query.get("hungry") == "1",
             )
@@ -203,11 +203,11 @@ class Api:
     async def step(self, request: web.Request) -> web.Response:
         """Commit a step."""
         session = self._who(request, "researcher")
-        return reply(await self.hub.step(session, asked_run(request), await body(request, wire.Step)))
+        return reply(await self.hub.requests.step(session, asked_run(request), await body(request, wire.Step)))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
-        await self.hub.cancel(self._who(request, "researcher"), asked_run(request))
+        await self.hub.requests.cancel(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
     def _who(self, request: web.Request, role: str) -> Session:

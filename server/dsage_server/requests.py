@@ -1,0 +1,154 @@
+"""The requests of researchers' programs, free of HTTP: runs made, driven, stepped, paused and ended.
+
+What a request changes is committed first; then the queue and the waiting calls learn of it; then the caller gets its
+answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from dsage import wire
+from dsage.bundle import MAX_BUNDLE_BYTES
+from dsage.errors import Busy, SandboxRefused, TooLarge
+from dsage.states import RunState
+from dsage.trust.chain import check_dates
+from dsage.trust.documents import Authorisation
+from dsage.trust.envelope import hash_of
+from dsage_server.blobs import answers
+from dsage_server.sessions import Session
+from dsage_server.signing import sign_units
+from dsage_server.store import blobs, runs, units
+from dsage_server.store.meta import recall
+
+if TYPE_CHECKING:
+    from dsage_server.hub import Hub
+
+TOUCH_S: Final = 20.0
+"""How often a driver's presence is written down, while it calls."""
+MAX_NEW_UNITS: Final = 10_000
+"""Units of one step: what a transaction takes without keeping others waiting."""
+
+
+class Requests:
+    """The requests of researchers at one server process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._authorisations: dict[str, Authorisation] = {}
+        self._drivers: dict[int, float] = {}
+
+    async def store_bundle(self, sha256: str, data: bytes) -> None:
+        """Keep a bundle by its hash; keeping it again changes nothing."""
+        if len(data) > MAX_BUNDLE_BYTES:
+            raise TooLarge(f"a bundle of {len(data)} bytes; at most {MAX_BUNDLE_BYTES} are taken")
+        await self.hub.blobs.keep(sha256, data)
+
+    async def submit(self, session: Session, request: wire.SubmitRun) -> wire.RunCreated:
+        """Create a run whose app and authorisation this server's root certifies."""
+        now = self.hub.clock()
+        manifest = self.hub.chain.manifest(request.manifest, now)
+        app = hash_of(request.manifest)
+        authorisation = self.hub.chain.authorisation(request.authorisation, manifest, app, now)
+        has_check = manifest.has_verify or manifest.has_agree or manifest.has_partial
+        if has_check and not self.hub.can_check and await self.hub.store.read(lambda c: recall(c, "checks")) != "on":
+            raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
+
+        def change(connection: Connection) -> wire.RunCreated:
+            created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
+            blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
+            return created
+
+        return await self.hub.store.write(change)
+
+    async def drive(self, session: Session, number: int) -> wire.Drive:
+        """Hand a run to the caller: older drivers are shut out."""
+        drive = await self.hub.store.write(lambda c: runs.drive(c, number, session.key, self.hub.clock()))
+        self.hub.tell(number)
+        return drive
+
+    async def step(self, session: Session, number: int, step: wire.Step) -> wire.StepReply:
+        """Commit one step of a run."""
+        if len(step.units) > MAX_NEW_UNITS:
+            raise TooLarge(
+                f"{len(step.units)} units in one step; at most {MAX_NEW_UNITS} are taken",
+                hint="Make them over several steps: units() is pulled as volunteers need more.",
+            )
+        info = await self.hub.run(number)
+        now = self.hub.clock()
+        signed = None
+        fresh, sizes = await self.hub.store.read(
+            lambda c: (runs.may_step(c, number, session.key, step), blobs.sizes(c, runs.inputs_of(step)))
+        )
+        if step.units and fresh:
+            authorisation = await self._authorisation(info.authorisation)
+            check_dates("the run's authorisation", None, authorisation.expires, now)
+            count = len(step.units)
+            numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", count))
+            signed = await asyncio.to_thread(
+                sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, step.units, now,
+                sizes,
+            )  # fmt: skip
+
+        def change(connection: Connection) -> list[units.Changed]:
+            return runs.commit_step(connection, number, session.key, step, signed, now)
+
+        await self.hub.store.write(change, then=self.hub.learn)
+        if step.finished or step.failed:
+            self.hub.over(number)
+        return wire.StepReply(step=step.step, hungry=self.hub.hungry())
+
+    async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
+        """Return what a driver can fold; hold the call until there is something or volunteers are hungry.
+
+        Raises Busy, with a time to come back, if too many calls are held.
+        """
+        now = self.hub.ticks()
+        ends = now + min(max(wait_s, 0.0), wire.MAX_WAIT_S)
+        if now - self._drivers.get(number, -math.inf) > TOUCH_S:
+            await self.hub.store.write(lambda c: runs.see_driver(c, number, session.key, fence, self.hub.clock()))
+            self._drivers[number] = now
+
+        def query(connection: Connection) -> wire.Answers:
+            runs.check_driver(connection, number, session.key, fence)
+            return runs.answers(connection, number)
+
+        while True:
+            since = self.hub.waiting.moment()
+            found = await self.hub.store.read(query)
+            await answers.fill(self.hub.blobs, found)
+            found.hungry = self.hub.hungry()
+            left = ends - self.hub.ticks()
+            ended = found.state_of_run != RunState.RUNNING or not found.open_units
+            if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.hub.closing:
+                return found
+            if hungry:
+                self.hub.hungry_drivers.add(number)
+            with self.hub.pressure.hold() as granted:
+                if not granted:
+                    raise Busy(
+                        "this server holds as many calls as it can", retry_s=self.hub.pressure.retry_s(idle=True)
+                    )
+                await self.hub.waiting.wait(("run", number), left, since=since)
+
+    async def cancel(self, session: Session, number: int) -> None:
+        """Cancel a run and everything of it that is open."""
+        now = self.hub.clock()
+
+        def change(connection: Connection) -> list[units.Changed]:
+            runs.check_owner(connection, number, session.key)
+            return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
+
+        await self.hub.store.write(change, then=self.hub.learn)
+        self.hub.over(number)
+
+    async def _authorisation(self, name: str) -> Authorisation:
+        if name not in self._authorisations:
+            envelope = await self.hub.document(name)
+            self._authorisations[name] = msgspec.json.decode(envelope.payload, type=Authorisation)
+        return self._authorisations[name]
