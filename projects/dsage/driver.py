@@ -221,19 +221,60 @@ def _where(error: Exception) -> str:
     return f" ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepped:
+    """What came of hearing some answers: the step to commit, if any; whether `next_job` had nothing; when to wake it.
+
+    `wake_at` is in Unix seconds, 0 if the function does not want to be woken.
+    """
+
+    step: Step | None
+    dry: bool
+    wake_at: float = 0.0
+
+
+class Stepper(Protocol):
+    """Runs the author's code of one run: `Here`, or the server's in a sandbox."""
+
+    def stand(self, state: bytes) -> Any:
+        """Begin at a committed state; return the answer so far, if that is known here."""
+
+    async def step(self, at: Position, heard: Answers) -> Stepped:
+        """Fold what was heard. An exception of the author's code is a step that fails the run."""
+
+
+class Here:
+    """Runs the author's code in this process. `function` is left as it was given: each start works on a copy."""
+
+    def __init__(self, function: DistributedFunction) -> None:
+        self._function = function
+        self._working = function
+
+    def stand(self, state: bytes) -> Any:
+        """Begin at a committed state; return the answer so far."""
+        self._working = _author("copying the function", lambda: copy.deepcopy(self._function))
+        self._working.load_state(state)
+        return self._working.result
+
+    async def step(self, at: Position, heard: Answers) -> Stepped:
+        """Fold what was heard."""
+        step, dry = next_step(self._working, at, heard)
+        return Stepped(step=step, dry=dry, wake_at=self._working.wake_at)
+
+
 class Driver:
-    """Steps one run until it ends. `function` is left as it was given: each take-over works on a fresh copy."""
+    """Steps one run until it ends, by its function or another `Stepper`."""
 
     def __init__(
         self,
-        function: DistributedFunction,
+        function: DistributedFunction | Stepper,
         api: StepApi,
         run: int,
         *,
         say: Callable[[str], None] = lambda line: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._function = function
+        self._stepper = Here(function) if isinstance(function, DistributedFunction) else function
         self._api = api
         self._run = run
         self._say = say
@@ -247,17 +288,17 @@ class Driver:
         taken over, UsageError when an input file cannot be read; the server's other refusals come as they are.
         """
         taken = await self._patiently(lambda: self._api.drive(self._run))
-        function = _author("copying the function", lambda: copy.deepcopy(self._function))
-        function.load_state(taken.state)
+        result = self._stepper.stand(taken.state)
         if taken.state_of_run != RunState.RUNNING:
-            return Ended(RunState(taken.state_of_run), result=function.result)
+            return Ended(RunState(taken.state_of_run), result=result)
         at = Position(taken.fence, taken.step, taken.state)
         wait_s = 0.0
         while True:
             heard = await self._answers(at, wait_s)
             if heard.state_of_run not in ("", RunState.RUNNING):
                 return Ended(RunState(heard.state_of_run))
-            step, dry = next_step(function, at, heard)
+            stepped = await self._stepper.step(at, heard)
+            step, dry = stepped.step, stepped.dry
             if step is not None:
                 reply = await self._commit(step)
                 at = Position(at.fence, reply.step, step.state, dry)
@@ -267,7 +308,7 @@ class Driver:
                     return Ended(RunState.FAILED, reason=step.failed)
             else:
                 at = Position(at.fence, at.step, at.state, dry)
-            wait_s = 0.0 if _may_be_over(heard, step) else _patience_s(function)
+            wait_s = 0.0 if _may_be_over(heard, step) else _patience_s(stepped.wake_at)
 
     async def _answers(self, at: Position, wait_s: float) -> Answers:
         return await self._patiently(
@@ -316,9 +357,9 @@ class Driver:
                 delay = min(2 * delay, LAST_BACKOFF_S)
 
 
-def _patience_s(function: DistributedFunction) -> float:
+def _patience_s(wake_at: float) -> float:
     """Return how long to wait for answers: not beyond the time at which the function wants to be woken."""
-    left_s = function.wake_at - time.time() if function.wake_at else MAX_WAIT_S
+    left_s = wake_at - time.time() if wake_at else MAX_WAIT_S
     return min(max(left_s, 0.0), MAX_WAIT_S)
 
 
