@@ -17,6 +17,11 @@
     |   |-- NotFound, NotAllowed, Conflict, TooLarge, TooOld, InviteRefused
     |   `-- Busy              try again after `retry_s`
     |-- ServerAway            no answer: this server must wait
+    |-- NoServer              no server is known here
+    |-- RunEnded              a run ended without its answer
+    |   |-- RunFailed         with a reason
+    |   `-- RunCancelled      by somebody's wish
+    |-- TimedOut              what was waited for did not happen in time
     |-- UnitFailed            this unit failed here; the client goes on with the next
     |-- SandboxRefused        strangers' work cannot run safely on this machine
     |-- StorageFull           the disk has no room for what must be kept
@@ -219,6 +224,46 @@ class ServerAway(DSageError):
     status = 504
     exit_status = 6
     default_hint = "Check the address and that `dsage serve` is running; finished work is kept and sent later."
+
+
+class NoServer(DSageError):
+    """No server is known here: nobody has logged in."""
+
+    code = "no-server"
+    status = 404
+    exit_status = 6
+    default_hint = "Run `dsage serve` here, or `dsage login LINK` for another computer's; local() needs neither."
+
+
+class RunEnded(DSageError):
+    """A run ended without its answer."""
+
+    code = "run-ended"
+    exit_status = 8
+    default_hint = "`dsage show ID` says more; mend the code and submit again, or `dsage retry ID`."
+
+
+class RunFailed(RunEnded):
+    """A run, a call or a unit of it was given up, with the reason."""
+
+    code = "run-failed"
+
+
+class RunCancelled(RunEnded):
+    """A run was cancelled before it had its answer."""
+
+    code = "run-cancelled"
+    exit_status = 9
+    default_hint = "Submit it again, if it was not you who cancelled it."
+
+
+class TimedOut(DSageError, TimeoutError):
+    """What was waited for did not happen in time; it goes on."""
+
+    code = "timed-out"
+    status = 504
+    exit_status = 6
+    default_hint = "Wait again: nothing was stopped. kill() stops it."
 
 
 class UnitFailed(DSageError):

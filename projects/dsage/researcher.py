@@ -22,6 +22,7 @@ from dsage.bundle import Bundle
 from dsage.connection import Connection, fetch_chain
 from dsage.errors import (
     BundleError,
+    NoServer,
     NotAllowed,
     NotFound,
     ServerAway,
@@ -67,7 +68,7 @@ class Researcher(Requests):
     async def open(cls, home: Home, link: Link | None = None, key_name: str | None = None) -> Self:
         """Connect to `link`, else to the server of the stored login; nothing is signed yet.
 
-        Raises NotAllowed if no server is known, ServerAway, or a TrustError if it is not the one that was pinned.
+        Raises NoServer if none is known, ServerAway, or a TrustError if it is not the one that was pinned.
         """
         if link is None or key_name is None:
             stored = _stored(home, needed=link is None)
@@ -246,9 +247,7 @@ def _stored(home: Home, *, needed: bool) -> Login:
         return Login.load(home)
     except NotFound as error:
         if needed:
-            raise NotAllowed(
-                "no server is known here", hint="Run `dsage serve` here, or `dsage login LINK` for another one."
-            ) from error
+            raise NoServer("no server is known here") from error
         return Login(link="", key=DEFAULT_KEY)
 
 
