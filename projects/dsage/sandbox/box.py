@@ -28,13 +28,25 @@ class Box:
         self._paused = False
 
     @classmethod
-    async def open(cls, level: Level, app_dir: Path, entry: str, work_dir: Path, *, nice: int = 0) -> Box:
+    async def open(
+        cls,
+        level: Level,
+        app_dir: Path,
+        entry: str,
+        work_dir: Path,
+        *,
+        nice: int = 0,
+        environment: Mapping[str, str] | None = None,
+        start: str = "",
+    ) -> Box:
         """Start a sandbox and import `entry` ("module.path:Class") from `app_dir`, which is read-only there.
 
         `work_dir` holds what a box needs on disk while it is open. A `nice` of 19 also takes the idle scheduling
-        class. Raises SandboxRefused if the sandbox cannot start and UnitFailed if the app cannot be loaded.
+        class. `environment` changes what calls find in theirs and `start` the folder that they begin in, for those who
+        look whether an app cares. Raises SandboxRefused if the sandbox cannot start and UnitFailed if the app cannot be
+        loaded.
         """
-        plan = await asyncio.to_thread(_plan, level, app_dir, entry, work_dir, nice)
+        plan = await asyncio.to_thread(_plan, level, app_dir, entry, work_dir, nice, environment or {}, start)
         try:
             return cls(plan, await Lane.start(plan, Limits().disk_bytes))
         except BaseException:
@@ -128,7 +140,15 @@ class Box:
         return lane
 
 
-def _plan(level: Level, app_dir: Path, entry: str, work_dir: Path, nice: int) -> Plan:
+def _plan(
+    level: Level,
+    app_dir: Path,
+    entry: str,
+    work_dir: Path,
+    nice: int,
+    environment: Mapping[str, str],
+    start: str,
+) -> Plan:
     """Decide what a box is made of; as root, lay out where an unprivileged user can read it."""
     app = str(app_dir.resolve())
     needed = runtime.current()
@@ -151,4 +171,6 @@ def _plan(level: Level, app_dir: Path, entry: str, work_dir: Path, nice: int) ->
         runtime=needed if level is Level.BUBBLEWRAP else needed.moved(sources),
         sources=sources,
         filter=seccomp.program(platform.machine()),
+        environment=environment,
+        start=start,
     )

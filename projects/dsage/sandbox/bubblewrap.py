@@ -40,16 +40,19 @@ def arguments(
     disk_bytes: int,
     filter_fd: int,
     sources: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    start: str = SLOT,
 ) -> list[str]:
     """Return bubblewrap's options (they go through `--args`, so that no host path shows in /proc/1/cmdline).
 
     `inputs` is the folder of the calls' input files. `sources` says where a folder's content really lies when that is
-    not at its own path.
+    not at its own path. `environment` is added to the one that all boxes have. Another folder to
+    `start` in than the slot is writable too, and not tidied after a call.
     """
     where = sources or {}
     options = ["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"]
     options += ["--uid", "65534", "--gid", "65534", "--hostname", "dsage", "--cap-drop", "ALL", "--clearenv"]
-    for name, value in ENVIRONMENT.items():
+    for name, value in {**ENVIRONMENT, **(environment or {})}.items():
         options += ["--setenv", name, value]
     options += _system(SYSTEM)
     for path in SYSTEM_FILES:
@@ -63,10 +66,11 @@ def arguments(
     options += ["--ro-bind", inputs, INPUTS]
     options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     options += ["--dev", "/dev", "--remount-ro", "/dev"]
-    options += ["--size", str(disk_bytes), "--tmpfs", SLOT]
+    for folder in dict.fromkeys((SLOT, start)):
+        options += ["--size", str(disk_bytes), "--tmpfs", folder]
     if not crowded:
         options += ["--symlink", SLOT[1:], "/tmp"]
-    options += ["--remount-ro", "/", "--chdir", SLOT, "--seccomp", str(filter_fd)]
+    options += ["--remount-ro", "/", "--chdir", start, "--seccomp", str(filter_fd)]
     return options
 
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,8 @@ _BOOT: Final = (
 class Plan:
     """Everything that one box's lanes have in common.
 
-    `folder` is the box's own on the host; `sources` says where a path of the box really lies.
+    `folder` is the box's own on the host; `sources` says where a path of the box really lies. `environment` changes
+    what calls find in theirs; `start` is another folder for them to begin in (under Landlock each slot is another).
     """
 
     level: Level
@@ -45,6 +46,8 @@ class Plan:
     runtime: Runtime
     sources: Mapping[str, str]
     filter: bytes
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
 
     @property
     def layers(self) -> int:
@@ -119,7 +122,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             filter_fd = _memory_file(handed_over, plan.filter)
             options = bubblewrap.arguments(
                 plan.runtime, plan.app_dir, inputs=str(place), disk_bytes=disk_bytes, filter_fd=filter_fd,
-                sources=plan.sources,
+                sources=plan.sources, environment=plan.environment, start=plan.start or bubblewrap.SLOT,
             )  # fmt: skip
             options_fd = _memory_file(handed_over, "\0".join(options).encode())
             boot = [_program(), "--args", str(options_fd), "--", *boot]
@@ -132,7 +135,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             handed_over.callback(os.close, end)
             on_failure.callback(os.close, life)
             places = {"HOME": str(slot), "TMPDIR": str(slot)}
-            process = _start(boot, [inner.fileno(), end], bubblewrap.ENVIRONMENT | places, printed)
+            process = _start(boot, [inner.fileno(), end], bubblewrap.ENVIRONMENT | places | plan.environment, printed)
             settings |= _landlock_settings(plan, slot, place, end)
         on_failure.pop_all()
     return Started(
