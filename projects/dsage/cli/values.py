@@ -7,6 +7,7 @@ ten thousand digits are ordinary here.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Any, Final
 
 import gmpy2
@@ -40,14 +41,21 @@ def decimal(number: int) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return `value` for JSON: integers beyond 2^53 as decimal strings, the rest as it is."""
+    """Return `value` for JSON: integers beyond 2^53 as decimal strings, fractions as "n/d", complex numbers as pairs,
+    arrays as lists, sets as sorted lists, keys as text; the rest as it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if -MAX_EXACT <= value <= MAX_EXACT else decimal(value)
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    return value
+        return {key if isinstance(key, str) else _compact(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((as_json(item) for item in value), key=repr)
+    if isinstance(value, Fraction):
+        return f"{decimal(value.numerator)}/{decimal(value.denominator)}"
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    return as_json(value.tolist()) if hasattr(value, "tolist") else value
 
 
 def as_text(value: Any) -> str:
@@ -84,4 +92,4 @@ def _compact(value: Any) -> str:
         return f"[{', '.join(map(_compact, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name}: {_compact(item)}' for name, item in value.items())}}}"
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(as_json(value)).decode()

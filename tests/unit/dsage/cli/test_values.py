@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -50,6 +52,21 @@ def test_json_integers_are_exact_or_strings(number: int) -> None:
     told = as_json(number)
     assert told == (number if abs(number) <= 2**53 else str(number))
     assert as_json((True, None, b"x")) == [True, None, b"x"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (Fraction(2**60, 3), f"{2**60}/3"),
+        (1 - 2j, [1.0, -2.0]),
+        ({(1, 2): 3, 4: {5}}, {"[1, 2]": 3, "4": [5]}),
+        ({3, 1, 2}, [1, 2, 3]),
+        (array("d", [0.5, 1.5]), [0.5, 1.5]),
+    ],
+)
+def test_what_json_has_no_word_for(value: object, told: object) -> None:
+    assert as_json(value) == told
+    assert as_text(value)
 
 
 @pytest.mark.parametrize(
