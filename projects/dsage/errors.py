@@ -15,6 +15,7 @@
     |   `-- Revoked           a key or an app version that its signer has withdrawn
     |-- RequestError          a server refused a request
     |   |-- NotFound, NotAllowed, Conflict, TooLarge, TooOld, InviteRefused
+    |   |   `-- Reopened      a Conflict: an answer of a driver's step does not hold any more
     |   `-- Busy              try again after `retry_s`
     |-- ServerAway            no answer: this server must wait
     |-- NoServer              no server is known here
@@ -177,6 +178,13 @@ class Conflict(RequestError):
     status = 409
     exit_status = 7
     default_hint = "Look at its state again (`dsage watch`), then decide."
+
+
+class Reopened(Conflict):
+    """An answer that the step rests on does not hold any more: the driver goes on from its last committed step."""
+
+    code = "reopened"
+    default_hint = "Nothing to do: drivers go on by themselves."
 
 
 class TooLarge(RequestError):

@@ -243,11 +243,16 @@ class NewUnit(Message):
 
 class Step(Message, kw_only=True):
     """What a driver commits at once: results folded, answers taken back, new state, new units, groups cancelled, the
-    end."""
+    end.
+
+    `replicas` are those of the answers folded (`Answer.replica`), in the same order: an answer that was refused after
+    the driver had heard it is not folded. Left out, nothing is compared.
+    """
 
     fence: Count
     step: Count
     folded: Annotated[list[Count], MANY] = []
+    replicas: Annotated[list[Count], MANY] = []
     retracted: Annotated[list[Count], MANY] = []
     units: Annotated[list[NewUnit], MANY] = []
     cancel_groups: Annotated[list[str], MANY] = []
@@ -266,7 +271,7 @@ class StepReply(Message):
 
 
 class Answer(Message):
-    """A unit that ended, to be folded: `value` of the canonical result, or why it failed.
+    """A unit that ended, to be folded: `value` of the canonical result, which is that of `replica`, or why it failed.
 
     `code` is the reason of a failure as one word ("cpu", "wall", "memory", "exception", ...); `cpu_s` and `wall_s` are
     what the computer that brought the canonical result says it took.
@@ -281,6 +286,7 @@ class Answer(Message):
     code: str = ""
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    replica: int = 0
 
 
 class Answers(Message):
