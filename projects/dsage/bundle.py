@@ -58,7 +58,7 @@ def pack(target: str) -> Bundle:
         function, files = _from_file(Path(path), name)
     else:
         function, files = _from_gallery(target)
-    _check(files)
+    check(files)
     data = codec.encode({"files": files})
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(f"{target} packs to {len(data)} bytes; at most {MAX_BUNDLE_BYTES} may travel")
@@ -91,7 +91,7 @@ def unpack(data: bytes, folder: Path, *, expected_sha256: str, max_bytes: int = 
         raise BundleError(f"the bundle has {len(data)} bytes; at most {max_bytes} are taken")
     if codec.digest(data) != expected_sha256:
         raise BadSignature(f"the bundle is not the one with SHA-256 {expected_sha256[:12]}... that was signed")
-    files = _files_in(data)
+    files = files_in(data)
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,8 @@ def unpack(data: bytes, folder: Path, *, expected_sha256: str, max_bytes: int = 
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _files_in(data: bytes) -> dict[str, bytes]:
+def files_in(data: bytes) -> dict[str, bytes]:
+    """Return the source files of a bundle by relative path. Raises BundleError if it is none."""
     try:
         value = codec.decode(data, max_items=MAX_ITEMS)
     except CodecError as error:
@@ -119,20 +120,18 @@ def _files_in(data: bytes) -> dict[str, bytes]:
     if type(value) is not dict or value.keys() != {"files"} or type(value["files"]) is not dict:
         raise BundleError("the bundle is not a bundle: it holds something else than files")
     files: dict[str, bytes] = value["files"]
-    _check(files)
+    check(files)
     return files
 
 
-def _check(files: dict[str, bytes]) -> None:
+def check(files: dict[str, bytes]) -> None:
     """Raise BundleError for any name or size that source code does not have."""
     if not 0 < len(files) <= MAX_FILES:
         raise BundleError(f"a bundle holds 1 to {MAX_FILES} files, not {len(files)}")
     if len({name.casefold() for name in files}) != len(files):
         raise BundleError("two files of the bundle differ in nothing but upper and lower case")
     for name, content in files.items():
-        *folders, file = name.split("/")
-        plain = all(map(_FOLDER.fullmatch, folders)) and _FILE.fullmatch(file)
-        if not plain or len(name) > MAX_PATH_CHARACTERS or len(folders) > MAX_DEPTH:
+        if not can_be_packed(name):
             raise BundleError(f"{name[:80]!r} cannot be the name of a source file")
         if PurePosixPath(name).parts[0].split(".")[0] in _RESERVED:
             raise BundleError(
@@ -140,6 +139,13 @@ def _check(files: dict[str, bytes]) -> None:
             )
         if type(content) is not bytes or len(content) > MAX_FILE_BYTES:
             raise BundleError(f"{name[:80]!r} is not a file of at most {MAX_FILE_BYTES} bytes")
+
+
+def can_be_packed(name: str) -> bool:
+    """Say whether this relative path is one that a source file may have."""
+    *folders, file = name.split("/")
+    plain = all(map(_FOLDER.fullmatch, folders)) and _FILE.fullmatch(file) is not None
+    return plain and len(name) <= MAX_PATH_CHARACTERS and len(folders) <= MAX_DEPTH
 
 
 def _from_gallery(name: str) -> tuple[type[DistributedFunction], dict[str, bytes]]:
@@ -151,7 +157,7 @@ def _from_gallery(name: str) -> tuple[type[DistributedFunction], dict[str, bytes
     function = getattr(module, "FUNCTION", None)
     if isinstance(function, str):
         function = getattr(module, function, None)
-    if not _is_function(function):
+    if not is_function(function):
         raise BundleError(f"{found[name].value} does not say which class it offers (FUNCTION)")
     return function, _package_files(module)
 
@@ -173,14 +179,14 @@ def _from_file(path: Path, class_name: str) -> tuple[type[DistributedFunction], 
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     files = {path.name: source}
-    _check(files)
+    check(files)
     if not path.stem.isidentifier():
         raise BundleError(f"{path.name!r} cannot be imported", hint="Name the file like a Python module.")
     module = _load(path)
     own = {
         name: value
         for name, value in vars(module).items()
-        if _is_function(value) and value.__module__ == module.__name__
+        if is_function(value) and value.__module__ == module.__name__
     }
     if class_name:
         if class_name not in own:
@@ -213,5 +219,6 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _is_function(value: object) -> TypeGuard[type[DistributedFunction]]:
+def is_function(value: object) -> TypeGuard[type[DistributedFunction]]:
+    """Say whether this is a class that a researcher wrote."""
     return isinstance(value, type) and issubclass(value, DistributedFunction) and value is not DistributedFunction
