@@ -13,42 +13,41 @@ import types
 from collections.abc import Callable
 from typing import Any, Final
 
+from dsage import typed
 from dsage.bundle import Bundle
-from dsage.function import DistributedFunction
 from dsage.shipping import imports, written
-from dsage.shipping.packing import base_line, packed
+from dsage.shipping.packing import packed
 from dsage.shipping.refusals import ShipError
 
 ENTRY: Final = '''"""Calls of {title}: a unit is a list of them, each as [arguments, named arguments]."""
 
-{base}
-from dsage.typed import fitted
-import {module} as source
+from dsage.calls import Calls, each
+{fitted}import {module} as source
 
-function = fitted(source.{path})
+function = {function}
 
 
-class Calls({name}):
+class Shipped(Calls):
     title = {title!r}
     needs = {needs!r}
 
     @staticmethod
     def compute(calls):
-        return [function(*args, **kwargs) for args, kwargs in calls]
+        return each(function, calls)
 '''
 
 
-def ship_function(function: Callable[..., Any], *, base: type[DistributedFunction] = DistributedFunction) -> Bundle:
-    """Return an app that calls `function`: its `compute` takes a list of [args, kwargs] and gives a list of values.
+def ship_function(function: Callable[..., Any]) -> Bundle:
+    """Return an app that calls `function`: a `dsage.calls.Calls` whose `compute` takes a list of [args, kwargs].
 
-    The app's class extends `base`, which must lie in a module that every computer has (`dsage...`). The same source
-    gives the same bytes. Raises ShipError for what is no function of its own, with the fix.
+    The same source gives the same bytes in every process. Raises ShipError for what is no function of its own, with
+    the fix.
     """
     refuse(function)
     plain = undecorated(function)
     place = importable(plain)
     if place is None:
-        if not isinstance(plain, types.FunctionType | type):
+        if not isinstance(plain, types.FunctionType | type) and not hasattr(plain, "__wrapped__"):
             raise _no_source(plain)
         text, files, needs = written.module_of(plain)
         module, path = written.MODULE, plain.__name__
@@ -56,9 +55,15 @@ def ship_function(function: Callable[..., Any], *, base: type[DistributedFunctio
     else:
         module, path = place
         files, needs = imports.tree(module)
-    line, name = base_line(base)
-    entry = ENTRY.format(title=plain.__name__, base=line, name=name, module=module, path=path, needs=needs)
-    return packed(files, entry, "Calls", in_place=place is not None, what=plain.__name__)
+    fits = typed.fitted(plain) is not plain
+    entry = ENTRY.format(
+        title=plain.__name__,
+        module=module,
+        function=f"fitted(source.{path})" if fits else f"source.{path}",
+        fitted="from dsage.typed import fitted\n" if fits else "",
+        needs=needs,
+    )
+    return packed(files, entry, "Shipped", in_place=place is not None, what=plain.__name__)
 
 
 def undecorated(function: Any) -> Any:

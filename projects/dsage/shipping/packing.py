@@ -7,7 +7,6 @@ from typing import Final
 
 from dsage import bundle, codec
 from dsage.bundle import Bundle
-from dsage.function import DistributedFunction
 from dsage.shipping import worlds
 from dsage.shipping.refusals import ShipError
 
@@ -31,10 +30,3 @@ def packed(files: Mapping[str, bytes], text: str, class_name: str, *, in_place: 
     here = {f"{entry}.py": text.encode()} if in_place else whole
     function = worlds.class_in(here, codec.digest(codec.encode({"files": here})), f"{entry}:{class_name}")
     return Bundle(data, sha256, f"{entry}:{class_name}", function)
-
-
-def base_line(base: type[DistributedFunction]) -> tuple[str, str]:
-    """Return the import of the class that an entry's class extends, and its name."""
-    if base is DistributedFunction:
-        return "from dsage import DistributedFunction", "DistributedFunction"
-    return f"from {base.__module__} import {base.__qualname__}", base.__qualname__
