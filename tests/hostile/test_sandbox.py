@@ -18,6 +18,7 @@ from dsage.sandbox import Box, Level, landlock, processes, self_test, strongest
 from dsage.sandbox.frames import Kind, pack
 from dsage.sandbox.reach import reachable
 from dsage.sandbox.selftest import bait
+from dsage.wire import MAX_OUTPUT
 
 ATTACKS = Path(__file__).parent / "attacks"
 LIMITS = Limits(cpu_s=20, wall_s=20, memory_bytes=128 << 20, disk_bytes=16 << 20, output_bytes=1 << 16)
@@ -180,10 +181,15 @@ async def test_a_limit_ends_the_call(box, function, value, limits, reason, monke
     await still_works(box)
 
 
-async def test_a_log_flood_fills_no_more_than_the_slot(box):
-    outcome = await call(box, "log")
+@pytest.mark.parametrize("function", ["log", "log_for_ever"])
+async def test_a_call_that_prints_on_and_on_is_ended_and_its_memory_comes_back(box, function):
+    outcome = await call(box, function)
     assert (outcome.status, outcome.reason) == ("limit", "disk"), outcome
+    assert "printed more than 8388608 bytes" in outcome.detail
+    assert outcome.output == bytes(MAX_OUTPUT)
+    assert outcome.wall_s < 5
     await still_works(box)
+    assert box._lanes[0]._printed.size() == 0
 
 
 async def test_processes_and_open_files_are_counted(box):
@@ -407,6 +413,52 @@ async def test_nothing_outlives_a_host_that_is_killed(level, tmp_path, marker, u
     assert not list(work.glob("box-*"))
     if user is not None:
         work.rmdir()
+
+
+# -- what is printed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "limits"),
+    [
+        ("return", "done", LIMITS),
+        ("raise", "failed", LIMITS),
+        ("die", "failed", LIMITS),
+        ("hang", "limit", replace(LIMITS, wall_s=0.3)),
+        ("spin", "limit", replace(LIMITS, cpu_s=0.3)),
+    ],
+)
+async def test_the_end_of_what_a_call_printed_is_kept_however_it_ended(box, words, status, limits):
+    outcome = await call(box, "say", words, limits)
+    assert outcome.status == status
+    # What is killed in the middle of a line has not printed that.
+    half = "and a half line" if words in ("return", "raise") else ""
+    assert outcome.output.decode() == f"{words}\n{half}"
+    assert (await call(box, "compute", 1)).output == b""
+
+
+async def test_only_the_end_is_kept_and_letters_that_are_none_do_no_harm(box):
+    outcome = await call(box, "say", "a \N{BUTTERFLY}" + "x" * 2 * MAX_OUTPUT)
+    assert outcome.status == "done"
+    assert len(outcome.output) == MAX_OUTPUT
+    assert outcome.output.endswith(b"x\nand a half line")
+
+
+async def test_what_a_call_prints_is_heard_while_it_runs_and_only_when_there_is_more(box):
+    heard = []
+    task = asyncio.create_task(call(box, "say", "hang", replace(LIMITS, wall_s=1.5), on_output=heard.append))
+    await until(lambda: heard)
+    assert not task.done()
+    await task
+    assert heard == [b"hang\n"]
+    await call(box, "hang", limits=replace(LIMITS, wall_s=0.6), on_output=heard.append)
+    assert heard == [b"hang\n"]
+
+
+async def test_one_call_cannot_spoil_what_the_next_prints(box):
+    spoilt = await call(box, "spoil_the_log")
+    assert spoilt.output.endswith(b"far away")
+    assert (await call(box, "say", "return")).output == b"return\nand a half line"
 
 
 # -- being a good guest --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dsage.errors import SandboxRefused, UnitFailed
@@ -69,13 +70,14 @@ class Box:
         on_checkpoint: Callable[[bytes], None] | None = None,
         on_progress: Callable[[float], None] | None = None,
         on_cpu: Callable[[float], None] | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> Outcome:
         """Run `Class.function(*decoded args)` in a fresh process and return how it ended.
 
         Several calls may run at a time, each in a sandbox of its own. Cancelling kills the process and everything
         it started. `inputs` are files of the host that it may read, by name. `on_progress` hears the share done (0..1)
         when the app tells it, and at most each second while processor time advances; `on_cpu` hears, as often, how
-        much of it (s) the call has used.
+        much of it (s) the call has used. `on_output` hears the end of what the call has printed when that has grown.
         """
         request = Request(
             function=function,
@@ -86,6 +88,7 @@ class Box:
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
             on_cpu=on_cpu,
+            on_output=on_output,
         )
         try:
             lane = await self._free_lane(limits.disk_bytes)
@@ -99,7 +102,7 @@ class Box:
                 self._lanes.remove(lane)
                 await lane.end()
         if self._closed and outcome.status != "done":
-            return Outcome("stopped", None, "closed", "the box was closed", outcome.cpu_s, outcome.wall_s)
+            return replace(outcome, status="stopped", value=None, reason="closed", detail="the box was closed")
         return outcome
 
     def pause(self) -> None:

@@ -6,8 +6,10 @@ host measures, times and kills from outside. Imports stay few here, because they
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
+import io
 import math
 import os
 import resource
@@ -17,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from dsage import codec
@@ -51,13 +54,14 @@ def main(control_fd: int) -> None:
         return
     gc.collect()
     gc.freeze()
-    control.send(codec.encode({"ready": True}))
+    log = os.open(settings["slot"], os.O_TMPFILE | os.O_RDWR | os.O_APPEND, 0o600)
+    socket.send_fds(control, [codec.encode({"ready": True})], [log])
     while True:
         message, handles, _, _ = socket.recv_fds(control, 16, 1)
         if not message or not handles:
             return
         channel = socket.socket(fileno=handles[0])
-        control.send(codec.encode(_serve(control, channel, owner, settings["slot"])))
+        control.send(codec.encode(_serve(control, channel, owner, settings["slot"], log)))
 
 
 def _settle(settings: dict[str, Any]) -> None:
@@ -82,6 +86,9 @@ def _settle(settings: dict[str, Any]) -> None:
     for standard in (0, 1, 2):
         os.dup2(quiet, standard)
     os.close(quiet)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A line that a call prints is seen at once, and no letter in it can fail the call.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def _load(entry: str, app: str) -> Any:
@@ -93,9 +100,12 @@ def _load(entry: str, app: str) -> Any:
     return owner
 
 
-def _serve(control: socket.socket, channel: socket.socket, owner: Any, slot: str) -> dict[str, Any]:
-    """Fork the child for one call, wait for its end, tidy the slot; return how it ended."""
-    log = os.open(slot, os.O_TMPFILE | os.O_RDWR | os.O_APPEND, 0o600)
+def _serve(control: socket.socket, channel: socket.socket, owner: Any, slot: str, log: int) -> dict[str, Any]:
+    """Fork the child for one call, wait for its end, tidy the slot; return how it ended.
+
+    The host reads and empties the log: an earlier child may have changed how it is written, so that is set again.
+    """
+    fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
     child = os.fork()
     if child == 0:
         try:
@@ -109,11 +119,8 @@ def _serve(control: socket.socket, channel: socket.socket, owner: Any, slot: str
             os._exit(LOST)
     channel.close()
     _, status, used = os.wait4(child, 0)
-    size = os.fstat(log).st_size
-    tail = os.pread(log, frames.MAX_DETAIL, max(0, size - frames.MAX_DETAIL))
-    os.close(log)
     _empty(slot)
-    return {"status": status, "cpu_s": used.ru_utime + used.ru_stime, "log": tail}
+    return {"status": status, "cpu_s": used.ru_utime + used.ru_stime}
 
 
 def _empty(slot: str) -> None:
@@ -145,6 +152,9 @@ def _run(channel: socket.socket, owner: Any) -> None:
             frame = frames.pack(Kind.RESULT, value)
     except BaseException as error:  # noqa: BLE001 - whatever the app raises is its answer, SystemExit too
         frame = _failure(*_described(error))
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # whatever the app has put there
+            stream.flush()
     channel.sendall(frame)
     os._exit(0)
 

@@ -7,9 +7,7 @@ leaves nothing to chance and nothing behind. A lane that is not as clean after a
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +23,9 @@ from dsage.function import Limits
 from dsage.sandbox import bubblewrap, explain, frames, inputs, processes
 from dsage.sandbox.frames import Kind
 from dsage.sandbox.launch import Plan, Started, launch, remove
-from dsage.sandbox.level import Outcome, Status
+from dsage.sandbox.level import Outcome
+from dsage.sandbox.printed import SHARE, Printed
+from dsage.sandbox.verdict import Report, Verdict, canonical, failed, judged
 
 POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
@@ -62,17 +62,8 @@ class Request:
     on_checkpoint: Callable[[bytes], None] | None
     on_progress: Callable[[float], None] | None
     on_cpu: Callable[[float], None] | None
+    on_output: Callable[[bytes], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Why a call was ended, or what it answered."""
-
-    status: Status
-    reason: str = ""
-    detail: str = ""
-    value: bytes | None = None
 
 
 class Lane:
@@ -88,6 +79,7 @@ class Lane:
         self._control = started.control
         self._pidfd = os.pidfd_open(self.pid)
         self._base: list[int] = []
+        self._printed = Printed()
         self._clean_disk = (0, 0)
         self._paused_at: float | None = None
         self._paused_s = 0.0
@@ -104,7 +96,7 @@ class Lane:
         lane = cls(plan, launch(plan, disk_bytes), disk_bytes)
         try:
             lane._control.send(codec.encode(lane._started.settings))
-            answer = asyncio.create_task(lane._heard())
+            answer = asyncio.create_task(lane._introduced())
             verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0))
             if verdict is not None:
                 raise UnitFailed(f"loading the app went beyond its limit ({verdict.reason})")
@@ -133,15 +125,17 @@ class Lane:
             report = None
             if verdict is None:
                 report = None if talk.exception() else await self._report()
-                verdict = _judged(talk, report)
-            cpu_s = processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s
-            if report is None or not self.is_clean():
+                verdict = judged(talk, report, self._printed)
+            cpu_s = max(0.0, processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s)
+            output = self._printed.tail()
+            verdict = self._printed_too_much() or verdict if verdict.reason == "disk" else verdict
+            if report is None or not self._printed.clear() or not self.is_clean():
                 await self.end()
             else:
                 cpu_s = report.cpu_s
                 self.usable = True
             wall_s = time.monotonic() - began - self._paused_s
-            return Outcome(verdict.status, verdict.value, verdict.reason, verdict.detail, max(cpu_s, 0.0), wall_s)
+            return Outcome(verdict.status, verdict.value, verdict.reason, verdict.detail, cpu_s, wall_s, output)
         finally:
             talk.cancel()
             inner.close()
@@ -201,6 +195,7 @@ class Lane:
             await _readable(self._pidfd)
         started.process.wait()
         started.control.close()
+        self._printed.close()
         for fd in (self._pidfd, started.printed, started.life):
             if fd is not None:
                 os.close(fd)
@@ -219,6 +214,17 @@ class Lane:
             return {}
         return value if isinstance(value, dict) else {}
 
+    async def _introduced(self) -> dict[str, Any]:
+        """Return the warm parent's first message; with it comes the file that calls print into."""
+        await _readable(self._control.fileno())
+        try:
+            message, handed, _, _ = socket.recv_fds(self._control, MAX_CONTROL, 1, socket.MSG_CMSG_CLOEXEC)
+            self._printed = Printed(handed)
+            value = codec.decode(message) if message else {}
+        except (OSError, CodecError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
     def _loaded(self, answer: dict[str, Any]) -> None:
         if "failed" in answer:
             raise UnitFailed(f"the app could not be loaded:\n{str(answer.get('detail'))[-frames.MAX_DETAIL :]}")
@@ -226,12 +232,14 @@ class Lane:
         if answer.get("ready") is not True or len(self._base) < self.plan.layers:
             printed = os.pread(self._started.printed, frames.MAX_DETAIL, 0).decode("utf-8", "replace").strip(" \0\n")
             raise explain.refusal(self.plan.level, printed)
+        if not self._printed.usable:
+            raise UnitFailed("the app changes what its calls print into when it is imported")
         if processes.usage(self._base).threads > self.plan.layers:
             raise UnitFailed("the app leaves threads or processes running when it is imported")
         self._clean_disk = self._disk() or (-1, -1)
         self.usable = True
 
-    async def _talk(self, channel: socket.socket, request: Request, mapped: int) -> _Verdict | None:
+    async def _talk(self, channel: socket.socket, request: Request, mapped: int) -> Verdict | None:
         """Send the request and hear the call out; None if it closed without an answer."""
         loop = asyncio.get_running_loop()
         limits = request.limits
@@ -258,14 +266,14 @@ class Lane:
             if body is None:
                 return None
             if kind is Kind.RESULT:
-                return _Verdict("done", value=_canonical(body))
+                return Verdict("done", value=canonical(body))
             if kind is Kind.FAILURE:
-                return _failed(*frames.failure(body))
+                return failed(*frames.failure(body))
             if kind is Kind.CHECKPOINT:
                 arrived = time.monotonic()
                 if arrived < due:
                     continue
-                state = _canonical(body)
+                state = canonical(body)
                 due = arrived + LEISURE * (time.monotonic() - arrived)
                 if request.on_checkpoint is not None:
                     request.on_checkpoint(state)
@@ -274,10 +282,10 @@ class Lane:
                 self._tell(request.on_progress)
         return None
 
-    async def _report(self) -> _Report | None:
+    async def _report(self) -> Report | None:
         """Return how the warm parent saw the call end, None if it does not say so in time."""
         try:
-            return _Report.read(await asyncio.wait_for(self._heard(), GRACE_S))
+            return Report.read(await asyncio.wait_for(self._heard(), GRACE_S))
         except TimeoutError:
             return None
 
@@ -289,7 +297,7 @@ class Lane:
         limits: Limits,
         before: processes.Usage,
         request: Request | None = None,
-    ) -> _Verdict | None:
+    ) -> Verdict | None:
         """Wait for `task`; return a verdict if a limit is passed first. Cancelled, it cancels the task."""
         began, seen_cpu_s = time.monotonic(), 0.0
         beat = began
@@ -305,9 +313,11 @@ class Lane:
                 cpu_s = used.cpu_s - before.cpu_s
                 passed = self._passed(limits, cpu_s, used.memory_bytes - 2 * before.memory_bytes, began)
                 if passed is None and processes.descriptors(pids) > MAX_DESCRIPTORS:
-                    passed = _Verdict("limit", "memory", f"more than {MAX_DESCRIPTORS} open files, pipes and sockets")
+                    passed = Verdict("limit", "memory", f"more than {MAX_DESCRIPTORS} open files, pipes and sockets")
                 if passed is not None:
                     return passed
+                if request is not None and request.on_output is not None and (news := self._printed.news()):
+                    request.on_output(news)
                 now = time.monotonic()
                 if request is not None and cpu_s > seen_cpu_s + NOTICED_CPU_S and now - beat >= BEAT_S:
                     seen_cpu_s, beat = cpu_s, now
@@ -319,17 +329,27 @@ class Lane:
             if not task.done():
                 task.cancel()
 
-    def _passed(self, limits: Limits, cpu_s: float, memory: int, began: float) -> _Verdict | None:
+    def _passed(self, limits: Limits, cpu_s: float, memory: int, began: float) -> Verdict | None:
         if time.monotonic() - began - self._paused_s > limits.wall_s:
-            return _Verdict("limit", "wall", f"more than {limits.wall_s:g} s")
+            return Verdict("limit", "wall", f"more than {limits.wall_s:g} s")
         if cpu_s > limits.cpu_s:
-            return _Verdict("limit", "cpu", f"more than {limits.cpu_s:g} s of processor time")
+            return Verdict("limit", "cpu", f"more than {limits.cpu_s:g} s of processor time")
         if memory > limits.memory_bytes:
-            return _Verdict("limit", "memory", f"more than {limits.memory_bytes} bytes of memory")
-        held = self._disk() if self._base else None
+            return Verdict("limit", "memory", f"more than {limits.memory_bytes} bytes of memory")
+        if not self._base:
+            return None
+        if too_much := self._printed_too_much():
+            return too_much
+        held = self._disk()
         if held is not None and (held[0] > self.disk_bytes or held[1] > MAX_FILES):
-            return _Verdict("limit", "disk", f"{held[0]} bytes in {held[1]} files")
+            return Verdict("limit", "disk", f"{held[0]} bytes in {held[1]} files")
         return None
+
+    def _printed_too_much(self) -> Verdict | None:
+        most = self.disk_bytes // SHARE
+        if self._printed.size() <= most:
+            return None
+        return Verdict("limit", "disk", f"it printed more than {most} bytes; what a call prints fills its disk too")
 
     def _tell(self, on_progress: Callable[[float], None] | None) -> None:
         self._told_at = time.monotonic()
@@ -348,62 +368,6 @@ class Lane:
             return sum(held), len(held)
         except OSError:
             return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """The warm parent's word on its child: wait status, processor time (s), the end of what it printed."""
-
-    status: int
-    cpu_s: float
-    log: str
-
-    @classmethod
-    def read(cls, value: dict[str, Any]) -> _Report | None:
-        match value:
-            case {"status": int(status), "cpu_s": float(cpu_s), "log": bytes(log)} if math.isfinite(cpu_s):
-                return cls(status, cpu_s, log[-frames.MAX_DETAIL :].decode("utf-8", "replace"))
-        return None
-
-
-def _judged(talk: asyncio.Task[_Verdict | None], report: _Report | None) -> _Verdict:
-    """Return how a call ended whose channel has closed or brought an answer."""
-    try:
-        verdict = talk.result()
-    except TooLarge as error:
-        return _Verdict("limit", "output", error.message)
-    except CodecError as error:
-        return _Verdict("failed", "codec", error.message)
-    if verdict is not None:
-        return verdict
-    if report is None:
-        return _Verdict("failed", "crash", "the processes of the box ended")
-    if os.WIFSIGNALED(report.status):
-        number = os.WTERMSIG(report.status)
-        if number == signal.SIGXCPU:
-            return _Verdict("limit", "cpu", report.log)
-        return _Verdict("failed", "crash", f"{report.log}\nkilled by {_signal_name(number)}".strip())
-    return _Verdict("failed", "crash", f"{report.log}\nended without an answer".strip())
-
-
-def _failed(reason: str, detail: str) -> _Verdict:
-    if reason in ("memory", "disk", "output"):
-        return _Verdict("limit", reason, detail)
-    return _Verdict("failed", reason if reason == "codec" else "exception", detail)
-
-
-def _canonical(body: bytes) -> bytes:
-    """Return `body` if it is a value in canonical form, the only one that agreement compares."""
-    if codec.encode(codec.decode(body)) != body:
-        raise CodecError("a value that is not in its canonical form")
-    return body
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 async def _exactly(channel: socket.socket, length: int) -> bytes | None:

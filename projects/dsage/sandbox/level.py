@@ -37,7 +37,7 @@ class Outcome:
     it may), "stopped" (the box was closed) or "broken" (the box could not do its work). `reason` is a code:
     "exception", "crash", "codec", "cpu", "wall", "memory", "disk", "output", "processes", "closed" or "sandbox";
     empty when done. `detail` ends a traceback or log, at most 4 kB. `cpu_s` counts everything the call started;
-    `wall_s` leaves out the time it was paused.
+    `wall_s` leaves out the time it was paused. `output` is the end of what it printed.
     """
 
     status: Status
@@ -46,3 +46,4 @@ class Outcome:
     detail: str
     cpu_s: float
     wall_s: float
+    output: bytes = b""

@@ -1,12 +1,14 @@
 """An app that does everything it should not. Each method is one attack; none harms a host that holds."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 import time
 
@@ -128,6 +130,41 @@ class Hostile(DistributedFunction):
     def log(_):
         while True:
             os.write(1, bytes(1 << 20))
+
+    @staticmethod
+    def log_for_ever(_):
+        """Print on and on, whatever is said about it."""
+        while True:
+            try:
+                os.write(1, bytes(1 << 20))
+            except OSError:
+                time.sleep(0.001)
+
+    @staticmethod
+    def say(words):
+        """Print through Python, a part of a line too, and end in the way that the first word says."""
+        print(words)  # noqa: T201
+        print("and", end=" ")  # noqa: T201
+        print("a half line", end="")  # noqa: T201
+        match words.split()[0]:
+            case "raise":
+                raise ValueError("no good")
+            case "hang":
+                time.sleep(3600)
+            case "spin":
+                while True:
+                    pass
+            case "die":
+                os.abort()
+        return len(words)
+
+    @staticmethod
+    def spoil_the_log(_):
+        """Change what all calls of this lane print into, as far as one of them can."""
+        fcntl.fcntl(1, fcntl.F_SETFL, 0)
+        os.lseek(1, 5000, os.SEEK_SET)
+        os.write(1, b"far away")
+        sys.stdout = None
 
     @staticmethod
     def spin(_):
