@@ -257,7 +257,7 @@ async def end_revoked(hub: Hub) -> None:
         ("its app version was revoked", run.c.app.in_(root.revoked_apps)),
         ("its researcher's key was revoked", run.c.researcher.in_(root.revoked_keys)),
     ):
-        found = await hub.store.read(functools.partial(runs.running, where=condition))
+        found = await hub.store.read(functools.partial(runs.unfinished, where=condition))
         await _fail_runs(hub, found, reason)
 
 

@@ -110,6 +110,11 @@ ROWS["0007"] = ROWS["0006"] | {
     "quota": ["x'cc', 3, NULL, 4"],
 }
 
+ROWS["0008"] = ROWS["0007"] | {
+    "run": [f"{row}, NULL" for row in ROWS["0007"]["run"]],
+    "unit": [f"{row}, 0" for row in ROWS["0007"]["unit"]],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

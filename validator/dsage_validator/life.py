@@ -26,6 +26,8 @@ MIN_ERROR_VOLUNTEERS: Final = 2
 """A unit is blamed for errors only when this many volunteers saw them, and nobody could answer it."""
 ERRORS_PER_VOLUNTEER: Final = 2
 """After so many errors on one unit a volunteer is not asked again."""
+TIME_LIMITS: Final = frozenset({"cpu", "wall"})
+"""The reasons of a copy that ran into a time limit: another computer is not likely to do better, smaller units are."""
 LOSSES_PER_VOLUNTEER: Final = 50
 """Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
 
@@ -52,7 +54,11 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A unit with its replicas. `unsent` is how many more copies should go out now."""
+    """A unit with its replicas. `unsent` is how many more copies should go out now.
+
+    `reason` is why it was given up, and `code` the last error's own word. A unit that `splits` is given up with the
+    first time limit. Replicas up to `since` were of an earlier try: their failures count no more.
+    """
 
     id: int
     quorum: int
@@ -61,6 +67,9 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     canonical: int | None = None
     reason: str = ""
     replicas: tuple[Replica, ...] = ()
+    splits: bool = False
+    code: str = ""
+    since: int = 0
 
     def replica(self, number: int) -> Replica:
         """Return one replica; raises NotFound."""
@@ -71,13 +80,13 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def final(self) -> bool:
-        """Whether no event can change the unit's own state any more."""
+        """Whether no event changes the unit's own state any more, but a person's wish or a proven lie."""
         return self.state in FINAL_UNITS
 
 
-def created(number: int, quorum: int) -> Unit:
+def created(number: int, quorum: int, *, splits: bool = False) -> Unit:
     """Return a new unit that wants `quorum` copies sent."""
-    return Unit(id=number, quorum=quorum, unsent=quorum)
+    return Unit(id=number, quorum=quorum, unsent=quorum, splits=splits)
 
 
 def lease(unit: Unit, replica: Replica) -> Unit:
@@ -107,8 +116,16 @@ def unjudged(unit: Unit) -> tuple[Replica, ...]:
 
 
 def centres(unit: Unit) -> frozenset[int]:
-    """Return the camps that an answer may join: those of whole answers that were not proven to be lies."""
-    return frozenset(r.id for r in unit.replicas if r.camp == r.id and r.proof is not False and not r.partial)
+    """Return the camps that an answer may join: those of whole answers that were not proven to be lies, and are not
+    the leavings of an earlier try."""
+    return frozenset(
+        r.id
+        for r in unit.replicas
+        if r.camp == r.id
+        and r.proof is not False
+        and not r.partial
+        and (r.id > unit.since or r.state is not ReplicaState.REDUNDANT)
+    )
 
 
 def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, share: float = 1.0) -> Unit:
@@ -125,7 +142,7 @@ def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, shar
 
 
 def give_up(unit: Unit, number: int, state: ReplicaState, reason: str = "") -> Unit:
-    """Return the unit after a lease ended without an answer: error, returned or aborted."""
+    """Return the unit after a lease ended without an answer: error, returned or aborted. `reason` is one word."""
     replica = unit.replica(number)
     after = _with(unit, replace(replica, state=move(replica.state, state)))
     return _settle(after, reason)
@@ -160,12 +177,34 @@ def cancel(unit: Unit, *, checked: bool) -> Unit:
     return _settle(replace(unit, state=state, unsent=0, replicas=replicas))
 
 
+def retried(unit: Unit) -> Unit:
+    """Return a failed or cancelled unit as it is tried anew: what failed before is history, and counts no more.
+
+    Copies that are still out count on, and so do answers that nobody has judged; a part of an answer does not.
+    Raises Conflict for a unit that is open or has its answer.
+    """
+    if unit.state not in (UnitState.FAILED, UnitState.CANCELLED):
+        raise Conflict(f"unit {unit.id} is {unit.state}", hint="Only units that failed are tried again.")
+    replicas = tuple(
+        replace(r, state=move(r.state, ReplicaState.REDUNDANT)) if r.state is ReplicaState.REPORTED and r.partial else r
+        for r in unit.replicas
+    )
+    since = max((r.id for r in replicas), default=0)
+    state = move(unit.state, UnitState.READY)
+    return _settle(replace(unit, state=state, reason="", code="", since=since, replicas=replicas))
+
+
+def failures(unit: Unit) -> int:
+    """Return how many copies of the present try ended with an error."""
+    return sum([r.state is ReplicaState.ERROR and r.id > unit.since for r in unit.replicas])
+
+
 def may_take(unit: Unit, volunteer: int) -> bool:
     """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors or losses."""
-    mine = [r.state for r in unit.replicas if r.volunteer == volunteer]
+    mine = [r for r in unit.replicas if r.volunteer == volunteer]
     if not mine:
         return True
-    before = Counter(mine)
+    before = Counter([r.state for r in mine if r.id > unit.since])
     lost = before[ReplicaState.RETURNED] + before[ReplicaState.EXPIRED]
     errors = before[ReplicaState.ERROR]
     return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER and lost < LOSSES_PER_VOLUNTEER
@@ -210,7 +249,7 @@ def _decide(unit: Unit, reason: str) -> Unit:
     unsent = max(0, unit.quorum - size - waiting - leased)
     given_up = _hopeless(unit, unsent, len(camps), reason)
     if given_up:
-        return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up)
+        return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up, code=reason)
     state = UnitState.READY if unsent else UnitState.COMPARING if waiting else UnitState.ACTIVE
     return replace(unit, state=move(unit.state, state), unsent=unsent)
 
@@ -227,16 +266,18 @@ def _first_proof(unit: Unit) -> int:
 
 def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
+    if unit.splits and reason in TIME_LIMITS:
+        return f"it passed its time limit ({reason})"
     if len(unit.replicas) < MAX_ERRORS:
         return ""
-    errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR]
+    errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR and r.id > unit.since]
     people = len({r.volunteer for r in errors})
     answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)
     if len(errors) >= MAX_ERRORS and people >= MIN_ERROR_VOLUNTEERS and not answered:
         return f"it failed {len(errors)} times on {people} volunteers' computers, last with: {reason or 'an error'}"
-    used = sum(r.state in HOLDS_PLACE for r in unit.replicas)
-    if unsent and used + unsent > unit.quorum + EXTRA_REPLICAS:
-        lies = sum(r.state is ReplicaState.INVALID for r in unit.replicas)
+    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since]
+    if unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS:
+        lies = used.count(ReplicaState.INVALID)
         wrong = [f"{lies} answers were found wrong"] if lies else []
         apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
         return "; ".join(wrong + apart)

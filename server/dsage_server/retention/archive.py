@@ -28,7 +28,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 
 from dsage.errors import Busy, Conflict, NotFound, StorageFull
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope
 from dsage_server.blobs import answers
@@ -69,7 +69,7 @@ def due(connection: Connection, before: float) -> list[int]:
     query = (
         select(run.c.id)
         .join(archive, archive.c.run_id == run.c.id, isouter=True)
-        .where(run.c.state != RunState.RUNNING.value, run.c.finished < before, archive.c.cleared.is_(None))
+        .where(run.c.state.not_in(sorted(OPEN_RUNS)), run.c.finished < before, archive.c.cleared.is_(None))
         .order_by(archive.c.run_id.is_(None), run.c.id)
     )
     return list(connection.execute(query).scalars())
@@ -158,7 +158,7 @@ def check_settled(connection: Connection, number: int, now: float) -> None:
     row = connection.execute(select(run.c.state).where(run.c.id == number)).first()
     if row is None:
         raise NotFound(f"there is no run {number}")
-    if row.state == RunState.RUNNING:
+    if row.state in OPEN_RUNS:
         raise Conflict(f"run {number} is not over", hint="Archive it when it has ended.")
     moving = or_(
         among(replica.c.state, ["leased", "reported"]),

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from dsage.errors import Conflict, NotFound, StorageFull, UsageError
 from dsage.files import sync_folder
 from dsage.home import Home
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS
 from dsage.trust import ceremony
 from dsage.trust.keys import PrivateKey
 from dsage.trust.sealed import Damaged, records
@@ -35,7 +35,7 @@ from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import DATABASE
-from dsage_server.store.schema import meta, process, run
+from dsage_server.store.schema import among, meta, process, run
 
 ERA: Final = 10**12
 """Units and copies are numbered on from the next multiple: 20,000 a second for a year and a half reach that far, and
@@ -193,7 +193,7 @@ def jump(connection: Connection, made: float, now: float) -> None:
     connection.execute(delete(meta).where(meta.c.name == TOKEN_SECRET))
     connection.execute(delete(process))
     remember(connection, "alive", recall(connection, "alive") or repr(made))
-    connection.execute(update(run).where(run.c.state == RunState.RUNNING.value).values(fence=run.c.fence + FENCES))
+    connection.execute(update(run).where(among(run.c.state, OPEN_RUNS)).values(fence=run.c.fence + FENCES))
     date = datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = f"this server was put back from its backup of {date}; what happened after that is lost"
     note(connection, now, "restored", text)

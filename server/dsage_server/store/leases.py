@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from dsage import wire
 from dsage.errors import DSageError
-from dsage.states import FINAL_UNITS, ReplicaState, UnitState
+from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
 from dsage_server.store import hosts
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
@@ -265,6 +265,7 @@ class _Group:
             current is None
             or current.state is not UnitState.READY
             or current.unsent < 1
+            or self.book.heads[number].run_state != RunState.RUNNING
             or not life.may_take(current, caller.volunteer)
         ):
             return

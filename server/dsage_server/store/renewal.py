@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
+from dsage.states import OPEN_RUNS
 from dsage.trust.documents import Authorisation, UnitDocument
 from dsage.trust.envelope import Envelope, signers
 from dsage_server.signing import SignedUnits
 from dsage_server.store import runs, units
 from dsage_server.store.bulk import insert_rows
-from dsage_server.store.schema import batch, run, signed_unit, unit
+from dsage_server.store.schema import among, batch, run, signed_unit, unit
 
 
 def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[UnitDocument]]:
@@ -20,7 +21,7 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
     in_use = (
         select(signed_unit.c.batch_id)
         .join(unit, unit.c.id == signed_unit.c.unit_id)
-        .where(unit.c.run_id.in_(_RUNNING), unit.c.state == "ready")
+        .where(unit.c.run_id.in_(_GOES_ON), unit.c.state == "ready")
         .distinct()
     )
     rows = connection.execute(select(batch).where(batch.c.id.in_(in_use)))
@@ -34,7 +35,7 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
         query = (
             select(unit.c.run_id, signed_unit.c.document)
             .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
-            .where(unit.c.run_id.in_(_RUNNING), unit.c.state == "ready", signed_unit.c.batch_id.in_(part))
+            .where(unit.c.run_id.in_(_GOES_ON), unit.c.state == "ready", signed_unit.c.batch_id.in_(part))
         )
         for row in connection.execute(query):
             found.setdefault(row.run_id, []).append(msgspec.json.decode(row.document, type=UnitDocument))
@@ -62,7 +63,8 @@ def replace(connection: Connection, signed: SignedUnits) -> None:
     connection.execute(_REPLACE, rows)
 
 
-_RUNNING = select(run.c.id).where(run.c.state == "running").scalar_subquery()
+_GOES_ON = select(run.c.id).where(among(run.c.state, OPEN_RUNS)).scalar_subquery()
+"""A paused run's units must be good when it goes on."""
 _REPLACE = (
     update(signed_unit)
     .where(

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, upd
 
 from dsage import wire
 from dsage.errors import Conflict, NotAllowed, NotFound
-from dsage.states import OPEN_UNITS, RunState, move
+from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, move
 from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
@@ -220,7 +220,7 @@ def end(
 
 def fail(connection: Connection, number: int, reason: str, now: float) -> list[units.Changed]:
     """End a run as failed; one that has ended already stays as it is."""
-    if not running(connection, where=run.c.id == number):
+    if not unfinished(connection, run.c.id == number):
         return []
     return end(connection, number, RunState.FAILED, reason, now, None)
 
@@ -255,7 +255,11 @@ def answers(connection: Connection, number: int) -> wire.Answers:
             break
         args = msgspec.json.decode(row.document, type=UnitDocument).args
         failed = row.reason or "given up" if row.state == "failed" else ""
-        found.append(wire.Answer(unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed))
+        found.append(
+            wire.Answer(
+                unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed, code=row.code
+            )
+        )  # fmt: skip
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
     return wire.Answers(answers=found, open_units=units.open_units(connection, number), state_of_run=state)
 
@@ -266,10 +270,14 @@ def large_answers(connection: Connection, wanted: Sequence[int]) -> dict[int, st
     return {row.id: row.blob for row in rows}
 
 
-def running(connection: Connection, where: ColumnElement[bool] | None = None) -> list[int]:
-    """Return the ids of runs that have not ended, all or those that fulfil a condition."""
-    query = select(run.c.id).where(run.c.state == RunState.RUNNING.value)
-    return list(connection.execute(query if where is None else query.where(where)).scalars())
+def running(connection: Connection) -> list[int]:
+    """Return the ids of the runs that give out work."""
+    return list(connection.execute(select(run.c.id).where(run.c.state == RunState.RUNNING.value)).scalars())
+
+
+def unfinished(connection: Connection, where: ColumnElement[bool]) -> list[int]:
+    """Return the ids of those runs that have not ended, paused ones too, which fulfil a condition."""
+    return list(connection.execute(select(run.c.id).where(among(run.c.state, OPEN_RUNS), where)).scalars())
 
 
 def _text(names: Sequence[str]) -> str:
@@ -291,7 +299,7 @@ def _follows(row: Any, step: wire.Step) -> bool:
         raise _other_driver(row.id)
     if step.step <= row.step:
         return False
-    if row.state != RunState.RUNNING:
+    if row.state not in OPEN_RUNS:
         raise Conflict(f"run {row.id} is {row.state}")
     if step.step != row.step + 1:
         raise Conflict(f"step {step.step} cannot follow step {row.step}")
@@ -331,13 +339,13 @@ def _insert_units(
         rows.append(
             (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
              entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now,
-             bool(entry.inputs))
+             bool(entry.inputs), entry.splits)
         )  # fmt: skip
         leaves.append((leaf.unit, leaf.document, first + leaf.batch, leaf.index, leaf.path))
-        fresh = life.created(leaf.unit, entry.quorum)
+        fresh = life.created(leaf.unit, entry.quorum, splits=entry.splits)
         head = units.Head(
             number, entry.credit_milli, entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes,
-            entry.wall_s, of.project, of.app, bool(entry.inputs),
+            entry.wall_s, of.project, of.app, bool(entry.inputs), of.state,
         )  # fmt: skip
         made.append(units.Changed(fresh, fresh, head))
     insert_rows(connection, unit, _NEW, rows)
@@ -348,7 +356,7 @@ def _insert_units(
 
 _NEW: Final = (
     "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "memory_bytes",
-    "disk_bytes", "output_bytes", "wall_s", "reason", "created", "inputs",
+    "disk_bytes", "output_bytes", "wall_s", "reason", "created", "inputs", "splits",
 )  # fmt: skip
 
 _MARK_FOLDED = (
@@ -370,6 +378,7 @@ _UNFOLDED = (
         signed_unit.c.document,
         unit.c.state,
         unit.c.reason,
+        unit.c.code,
         answer.c.value,
         blob.c.bytes,
     )

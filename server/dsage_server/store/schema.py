@@ -123,9 +123,15 @@ run = Table(
     Column("platforms", String, nullable=False, server_default="[]"),
     Column("tags", String, nullable=False, server_default="[]"),
     Column("hosted", Boolean, nullable=False, server_default=false()),
+    Column("retired", Float),
+    Index("ix_run_researcher", "researcher"),
+    Index(
+        "ix_run_retired", "id", sqlite_where=text("retired IS NOT NULL"), postgresql_where=text("retired IS NOT NULL")
+    ),
     Index("ix_run_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
 )
-"""`platforms` and `tags` are JSON lists: where its units may run at all."""
+"""`platforms` and `tags` are JSON lists: where its units may run at all. `retired` is when its researcher asked to have
+it archived, until it is."""
 
 batch = Table(
     "batch",
@@ -165,6 +171,7 @@ unit = Table(
     Column("refused_id", Id),
     Column("splits", Boolean, nullable=False, server_default=false()),
     Column("code", String, nullable=False, server_default=""),
+    Column("since_id", Id, nullable=False, server_default="0"),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -185,9 +192,10 @@ unit = Table(
         postgresql_where=text("refused_id IS NOT NULL"),
     ),
 )
-"""`made_step` and `folded_step` are the steps of its run that made it and folded its answer. `refused_id` is the replica
-whose answer was folded and does not hold any more, until the driver has taken it back. `code` is the reason of a failure
-as one word; a unit that `splits` fails with the first time limit that was passed."""
+"""`made_step` and `folded_step` are the steps of its run that made it and folded its answer. `refused_id` is the
+replica whose answer was folded and does not hold any more, until the driver has taken it back. `code` is the reason of
+a failure as one word; a unit that `splits` fails with the first time limit that was passed. Replicas up to `since_id`
+were of an earlier try."""
 
 signed_unit = Table(
     "signed_unit",

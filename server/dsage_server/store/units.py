@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, func, select, update
 
-from dsage.states import OPEN_UNITS, ReplicaState, UnitState
+from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store import blobs
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
@@ -32,7 +32,7 @@ _UNIT_STATES: Final = {state.value: state for state in UnitState}
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What is fixed about a unit."""
+    """What is fixed about a unit; and the state of its run, which gives out work only while that is "running"."""
 
     run: int
     credit_milli: int
@@ -44,6 +44,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     project: str
     app: str
     inputs: bool = False
+    run_state: str = RunState.RUNNING
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -122,10 +123,10 @@ class Book:
                 )
             )  # fmt: skip
             self.leases[n] = Lease(lease, leased, value_hash=value)
-        for number, quorum, state, unsent, canonical, reason, *head in heads:
+        for number, quorum, state, unsent, canonical, reason, splits, code, since, *head in heads:
             self.before[number] = self.now[number] = life.Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
-                reason=reason, replicas=tuple(copies[number]),
+                reason=reason, replicas=tuple(copies[number]), splits=splits, code=code, since=since,
             )  # fmt: skip
             self.heads[number] = Head(*head)
 
@@ -138,6 +139,8 @@ class Book:
         moved: list[tuple[Any, ...]] = []
         answered: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
+        codes: list[tuple[Any, ...]] = []
+        opened: list[tuple[Any, ...]] = []
         paid: list[tuple[life.Replica, Head]] = []
         large: list[tuple[int, Reported]] = []
         sums: Counter[tuple[int, str]] = Counter()
@@ -168,10 +171,16 @@ class Book:
             if new.state is not old.state:
                 sums[head.run, "unit." + new.state] += 1
                 sums[head.run, "unit." + old.state] -= 1
+                if new.code != old.code:
+                    codes.append((new.code, number))
+                if old.final and not new.final:
+                    opened.append((None, new.since, number))
         update_rows(self.connection, replica, _ANSWERED, answered, guard="state")
         update_rows(self.connection, replica, _MOVED, moved, guard="state")
         insert_rows(self.connection, replica, _ADDED, added)
         update_rows(self.connection, unit, _UNIT, rows, guard="state", once=("finished",))
+        update_rows(self.connection, unit, ("code",), codes)
+        update_rows(self.connection, unit, ("finished", "since_id"), opened)
         self._free(touched)
         self._keep_answers(large, now)
         self._pay(paid, sums, now)
@@ -346,9 +355,9 @@ _PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "k
 
 _UNITS = (
     select(
-        unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.run_id,
-        unit.c.credit_milli, unit.c.deadline_s, unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes,
-        unit.c.wall_s, run.c.project, run.c.app, unit.c.inputs,
+        unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.splits,
+        unit.c.code, unit.c.since_id, unit.c.run_id, unit.c.credit_milli, unit.c.deadline_s, unit.c.memory_bytes,
+        unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project, run.c.app, unit.c.inputs, run.c.state,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))

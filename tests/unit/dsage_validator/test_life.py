@@ -202,6 +202,74 @@ def test_what_was_judged_stays_judged() -> None:
     assert life.judge(unit, 2, camp=2) is unit
 
 
+def failed(*volunteers: int, quorum: int = 1) -> life.Unit:
+    """Return a unit of which these volunteers' copies failed."""
+    unit = life.created(1, quorum)
+    for number, volunteer in enumerate(volunteers, 1):
+        unit = life.give_up(leased(unit, number, volunteer), number, R.ERROR, "memory")
+    return unit
+
+
+def test_a_unit_that_is_given_up_names_the_last_errors_reason() -> None:
+    assert (failed(1, 1, 2).code, failed(1, 1, 2, 2).code) == ("", "memory")
+
+
+def test_a_unit_that_is_tried_again_has_its_errors_behind_it() -> None:
+    unit = failed(1, 1, 2, 2)
+    assert not life.may_take(unit, 1)
+    again = life.retried(unit)
+    assert (again.state, again.unsent, again.reason, again.code) == (U.READY, 1, "", "")
+    assert (states(again), life.failures(again), life.may_take(again, 1)) == (["error"] * 4, 0, True)
+    for number, volunteer in enumerate([1, 1, 2], 5):
+        again = life.give_up(leased(again, number, volunteer), number, R.ERROR, "cpu")
+        assert not again.final
+    again = life.give_up(leased(again, 8, 2), 8, R.ERROR, "cpu")
+    assert (again.state, again.code, life.failures(again)) == (U.FAILED, "cpu", 4)
+
+
+def test_answers_that_did_not_agree_are_not_asked_again() -> None:
+    unit = life.created(1, 2)
+    while not unit.final:
+        number = len(unit.replicas) + 1
+        unit = answered(unit, number, camp=number)
+    again = life.retried(unit)
+    assert (again.unsent, life.centres(again)) == (2, frozenset())
+    with pytest.raises(Conflict, match="not the centre"):
+        answered(again, 9, camp=1)
+    again = answered(answered(again, 9, camp=9), 10, camp=9)
+    assert (again.state, again.canonical, states(again)[8:]) == (U.VALID, 9, ["valid", "valid"])
+
+
+def test_a_copy_that_is_still_out_counts_for_the_new_try_and_a_part_of_an_answer_does_not() -> None:
+    unit = life.cancel(leased(leased(life.created(1, 2), 1), 2), checked=True)
+    unit = life.retried(life.report(unit, 1, partial=True))
+    assert (states(unit), unit.unsent) == (["redundant", "leased"], 1)
+    unit = answered(life.judge(life.report(unit, 2), 2, camp=2), 3, camp=2)
+    assert (unit.state, unit.canonical) == (U.VALID, 2)
+    assert life.centres(unit) == {2}
+
+
+@pytest.mark.parametrize("unit", [life.created(1, 1), answered(life.created(1, 1), 1, camp=1)], ids=["open", "valid"])
+def test_what_did_not_fail_is_not_tried_again(unit: life.Unit) -> None:
+    with pytest.raises(Conflict, match="unit 1 is"):
+        life.retried(unit)
+
+
+@pytest.mark.parametrize(
+    ("splits", "reason", "ends"),
+    [(True, "cpu", True), (True, "wall", True), (True, "memory", False), (False, "cpu", False)],
+)
+def test_a_unit_that_splits_is_given_up_with_its_first_time_limit(splits: bool, reason: str, ends: bool) -> None:
+    unit = leased(leased(life.created(1, 2, splits=splits), 1), 2)
+    unit = life.give_up(unit, 1, R.ERROR, reason)
+    assert unit.final is ends
+    assert (unit.code, unit.reason) == ((reason, f"it passed its time limit ({reason})") if ends else ("", ""))
+    if ends:
+        again = leased(life.retried(unit), 3)
+        assert not life.give_up(again, 3, R.ERROR, "crash").final
+        assert life.give_up(again, 3, R.ERROR, reason).final
+
+
 @pytest.mark.parametrize("state", [R.ERROR, R.RETURNED, R.ABORTED, R.EXPIRED])
 def test_only_a_lease_can_be_given_up(state: R) -> None:
     unit = answered(life.created(1, 1), 1, camp=1)
@@ -342,6 +410,16 @@ class History(RuleBasedStateMachine):
         if chance == 9:
             self.become(life.cancel(self.unit, checked=self.checked))
 
+    @precondition(lambda self: self.unit.final)
+    @rule(chance=st.integers(0, 2))
+    def try_again(self, chance: int) -> None:
+        if self.unit.state is U.VALID:
+            with pytest.raises(Conflict):
+                life.retried(self.unit)
+        elif not chance:
+            self.unit = self.before = life.retried(self.unit)
+            assert (self.unit.reason, self.unit.code, life.failures(self.unit)) == ("", "", 0)
+
     @rule(number=NUMBER, to=st.sampled_from(sorted(R)))
     def illegal_moves_raise(self, number: int, to: R) -> None:
         copy = self.pick(number, *R)
@@ -374,7 +452,7 @@ class History(RuleBasedStateMachine):
             out = [r for r in unit.replicas if r.state is R.LEASED]
             assert unit.unsent or out or life.unjudged(unit), "nothing will ever happen to this unit"
             assert unit.state is (U.READY if unit.unsent else U.COMPARING if life.unjudged(unit) else U.ACTIVE)
-            assert not any(r.state is R.VALID for r in unit.replicas)
+            assert not any(r.state is R.VALID and r.id > unit.since for r in unit.replicas)
 
     @invariant()
     def only_validated_work_is_paid(self) -> None:
@@ -384,7 +462,7 @@ class History(RuleBasedStateMachine):
             if self.unit.state is U.VALID and not copy.partial and not copy.proof:
                 assert copy.camp == self.unit.replica(self.unit.canonical or 0).camp
                 assert self.said[copy.id] == self.said[self.unit.canonical or 0]
-            elif self.unit.state is U.CANCELLED:
+            else:
                 assert self.checked
         if self.unit.state is U.VALID:
             canonical = self.unit.replica(self.unit.canonical or 0)
