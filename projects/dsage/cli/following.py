@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from dsage import codec
@@ -11,8 +12,7 @@ from dsage.cli.terminal import Screen, progress_of
 from dsage.cli.values import as_json, as_text, shown
 from dsage.driver import Driver
 from dsage.errors import Busy, Conflict, ServerAway
-from dsage.researcher import Researcher
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS, RunState
 from dsage.wire import Event, RunView
 
 SCHEMA: Final = "dsage.run/1"
@@ -33,8 +33,18 @@ class Looker(Protocol):
         """Return what happened after an event."""
 
 
-async def follow(api: Looker, run: int, screen: Screen, *, quiet: bool = False) -> RunView:
-    """Show the run until it ends, and return how it did. A server that is away is waited for, `quiet` or not."""
+async def follow(
+    api: Looker,
+    run: int,
+    screen: Screen,
+    *,
+    quiet: bool = False,
+    until: Callable[[RunView], bool] = lambda view: False,
+) -> RunView:
+    """Show the run until it ends or `until` says so, and return how it stands.
+
+    A server that is away is waited for, `quiet` or not.
+    """
     events: list[Event] = []
     away = False
     while True:
@@ -49,18 +59,18 @@ async def follow(api: Looker, run: int, screen: Screen, *, quiet: bool = False) 
             away = False
             del events[:-EVENTS_KEPT]
             screen.show(view, events)
-            if view.state != RunState.RUNNING:
+            if view.state not in OPEN_RUNS or until(view):
                 return view
         await asyncio.sleep(EVERY_S)
 
 
-async def drive_and_show(api: Researcher, driver: Driver, run: int, screen: Screen) -> RunView:
+async def drive_and_show(api: Looker, driver: Driver, run: int, screen: Screen) -> RunView:
     """Drive the run to its end while showing it. Raises Conflict if another driver takes over meanwhile."""
     shower = asyncio.create_task(follow(api, run, screen, quiet=True))
     try:
         await driver.drive()
     except Conflict:
-        if (await api.run(run)).state == RunState.RUNNING:
+        if (await api.run(run)).state in OPEN_RUNS:
             raise
     finally:
         shower.cancel()

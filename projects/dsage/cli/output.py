@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
+
+SIZES: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def emit(schema: str, data: Any, as_json: bool, text: str = "") -> None:
@@ -31,3 +33,23 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def line(data: Any) -> None:
+    """Write one object of a stream, on a line of its own."""
+    click.echo(msgspec.json.encode(data))
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things: "1 unit", "2 units"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes for people, in powers of a thousand: `12.3 kB`."""
+    if number == 1:
+        return "1 byte"
+    power = 0
+    while number >= 1000 and power < len(SIZES) - 1:
+        number, power = number / 1000, power + 1
+    return f"{number:.0f} {SIZES[power]}" if not power or number >= 100 else f"{number:.1f} {SIZES[power]}"

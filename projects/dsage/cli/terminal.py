@@ -18,7 +18,7 @@ from dsage import codec
 from dsage.cli.output import say
 from dsage.cli.values import shown
 from dsage.errors import CodecError
-from dsage.states import RunState, UnitState
+from dsage.states import OPEN_RUNS, RunState, UnitState
 from dsage.wire import Event, RunView
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ COLOURS: Final = {
     UnitState.CANCELLED: "bright_black",
 }
 STATE_COLOURS: Final[dict[str, str]] = {
+    RunState.PAUSED: "yellow",
     RunState.DONE: "green",
     RunState.FAILED: "red",
     RunState.CANCELLED: "bright_black",
@@ -166,7 +167,7 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
     )
     rows.add_row("units", counts)
     if seen.summary:
-        rows.add_row("so far" if view.state == RunState.RUNNING else "in all", Text(seen.summary))
+        rows.add_row("so far" if view.state in OPEN_RUNS else "in all", Text(seen.summary))
     for name, value in seen.extra.items():
         rows.add_row(Text(name), Text(value))
     if seen.terms:
@@ -179,7 +180,7 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
             Text(f"{datetime.fromtimestamp(event.at).astimezone():%H:%M:%S}"), Text(shown(event.text, MAX_FIELD))
         )
     tail = [Text(line, "yellow") for line in (seen.note,) if line]
-    tail += [Text(line, "bright_black") for line in (footer,) if line and view.state == RunState.RUNNING]
+    tail += [Text(line, "bright_black") for line in (footer,) if line and view.state in OPEN_RUNS]
     return Group(head, rows, *tail)
 
 

@@ -1,0 +1,221 @@
+"""`dsage check`: would volunteers' computers agree on the answers of this code? A few units are computed twice here."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import click
+
+from dsage import codec
+from dsage.bundle import Bundle, pack
+from dsage.cli.options import json_option, target_argument
+from dsage.cli.output import count, emit, say, size, table
+from dsage.cli.terminal import duration
+from dsage.cli.values import as_json, parse_params, shown
+from dsage.driver import AuthorError, Position, next_step
+from dsage.function import DistributedFunction
+from dsage.researcher import construct
+from dsage.sandbox import Level, Outcome
+from dsage.trying import CheckFailed, Trial, difference, first_units, sample
+from dsage.wire import Answer, Answers, NewUnit
+
+SCHEMA: Final = "dsage.check/1"
+LOOKED_AT: Final = 1000
+"""Units that are made to choose samples from."""
+SMALL_S: Final = 1.0
+"""Below it, sending a unit about costs more than computing it."""
+MUCH: Final = 0.5
+"""An answer that takes more than this share of what it may have will one day take more."""
+SHORTEST_S: Final = 0.005
+SHOWN: Final = 60
+DIFFERING: Final = "Sort what comes from sets, take no time, zone or random number from the machine, or"
+    " write `agree`; then check again."
+
+
+@dataclass(slots=True)
+class Tried:
+    """What became of one sample: `problems` fail the check, `remarks` do not. Times in seconds, sizes in bytes."""
+
+    key: str
+    cpu_s: float = 0.0
+    args_bytes: int = 0
+    answer_bytes: int = 0
+    same: bool | None = None
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    differs: dict[str, Any] | None = None
+    value: bytes | None = None
+
+
+@click.command(short_help="Try whether code gives the same answers everywhere.")
+@target_argument
+@click.option("--samples", type=click.IntRange(1, 100), default=3, show_default=True, help="Units to try.")
+@json_option
+def check(target: str, params: tuple[str, ...], samples: int, as_json: bool) -> int:
+    """Try whether code gives the same answers everywhere.
+
+    TARGET as for `dsage submit`. Sample units are computed twice in the sandbox of volunteers' computers, under
+    another hash seed, time zone, locale, folder and number of threads; answers are verified and folded as a run
+    would. Nothing is sent anywhere. Exit codes: 0 all is well, 5 something is not.
+    """
+    packed = pack(target)
+    function = construct(packed.function, parse_params(params))
+    units, whole = first_units(function, LOOKED_AT)
+    order = _order(function, units)
+    chosen = list(sample(units, samples))
+    level, tried = asyncio.run(_try(packed, chosen)) if chosen else (None, [])
+    problems = [*order, *_gathered(tried)]
+    if not chosen:
+        say("no units: the function ends without any, so there is nothing to try")
+    elif not problems:
+        problems += _folding(function, chosen, tried)
+    for text in dict.fromkeys(text for each in tried for text in each.remarks):
+        say(f"note: {text}")
+    data = {
+        "title": packed.function.title or packed.function.__name__,
+        "bundle": packed.sha256,
+        "bundle_bytes": len(packed.data),
+        "sandbox": level,
+        "units": len(units),
+        "all_units": whole,
+        "samples": [{name: value for name, value in asdict(each).items() if name != "value"} for each in tried],
+        "problems": problems,
+    }
+    emit(SCHEMA, data, as_json, _table(tried))
+    if problems:
+        for text in problems:
+            say(f"problem: {text}")
+        differ = any(each.same is False for each in tried) or bool(order)
+        raise CheckFailed(
+            f"{count(len(problems), 'problem')}: volunteers' computers would not agree on answers like these"
+            if differ
+            else count(len(problems), "problem"),
+            hint=DIFFERING if differ else None,
+        )
+    if chosen:
+        say(f"all is well: {count(len(tried), 'unit')} computed twice, in the {level} sandbox, with the same answers")
+        say(f"next: `dsage run {target}` runs it here, `dsage submit {target}` on volunteers' computers")
+    return 0
+
+
+async def _try(packed: Bundle, chosen: list[NewUnit]) -> tuple[Level, list[Tried]]:
+    async with Trial.opened(packed) as trial:
+        return trial.level, [await _once_and_again(trial, packed.function, unit) for unit in chosen]
+
+
+async def _once_and_again(trial: Trial, function: type[DistributedFunction], unit: NewUnit) -> Tried:
+    tried = Tried(unit.key, args_bytes=len(unit.args))
+    first, second = await trial.twice(unit)
+    tried.cpu_s = first.cpu_s
+    if first.value is None or second is None:
+        tried.problems.append(_how(first))
+        return tried
+    tried.answer_bytes = len(first.value)
+    tried.value = first.value
+    if second.value is None:
+        tried.same = False
+        tried.problems.append(f"it works once, but not with another hash seed, zone, locale and folder: {_how(second)}")
+        return tried
+    await _compare(trial, function, unit, tried, first.value, second.value)
+    if function.verify is not DistributedFunction.verify:
+        said = await trial.says("verify", unit, first.value)
+        if said.value is None:
+            tried.problems.append(f"verify fails: {_how(said)}")
+        elif codec.decode(said.value) is False:
+            tried.problems.append("verify calls this answer a lie")
+    _measure(unit, tried)
+    return tried
+
+
+async def _compare(
+    trial: Trial, function: type[DistributedFunction], unit: NewUnit, tried: Tried, first: bytes, second: bytes
+) -> None:
+    tried.same = first == second
+    if tried.same:
+        return
+    found = difference(codec.decode(first), codec.decode(second))
+    if found is None:
+        return
+    tried.differs = {"path": found.path, "first": as_json(found.first), "second": as_json(found.second)}
+    sides = f"{found.path} is {shown(found.first, SHOWN)} once and {shown(found.second, SHOWN)} the other time"
+    if function.agree is not DistributedFunction.agree:
+        said = await trial.says("agree", unit, first, second)
+        if said.value is not None and codec.decode(said.value) is True:
+            tried.remarks.append(f"answers differ ({sides}), and `agree` takes them for the same")
+            return
+        if said.value is None:
+            sides += f"; agree fails: {_how(said)}"
+    tried.problems.append(sides)
+
+
+def _measure(unit: NewUnit, tried: Tried) -> None:
+    if tried.answer_bytes > MUCH * unit.output_bytes:
+        tried.remarks.append(f"an answer has {size(tried.answer_bytes)}, and {size(unit.output_bytes)} are allowed")
+    if tried.cpu_s < SMALL_S:
+        tried.remarks.append(
+            f"units take less than {duration(SMALL_S)} here: larger ones spend less of their time travelling"
+        )
+    if tried.cpu_s > MUCH * unit.cpu_s:
+        tried.remarks.append(f"a unit takes {duration(tried.cpu_s)} here, and {duration(unit.cpu_s)} are allowed")
+
+
+def _order(function: DistributedFunction, units: list[NewUnit]) -> list[str]:
+    """Say whether the units come in the same order each time."""
+    again, _ = first_units(function, LOOKED_AT)
+    pairs = enumerate(zip(units, again, strict=False))
+    other = next((i for i, (a, b) in pairs if (a.key, a.args) != (b.key, b.args)), None)
+    if other is None and len(units) == len(again):
+        return []
+    return [
+        f"the units are not the same each time (the {other or 0}th differs): a driver that goes on elsewhere would "
+        "leave some out"
+    ]
+
+
+def _folding(function: DistributedFunction, chosen: list[NewUnit], tried: list[Tried]) -> list[str]:
+    """Say what goes wrong when the answers are folded."""
+    answers = [
+        Answer(unit=i + 1, key=unit.key, group=unit.group, args=unit.args, value=each.value, cpu_s=each.cpu_s)
+        for i, (unit, each) in enumerate(zip(chosen, tried, strict=True))
+    ]
+    own = copy.deepcopy(function)
+    own.load_state(function.dump_state())
+    heard = Answers(answers=answers, open_units=len(answers) + 1)
+    try:
+        step, _ = next_step(own, Position(0, 1, function.dump_state()), heard)
+    except AuthorError as error:
+        return [error.message]
+    return [step.failed] if step is not None and step.failed else []
+
+
+def _gathered(tried: list[Tried]) -> list[str]:
+    """Return each problem once, with the units that have it."""
+    having: dict[str, list[str]] = {}
+    for each in tried:
+        for text in each.problems:
+            having.setdefault(text, []).append(each.key)
+    return [f"{text} (unit{'s' if keys[1:] else ''} {', '.join(keys)})" for text, keys in having.items()]
+
+
+def _how(outcome: Outcome) -> str:
+    last = (outcome.detail.strip().splitlines() or [""])[-1]
+    return f"{outcome.reason or outcome.status}: {shown(last, 300)}" if last else outcome.reason or outcome.status
+
+
+def _table(tried: list[Tried]) -> str:
+    marks = {True: "same", False: "different", None: "-"}
+    rows = [
+        [
+            each.key,
+            f"{each.cpu_s:.2f} s" if each.cpu_s >= SHORTEST_S else "0 s",
+            size(each.args_bytes),
+            size(each.answer_bytes) if each.answer_bytes else "-",
+            marks[each.same],
+            "problem" if each.problems else "ok",
+        ]
+        for each in tried
+    ]
+    return table(["unit", "took", "arguments", "answer", "twice", ""], rows) if rows else ""
