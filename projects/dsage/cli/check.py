@@ -31,8 +31,7 @@ MUCH: Final = 0.5
 """An answer that takes more than this share of what it may have will one day take more."""
 SHORTEST_S: Final = 0.005
 SHOWN: Final = 60
-DIFFERING: Final = "Sort what comes from sets, take no time, zone or random number from the machine, or"
-    " write `agree`; then check again."
+DIFFERING: Final = "Sort what comes from sets; take no time, zone or random number from the computer; or write `agree`."
 
 
 @dataclass(slots=True)
