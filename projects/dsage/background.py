@@ -1,0 +1,75 @@
+"""An event loop in a thread of its own, for programs and notebooks that have none, or one that is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
+
+from dsage.errors import TimedOut, UsageError
+
+T = TypeVar("T")
+
+
+class Background:
+    """The loop. `call` and `start` may be used from every thread but its own."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin `work` and return its future; cancelling that cancels it."""
+        if not self._thread.is_alive():
+            work.close()
+            raise UsageError("this connection was closed", hint="Open another one: connect() or local().")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Do `work` and return its result. Raises TimedOut after `timeout` seconds, and then leaves it going on."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise UsageError("this waits for its own thread", hint="Call it from another thread than a callback's.")
+        return result(self.start(work), timeout)
+
+    def soon(self, call: Any, *args: Any) -> None:
+        """Have the loop call something."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *args)
+
+    def close(self) -> None:
+        """End the loop and what runs in it. May be called again."""
+        atexit.unregister(self.close)
+        if self._thread.is_alive():
+            self.soon(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+
+def result(future: Future[T], timeout: float | None = None) -> T:
+    """Return what a future holds. Raises TimedOut if that takes more than `timeout` seconds."""
+    try:
+        return future.result(timeout)
+    except FutureTimeout:
+        if future.done():
+            raise
+        raise TimedOut(f"it took more than {timeout:g} s") from None
