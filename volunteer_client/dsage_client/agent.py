@@ -68,8 +68,10 @@ class Agent:
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
         library = Library(session, settings.cache, settings.work.resolve() / "apps")
         inputs = Inputs(session, settings.inputs, settings.input_bytes)
-        self._slots = Slots(settings, library, inputs, runner, self._held, self._finished, self._fail, tell)
         self._wake = asyncio.Event()
+        self._slots = Slots(
+            settings, library, inputs, runner, self._held, self._finished, self._fail, tell, self._wake.set
+        )
         self._stop = asyncio.Event()
         self._greeted = False
         self._turned_away = False  # logged out, and not answered since: a token that is new is no use either
@@ -154,7 +156,7 @@ class Agent:
                     await _cancelled(poll)
                     poll = None
                     await self._call(0.0)
-                elif len(self._spool):
+                elif len(self._spool) or (self._slots.speaks and not quiet_s):
                     await self._call(0.0)
                 elif poll is not None:
                     if content and self._want():
@@ -215,7 +217,7 @@ class Agent:
         results = self._spool.batch(self._most_reports) if hold_s == 0.0 else []
         message = Exchange(holding=self._holding(results), want=self._want(), wait_s=hold_s)
         try:
-            reply = await self._session.exchange(message, results)
+            reply = await self._exchange(message, results)
         except TooOld as error:
             self._farewell = MustStop(error.message, hint=error.hint)
         except TooLarge as error:
@@ -240,6 +242,13 @@ class Agent:
         else:
             superseded = self._calls > number
             await self._take(reply, message, results, time.monotonic() - started, superseded=superseded)
+
+    async def _exchange(self, message: Exchange, results: list[Finished]) -> ExchangeReply:
+        try:
+            return await self._session.exchange(message, results)
+        except BaseException:
+            self._slots.unheard()
+            raise
 
     def _want(self) -> int:
         if self._patience.idle_s or self._farewell is not None:

@@ -17,6 +17,10 @@ RENEWAL_S: Final = 60.0
 RENEWALS_PER_DEADLINE: Final = 3.0
 SHORTEST_S: Final = 1.0
 """However short its leases are, a server is not called more often than this for their sake."""
+SOON_S: Final = 5.0
+"""How soon the server hears of what a unit has printed that just began: somebody may be watching."""
+LATER: Final = 0.05
+"""What has run for long may print for long: the server hears of more after this share of its time."""
 SMOOTHING: Final = 0.3
 TOLERATED_FAILURES: Final = 3
 
@@ -58,6 +62,11 @@ def renewal_s(deadlines_s: Iterable[float]) -> float:
 def hold_s(longest_s: float, deadlines_s: Iterable[float]) -> float:
     """Return how long the server may hold a call open."""
     return min(longest_s, RENEWAL_S, renewal_s(deadlines_s))
+
+
+def tell_s(running_s: float) -> float:
+    """Return after how long the server is to hear of what a unit prints that has run for so long."""
+    return max(SOON_S, LATER * running_s)
 
 
 def backoff_s(attempt: int, draw: float, *, low_s: float, high_s: float) -> float:

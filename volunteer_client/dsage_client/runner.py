@@ -39,13 +39,15 @@ RunKey: TypeAlias = tuple[str, str]
 class Work:
     """A unit ready to run, with its input files by name.
 
-    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far.
+    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_output` the end of what
+    it has printed.
     """
 
     proven: Proven
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None]
     on_cpu: Callable[[float], None]
+    on_output: Callable[[bytes], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -133,6 +135,7 @@ class SandboxRunner:
                 restored=work.restored,
                 on_checkpoint=work.on_checkpoint,
                 on_cpu=work.on_cpu,
+                on_output=work.on_output,
             )
             warm.worn = warm.worn or outcome.status in ("broken", "stopped")
             return outcome

@@ -13,25 +13,31 @@ from dsage.errors import Busy, DSageError, Revoked, SandboxRefused, ServerAway, 
 from dsage.sandbox import Outcome
 from dsage.trust.documents import UnitDocument
 from dsage.trust.envelope import parse
-from dsage.wire import Holding
+from dsage.wire import MAX_OUTPUT, Holding
 from dsage_client.events import Event, Tell
 from dsage_client.held import Checkpoint, Held, Lease
 from dsage_client.inputs import InputLost, Inputs
 from dsage_client.library import Library, Proven
-from dsage_client.policy import backoff_s, smoothed
+from dsage_client.policy import backoff_s, smoothed, tell_s
 from dsage_client.runner import Runner, Work
 from dsage_client.settings import Settings
 from dsage_client.spool import Finished
 
 SHOWN_DETAIL = 2000
 """Characters of an app's own words that go into a report."""
+MAX_TOLD = 64 * MAX_OUTPUT
+"""What one call tells of what running units have printed (bytes); the rest is told by the next."""
 INPUT_TRIES = 3
 """Times that an input is asked for which the server does not have, before its unit is handed back."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A held lease on its way. `cpu_s` is how far its child has come, over all its lives."""
+    """A held lease on its way. `cpu_s` is how far its child has come, over all its lives.
+
+    `output` is the end of what it has printed and `heard` what of that the server was told; `tell_at` is when it is to
+    hear of more at the latest.
+    """
 
     lease: Lease
     unit: int
@@ -39,6 +45,9 @@ class Job:
     checkpoint: Checkpoint | None
     saved_at: float = float("-inf")
     cpu_s: float = 0.0
+    output: bytes = b""
+    heard: bytes = b""
+    tell_at: float | None = None
     proven: Proven | None = None
     inputs: dict[str, Path] = field(default_factory=dict)
     started: float | None = None
@@ -48,7 +57,7 @@ class Job:
 class Slots:
     """Runs held units, `settings.slots` at a time. `done` is called with each finished result.
 
-    `fail` is called when this client cannot go on at all.
+    `fail` is called when this client cannot go on at all, and `wake` when there may be something to say (`speaks`).
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Slots:
         done: Callable[[Finished], None],
         fail: Callable[[BaseException], None],
         tell: Tell,
+        wake: Callable[[], None],
     ) -> None:
         self._mean_unit_s: float | None = None
         self._settings = settings
@@ -71,6 +81,7 @@ class Slots:
         self._done = done
         self._fail = fail
         self._tell = tell
+        self._wake = wake
         self._free = asyncio.Semaphore(settings.slots)
         self._jobs: dict[int, Job] = {}
 
@@ -93,9 +104,30 @@ class Slots:
         """The deadlines of what is held, in seconds from when each was handed out."""
         return [job.lease.deadline_s for job in self._jobs.values()]
 
+    @property
+    def speaks(self) -> bool:
+        """Whether a unit has printed something that the server should hear of by now."""
+        now = time.monotonic()
+        return any(job.tell_at is not None and job.tell_at <= now for job in self._jobs.values())
+
     def holding(self) -> list[Holding]:
-        """Return what the server is told about the units held here: the progress of each one's own child."""
-        return [Holding(replica=replica, lease=job.lease.lease, cpu_s=job.cpu_s) for replica, job in self._jobs.items()]
+        """Return what the server is told about the units held here: the progress of each one's own child, and what it
+        has printed if that is news."""
+        told: list[Holding] = []
+        room = MAX_TOLD
+        for replica, job in self._jobs.items():
+            said = Holding(replica=replica, lease=job.lease.lease, cpu_s=job.cpu_s)
+            if job.output != job.heard and len(job.output) <= room:
+                said.output = job.heard = job.output
+                job.tell_at = None
+                room -= len(job.output)
+            told.append(said)
+        return told
+
+    def unheard(self) -> None:
+        """A call failed: what it told of what units print is told again."""
+        for job in self._jobs.values():
+            job.heard = b""
 
     def take(self, lease: Lease, checkpoint: Checkpoint | None = None, *, fresh: bool = True) -> None:
         """Start on a lease: a fresh one is kept on disk first, one from the disk goes on from its checkpoint."""
@@ -241,6 +273,14 @@ class Slots:
                 job.saved_at = now
                 self._save(job)
 
+        def on_output(tail: bytes) -> None:
+            job.output = tail
+            if job.tell_at is None:
+                loop = asyncio.get_running_loop()
+                delay_s = tell_s(time.monotonic() - (job.started or 0.0))
+                job.tell_at = time.monotonic() + delay_s
+                loop.call_later(delay_s, self._wake)
+
         again = "" if job.checkpoint is None else " again, from its checkpoint"
         self._tell(
             Event(
@@ -255,6 +295,7 @@ class Slots:
                 restored=None if job.checkpoint is None else job.checkpoint.state,
                 on_checkpoint=on_checkpoint,
                 on_cpu=on_cpu,
+                on_output=on_output,
                 inputs=job.inputs,
             )
         )
@@ -262,6 +303,7 @@ class Slots:
 
     def _ended(self, job: Job, before: float, outcome: Outcome) -> None:
         status, text = _STATUS[outcome.status]
+        job.output = outcome.output or job.output
         if status == "done":
             self._mean_unit_s = smoothed(self._mean_unit_s, outcome.wall_s)
         reason = f" ({outcome.reason})" if outcome.reason else ""
@@ -307,6 +349,7 @@ class Slots:
                 detail=detail,
                 cpu_s=cpu_s,
                 wall_s=wall_s,
+                output=job.output,
             )
         )
         self._held.drop(replica)

@@ -39,10 +39,18 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    output: bytes = b""
 
     def report(self) -> Report:
         """Return what the server is told."""
-        return Report(replica=self.replica, value=self.value, cpu_s=self.cpu_s, wall_s=self.wall_s, detail=self.detail)
+        return Report(
+            replica=self.replica,
+            value=self.value,
+            cpu_s=self.cpu_s,
+            wall_s=self.wall_s,
+            detail=self.detail,
+            output=self.output,
+        )
 
     def signed(self) -> SignedResult:
         """Return what the client stands by."""

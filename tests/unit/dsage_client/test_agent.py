@@ -14,6 +14,7 @@ from dsage.errors import Busy, LoggedOut, MustStop, NotAllowed, ServerAway, TooL
 from dsage.sandbox import Outcome
 from dsage.trust.keys import PrivateKey
 from dsage.wire import MAX_WAIT_S
+from dsage_client import policy
 from dsage_client.testing import Fault, FaultyTransport
 
 AWAY = ServerAway("no server answers at https://localhost:1: connection refused")
@@ -94,6 +95,59 @@ async def test_renewal_tells_the_progress_of_the_child(client: Any) -> None:
         client.runner.running[1].on_cpu(12.5)
         await client.until(lambda: [h.cpu_s for h in client.server.exchanges[-1].holding] == [12.5])
         assert client.server.exchanges[-1].holding[0].lease == b"lease-1"
+
+
+async def test_what_a_unit_prints_is_told_soon_while_a_call_is_held_and_only_when_it_is_news(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "SOON_S", 0.05)
+    server, told = client.server, []
+
+    def heard() -> list[bytes]:
+        told[:] = [holding.output for message in server.exchanges for holding in message.holding]
+        return told
+
+    client.runner.gate.clear()
+    async with client.running():
+        await server.give(1)
+        await client.until(lambda: client.runner.running and server.exchanges[-1].wait_s == MAX_WAIT_S)
+        calls = len(server.exchanges)
+        client.runner.running[1].on_output(b"begun\n")
+        client.runner.running[1].on_output(b"begun\nhalf\n")
+        await client.until(lambda: len(server.exchanges) == calls + 2 and server.exchanges[-1].wait_s)
+        assert heard()[-2:] == [b"begun\nhalf\n", b""]
+        client.runner.outcomes = iter([Outcome("done", codec.encode(2), "", "", 0.5, 1.0, b"begun\nhalf\nended\n")])
+        client.runner.gate.set()
+        await client.until(lambda: server.ended)
+    assert [r.output for m in server.exchanges for r in m.reports] == [b"begun\nhalf\nended\n"]
+
+
+async def test_what_a_unit_printed_is_told_again_when_the_call_failed(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "SOON_S", 0.01)
+    server = client.server
+    client.runner.gate.clear()
+    async with client.running():
+        await server.give(1)
+        await client.until(lambda: client.runner.running and server.exchanges[-1].wait_s == MAX_WAIT_S)
+        await server.strike(AWAY)
+        client.runner.running[1].on_output(b"alone\n")
+        await client.until(lambda: "away" in client.kinds())
+        await server.strike(None)
+        await client.until(lambda: any(h.output == b"alone\n" for m in server.exchanges for h in m.holding))
+        client.runner.gate.set()
+
+
+async def test_a_unit_called_off_keeps_what_it_printed(client: Any) -> None:
+    client.runner.gate.clear()
+    async with client.running():
+        await client.server.give(1)
+        await client.until(lambda: client.runner.running)
+        client.runner.running[1].on_output(b"so far\n")
+        await client.server.abort(1)
+        await client.until(lambda: client.server.ended)
+    assert [r.output for m in client.server.exchanges for r in m.reports] == [b"so far\n"]
 
 
 async def test_while_the_server_is_away_work_goes_on_and_results_are_kept(client: Any) -> None:

@@ -93,3 +93,8 @@ def test_the_mean_follows_the_samples() -> None:
 )
 def test_an_empty_answer_that_comes_too_early_is_noticed(asked: float, took: float, expected: bool) -> None:
     assert policy.spinning(asked_s=asked, took_s=took) is expected
+
+
+@pytest.mark.parametrize(("running_s", "expected"), [(0.0, 5.0), (100.0, 5.0), (200.0, 10.0), (86400.0, 4320.0)])
+def test_what_a_unit_prints_is_told_soon_at_first_and_ever_more_seldom(running_s: float, expected: float) -> None:
+    assert policy.tell_s(running_s) == pytest.approx(expected)

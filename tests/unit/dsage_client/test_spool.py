@@ -44,6 +44,15 @@ def no_room(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_what_was_printed_and_how_long_it_took_survive_a_restart(home: Home) -> None:
+    entry = Finished(
+        replica=1, lease=b"t", unit=1, app="a" * 64, status="failed", cpu_s=1.5, wall_s=2.5, output=b"last words\n"
+    )
+    home.spool().put(entry)
+    report = home.spool().batch()[0].report()
+    assert (report.cpu_s, report.wall_s, report.output) == (1.5, 2.5, b"last words\n")
+
+
 def test_results_survive_a_restart_in_their_order(home: Home) -> None:
     spool = home.spool()
     for replica in (30, 4, 17):
