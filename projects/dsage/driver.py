@@ -4,27 +4,31 @@ A step is a transaction. "These answers folded, this state, these new units" is 
 a driver that dies anywhere is followed by one that goes on from the last committed step: no answer is folded twice
 or lost, no unit made twice. What was done in memory since that step is simply done again. `next_step` is the whole
 decision, without I/O; `Driver` carries its steps to the server and retries a step whose reply was lost.
+
+An answer that was folded may turn out to be wrong. A function that overrides `retract` takes it back in its next step;
+any other goes back to a state from before that answer was folded (a replay), and folds again from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import os
 import random
 import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec
-from dsage.errors import Busy, DSageError, ServerAway, UsageError
+from dsage.errors import Busy, DSageError, Reopened, ServerAway, UsageError
 from dsage.function import DistributedFunction, Limits, Unit, as_unit
 from dsage.inputs import is_hash, named
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS, TIME_LIMITS, RunState
 from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
 
 MAX_UNITS_A_STEP: Final = 256
@@ -52,7 +56,10 @@ class StepApi(Protocol):
         """Return what no step has folded, waiting up to `wait_s` seconds for it."""
 
     async def step(self, run: int, step: Step) -> StepReply:
-        """Commit a step."""
+        """Commit a step. Raises Reopened if an answer that it rests on does not hold any more."""
+
+    async def replay(self, run: int, *, fence: int) -> Drive:
+        """Go back to before the first folded answer that does not hold any more; once more is as good as once."""
 
     async def upload(self, path: Path) -> str:
         """Send a file, unless the server has it, and return its SHA-256."""
@@ -89,60 +96,107 @@ class AuthorError(DSageError):
 def next_step(function: DistributedFunction, at: Position, heard: Answers) -> tuple[Step | None, bool]:
     """Fold what was heard into `function` and return the step to commit, if any, and whether it is dry now.
 
-    The step is None when nothing happened. Inputs of its units may be paths of files that have still to be sent. An
-    exception of the author's code becomes a step that fails the run and keeps the state of the last committed step.
+    The step is None when nothing happened, or when answers are to be taken back by a function that cannot: then nothing
+    was folded either, and the run has to go back. Inputs of its units may be paths of files that have still to be
+    sent. An exception of the author's code becomes a step that fails the run and keeps the state of the last committed
+    step.
     """
     number = at.step + 1
+    if heard.retracted and not takes_back(function):
+        return None, at.dry
     try:
         return _folded(function, at, heard, number)
     except AuthorError as error:
         return Step(fence=at.fence, step=number, state=at.state, failed=error.message), True
 
 
+def takes_back(function: DistributedFunction) -> bool:
+    """Whether the author says how an answer is taken back."""
+    return type(function).retract is not DistributedFunction.retract
+
+
 def _folded(function: DistributedFunction, at: Position, heard: Answers, number: int) -> tuple[Step | None, bool]:
-    folded: list[int] = []
+    folded: list[Answer] = []
+    _retract(function, heard.retracted)
     for answer in heard.answers:
         if function.done:
             break
         _fold(function, answer)
-        folded.append(answer.unit)
+        folded.append(answer)
     units, groups = _taken(function, number, 0)
     woken = 0 < function.wake_at <= time.time()
     function.wake_at = 0.0 if woken else function.wake_at
-    dry = at.dry and not folded and not woken
+    dry = at.dry and not folded and not heard.retracted and not woken
     if not dry and not function.done:
-        over = heard.open_units <= len(heard.answers) and not units
-        pulled, dry = _pulled(function, number, len(units), max(heard.hungry - len(units), int(over or woken)))
+        idle = heard.open_units <= len(heard.answers) and not units
+        pulled, dry = _pulled(function, number, len(units), max(heard.hungry - len(units), int(idle or woken)))
         more, more_groups = _taken(function, number, len(units) + len(pulled))
         units, groups = units + pulled + more, groups + more_groups
-    nothing_open = heard.open_units == 0 and not heard.answers
-    if function.done or (dry and nothing_open and not units and not groups):
-        return _last(function, at, number, folded), dry
-    if not (folded or units or groups):
+    nothing_open = heard.open_units == 0 and not heard.answers and not function.wake_at
+    over = function.done or (dry and nothing_open and not units and not groups)
+    last = over and not heard.retracted
+    if not (last or folded or heard.retracted or units or groups):
         return None, dry
     progress, state = _author("progress", lambda: (codec.encode(function.progress()), function.dump_state()))
+    result = _author("result", lambda: codec.encode(function.result)) if last else None
     return (
         Step(
             fence=at.fence,
             step=number,
-            folded=folded,
+            folded=[answer.unit for answer in folded],
+            replicas=[answer.replica for answer in folded],
+            retracted=[answer.unit for answer in heard.retracted],
             units=units,
             cancel_groups=groups,
             state=state,
             progress=progress,
+            finished=last,
+            result=result,
         ),
         dry,
     )
 
 
+def _retract(function: DistributedFunction, retracted: list[Answer]) -> None:
+    """Take back answers; what was enough with them may not be without them."""
+    if retracted:
+        function.done = False
+    for answer in retracted:
+        unit, value = _unit(answer), codec.decode(answer.value or b"")
+        _author(f"retract of unit {unit.key}", functools.partial(function.retract, unit, value))
+
+
 def _fold(function: DistributedFunction, answer: Answer) -> None:
-    unit = Unit(codec.decode(answer.args), key=answer.key, group=answer.group, id=answer.unit)
+    unit = _unit(answer)
     if answer.value is None:
         reason = answer.failed or "no reason was given"
-        _author("unit_failed", lambda: function.unit_failed(unit, reason))
+        if not (answer.code in TIME_LIMITS and _split(function, unit)):
+            _author("unit_failed", lambda: function.unit_failed(unit, reason))
     else:
         value = codec.decode(answer.value)
         _author(f"process_result of unit {unit.key}", lambda: function.process_result(unit, value))
+
+
+def _unit(answer: Answer) -> Unit:
+    return Unit(
+        codec.decode(answer.args), key=answer.key, group=answer.group, id=answer.unit, cpu_s=answer.cpu_s,
+        wall_s=answer.wall_s,
+    )  # fmt: skip
+
+
+def splits(function: DistributedFunction) -> bool:
+    """Whether the author says how a unit that ran into its time limit is made smaller."""
+    return type(function).split is not DistributedFunction.split
+
+
+def _split(function: DistributedFunction, unit: Unit) -> bool:
+    """Submit what the author makes of a unit that ran into its time limit; say whether there was any."""
+    if not splits(function):
+        return False
+    parts = _author(f"split of unit {unit.key}", lambda: [as_unit(part) for part in function.split(unit)])
+    for part in parts:
+        function.submit(part)
+    return bool(parts)
 
 
 def _pulled(function: DistributedFunction, step: int, start: int, want: int) -> tuple[list[NewUnit], bool]:
@@ -188,20 +242,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         disk_bytes=unit.limits.disk_bytes,
         output_bytes=unit.limits.output_bytes,
         inputs=named(unit.inputs),
-    )
-
-
-def _last(function: DistributedFunction, at: Position, number: int, folded: list[int]) -> Step:
-    progress, state = _author("progress", lambda: (codec.encode(function.progress()), function.dump_state()))
-    result = _author("result", lambda: codec.encode(function.result))
-    return Step(
-        fence=at.fence,
-        step=number,
-        folded=folded,
-        state=state,
-        progress=progress,
-        finished=True,
-        result=result,
+        splits=splits(function),
     )
 
 
@@ -280,6 +321,12 @@ class Driver:
         self._say = say
         self._sleep = sleep
         self._sent: dict[tuple[str, int, int], str] = {}
+        self._nudges = asyncio.Event()
+        self._listening: tuple[int, asyncio.Task[Answers]] | None = None
+
+    def nudge(self) -> None:
+        """Have `next_job` asked soon, although nothing has happened. Called in the loop that drives."""
+        self._nudges.set()
 
     async def drive(self) -> Ended:
         """Take the run over at its last committed step and step it to its end.
@@ -287,18 +334,32 @@ class Driver:
         While the server is away it waits and tries again, for ever. Raises Conflict when another driver has
         taken over, UsageError when an input file cannot be read; the server's other refusals come as they are.
         """
-        taken = await self._patiently(lambda: self._api.drive(self._run))
+        while True:
+            taken = await self._patiently(lambda: self._api.drive(self._run))
+            try:
+                return await self._driven(taken)
+            except Reopened as error:
+                self._say(f"{error.message}; going on from step {taken.step} or later")
+            finally:
+                if self._listening is not None:
+                    self._listening[1].cancel()
+                    self._listening = None
+
+    async def _driven(self, taken: Drive) -> Ended:
         result = self._stepper.stand(taken.state)
-        if taken.state_of_run != RunState.RUNNING:
+        if taken.state_of_run not in OPEN_RUNS:
             return Ended(RunState(taken.state_of_run), result=result)
         at = Position(taken.fence, taken.step, taken.state)
         wait_s = 0.0
         while True:
-            heard = await self._answers(at, wait_s)
-            if heard.state_of_run not in ("", RunState.RUNNING):
+            heard, at = await self._heard(at, wait_s)
+            if heard.state_of_run and heard.state_of_run not in OPEN_RUNS:
                 return Ended(RunState(heard.state_of_run))
             stepped = await self._stepper.step(at, heard)
             step, dry = stepped.step, stepped.dry
+            if step is None and heard.retracted:
+                at, wait_s = await self._replay(at), 0.0
+                continue
             if step is not None:
                 reply = await self._commit(step)
                 at = Position(at.fence, reply.step, step.state, dry)
@@ -310,10 +371,38 @@ class Driver:
                 at = Position(at.fence, at.step, at.state, dry)
             wait_s = 0.0 if _may_be_over(heard, step) else _patience_s(stepped.wake_at)
 
+    async def _heard(self, at: Position, wait_s: float) -> tuple[Answers, Position]:
+        """Return what the server says, or at a nudge that volunteers are hungry, with where that leaves the driver."""
+        step, listening = self._listening or (at.step, asyncio.ensure_future(self._answers(at, wait_s)))
+        self._listening = None
+        nudged = asyncio.ensure_future(self._nudges.wait())
+        try:
+            await asyncio.wait({listening, nudged}, return_when=asyncio.FIRST_COMPLETED)
+            if not listening.done():
+                self._nudges.clear()
+                self._listening = (step, listening)
+                return Answers(hungry=MAX_UNITS_A_STEP, open_units=1), replace(at, dry=False)
+            heard = listening.result()
+        finally:
+            nudged.cancel()
+            if self._listening is None:
+                listening.cancel()
+        if step != at.step:
+            # It was asked before the last step: what that one made is not counted in it.
+            heard.open_units = max(heard.open_units, len(heard.answers) + 1)
+        return heard, at
+
     async def _answers(self, at: Position, wait_s: float) -> Answers:
         return await self._patiently(
             lambda: self._api.answers(self._run, fence=at.fence, wait_s=wait_s, hungry=not at.dry)
         )
+
+    async def _replay(self, at: Position) -> Position:
+        """Go back to before an answer that does not hold any more was folded."""
+        self._say("an answer that was folded does not hold any more; going back to before it")
+        back = await self._patiently(lambda: self._api.replay(self._run, fence=at.fence))
+        self._stepper.stand(back.state)
+        return Position(back.fence, back.step, back.state)
 
     async def _commit(self, step: Step) -> StepReply:
         await self._send_inputs(step)
