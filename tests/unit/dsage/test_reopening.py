@@ -71,9 +71,16 @@ class TakesBack(Growing):
     def process_result(self, unit: Unit, value: int) -> None:
         assert unit.args not in self.found, "folded twice"
         self.found[unit.args] = value
-        for child in children(unit.args, draw(unit.args)):
-            self.submit(Unit(child, key=child))
+        self.grow(unit.args)
         self.result = sorted([path, value] for path, value in self.found.items())
+
+    def unit_failed(self, unit: Unit, reason: str) -> None:
+        super().unit_failed(unit, reason)
+        self.grow(unit.args)
+
+    def grow(self, path: str) -> None:
+        for child in children(path, draw(path)):
+            self.submit(Unit(child, key=child))
 
     def retract(self, unit: Unit, value: int) -> None:
         assert self.found.pop(unit.args) == value, "another value is taken back than was folded"
@@ -172,10 +179,13 @@ def truth(function: Growing, server: Liars) -> list[list[Any]]:
     left = [f"{function.seed}/{i}" for i in range(function.width)]
     while left:
         path = left.pop()
+        value = draw(path) % 1000
         if path not in failed:
-            value = draw(path) % 1000
             found.append([path, value])
-            left += children(path, draw(path) if isinstance(function, TakesBack) else value)
+        if isinstance(function, TakesBack):
+            left += children(path, draw(path))
+        elif path not in failed:
+            left += children(path, value)
     return sorted(found)
 
 
