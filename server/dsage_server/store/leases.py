@@ -20,7 +20,7 @@ from dsage import wire
 from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import hosts
+from dsage_server.store import hosts, printed
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
@@ -119,6 +119,7 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
     if group.longer:
         connection.execute(_RENEW_LEASE, group.longer)
+    printed.keep(connection, group.printed)
     changed = book.write(now)
     known = {entry.unit.id for entry in changed}
     gone = chosen - book.now.keys()
@@ -139,12 +140,13 @@ class _Group:
         self.envelopes: dict[int, bytes] = {}
         self.proofs: list[tuple[int, int, bytes, float]] = []
         self.longer: list[dict[str, Any]] = []
+        self.printed: list[tuple[int, bytes]] = []
 
     def call(self, call: Call, lost: list[tuple[int, int]]) -> Applied | Exception:
         """Serve one call, or leave no trace of it."""
         touched = {signed.unit for signed, _ in call.results} | call.chosen.keys() | {number for _, number in lost}
         undo = {number: self.book.now[number] for number in touched if number in self.book.now}
-        marks = len(self.proofs), len(self.longer)
+        marks = len(self.proofs), len(self.longer), len(self.printed)
         applied = Applied()
         try:
             for copy, number in lost:
@@ -159,6 +161,7 @@ class _Group:
             self.book.now.update(undo)
             del self.proofs[marks[0] :]
             del self.longer[marks[1] :]
+            del self.printed[marks[2] :]
             for entry in [e for e in self.book.reported.values() if e.proof == applied.proof]:
                 del self.book.reported[entry.replica]
                 self.book.leases[entry.replica].value_hash = None
@@ -225,8 +228,10 @@ class _Group:
         book.reported[copy.id] = Reported(
             replica=copy.id, value=report.value if keep and stored is None else None,
             value_hash=signed.value if answer else None, proof=applied.proof, cpu_s=report.cpu_s,
-            reason=reason[-MAX_REASON:], blob=signed.value if keep and stored else None,
+            wall_s=report.wall_s, reason=reason[-MAX_REASON:], blob=signed.value if keep and stored else None,
         )  # fmt: skip
+        if report.output:
+            self.printed.append((copy.id, report.output))
         self._change(number, current)
 
     def _judge(self, current: life.Unit, copy: life.Replica, good: bool) -> tuple[life.Unit, bool]:
@@ -253,7 +258,10 @@ class _Group:
                 or UnitState(row.unit_state) in FINAL_UNITS
             ):
                 applied.abort.append(held.replica)
-            elif call.fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
+                continue
+            if call.fresh and held.output:
+                self.printed.append((row.id, held.output))
+            if call.fresh and row.state == ReplicaState.LEASED and (held.cpu_s > row.cpu_s or held.suspended):
                 deadline = min(self.at + row.length_s, row.hard_deadline)
                 if deadline - row.deadline > RENEWAL_GAIN * row.length_s:
                     self.longer.append({"b_id": row.id, "b_deadline": deadline, "b_cpu": held.cpu_s})

@@ -22,7 +22,7 @@ from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, batch, blob, document, run, signed_unit, unit
+from dsage_server.store.schema import among, answer, batch, blob, document, replica, run, signed_unit, unit
 from dsage_validator import life
 
 MAX_SIGNATURES: Final = 8
@@ -94,7 +94,7 @@ def create(
             app=app, authorisation=authorisation, researcher=researcher, params=request.params,
             state=RunState.RUNNING.value, fence=0, step=0,
             driver_state=request.state, progress=b"", created=now, priority=request.priority,
-            platforms=_text(request.platforms), tags=_text(request.tags),
+            platforms=_text(request.platforms), tags=_text(request.tags), hosted=request.hosted,
         )
         .returning(run.c.id)
     ).scalar_one()  # fmt: skip
@@ -257,7 +257,8 @@ def answers(connection: Connection, number: int) -> wire.Answers:
         failed = row.reason or "given up" if row.state == "failed" else ""
         found.append(
             wire.Answer(
-                unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed, code=row.code
+                unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed, code=row.code,
+                cpu_s=row.cpu_s or 0.0, wall_s=row.wall_s or 0.0,
             )
         )  # fmt: skip
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
@@ -381,8 +382,11 @@ _UNFOLDED = (
         unit.c.code,
         answer.c.value,
         blob.c.bytes,
+        replica.c.cpu_s,
+        replica.c.wall_s,
     )
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
+    .outerjoin(replica, replica.c.id == unit.c.canonical_id)
     .outerjoin(answer, answer.c.replica_id == unit.c.canonical_id)
     .outerjoin(blob, blob.c.sha256 == answer.c.blob)
     .where(unit.c.run_id == bindparam("run"), among(unit.c.state, ["valid", "failed"]), unit.c.folded_step.is_(None))

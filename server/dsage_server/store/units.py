@@ -64,6 +64,7 @@ class Reported(msgspec.Struct, gc=False):
     value_hash: str | None
     proof: int
     cpu_s: float
+    wall_s: float
     reason: str
     blob: str | None = None
 
@@ -219,7 +220,10 @@ class Book:
 
     def _answered(self, was: life.Replica, copy: life.Replica, now: float) -> tuple[Any, ...]:
         said = self.reported[copy.id]
-        return (*_life(copy), said.value_hash, said.proof, said.cpu_s, now, said.reason, copy.id, was.state.value)
+        return (
+            *_life(copy), said.value_hash, said.proof, said.cpu_s, said.wall_s, now, said.reason, copy.id,
+            was.state.value,
+        )  # fmt: skip
 
     def _pay(self, paid: list[tuple[life.Replica, Head]], sums: Counter[tuple[int, str]], now: float) -> None:
         rows = []
@@ -349,7 +353,7 @@ _ADDED: Final = (
     "id", "unit_id", "host_id", "volunteer_id", "state", "lease", "leased", "deadline", "hard_deadline", "length_s",
 )  # fmt: skip
 _MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline")
-_ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "reported", "reason")
+_ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "wall_s", "reported", "reason")
 _UNIT: Final = ("state", "unsent", "canonical_id", "reason", "finished")
 _PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "kind", "amount_milli", "granted")
 
