@@ -200,6 +200,13 @@ class DistributedFunction(Generic[A, V]):
             setattr(self, name, value)
         self._source = None
 
+    @classmethod
+    def hosted_step(cls, params: dict[str, Any], stand: bytes, heard: bytes) -> bytes:
+        """Do one step of a hosted run (see dsage.hosted): called by the server in its sandbox, by nobody else."""
+        from dsage import hosted
+
+        return hosted.step(cls, params, stand, heard)
+
     def take_outbox(self) -> tuple[list[Unit[A]], list[str]]:
         """Return and forget the units submitted and the groups cancelled since the last call."""
         units, groups = self._outbox, self._cancelled_groups

@@ -146,6 +146,10 @@ class Requests:
         """Cancel a run."""
         await self._authed("POST", f"/v1/runs/{run}/cancel", None, None)
 
+    async def host(self, run: int) -> None:
+        """Let the server drive a run of one's own, in place of whoever does."""
+        await self._authed("POST", f"/v1/runs/{run}/host", None, None)
+
     async def pause(self, run: int) -> None:
         """Let a run give out no more work; what volunteers have goes on."""
         await self._authed("POST", f"/v1/runs/{run}/pause", None, None)

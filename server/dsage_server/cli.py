@@ -75,7 +75,7 @@ DAY_S: Final = 86400.0
     "--roles",
     default="",
     metavar="LIST",
-    help="What this process does, with commas: api, validator, projector, sweeper; all of it by default. "
+    help="What this process does, with commas: api, validator, projector, sweeper, hosting; all of it by default. "
     "Fewer need PostgreSQL.",
 )
 @click.option(

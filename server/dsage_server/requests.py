@@ -21,9 +21,9 @@ from dsage.trust.chain import check_dates
 from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
-from dsage_server.sessions import Session
+from dsage_server.sessions import DRIVER, Session
 from dsage_server.signing import sign_units
-from dsage_server.store import blobs, runs, units
+from dsage_server.store import blobs, hosting, runs, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -58,17 +58,43 @@ class Requests:
         has_check = manifest.has_verify or manifest.has_agree or manifest.has_partial
         if has_check and not self.hub.can_check and await self.hub.store.read(lambda c: recall(c, "checks")) != "on":
             raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
+        if request.hosted:
+            await self._check_hosting()
 
         def change(connection: Connection) -> wire.RunCreated:
             created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
             blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
             return created
 
-        return await self.hub.store.write(change)
+        made = await self.hub.store.write(change)
+        if request.hosted:
+            self.hub.waiting.call(hosting.HOSTED)
+        return made
+
+    async def host(self, session: Session, number: int) -> None:
+        """Let the server drive a run, in place of whoever does."""
+        await self._check_hosting()
+        await self.hub.store.write(lambda c: hosting.host(c, number, session.key, self.hub.clock()))
+        self.hub.waiting.call(hosting.HOSTED)
+        self.hub.tell(number)
+
+    async def _check_hosting(self) -> None:
+        if await self.hub.store.read(lambda c: recall(c, hosting.REMEMBERED)) != "on":
+            raise SandboxRefused(
+                "this server has no sandbox to host drivers in",
+                hint="Drive the run from your own computer: leave --hosted out, or `dsage attach ID`.",
+            )
 
     async def drive(self, session: Session, number: int) -> wire.Drive:
-        """Hand a run to the caller: older drivers are shut out."""
-        drive = await self.hub.store.write(lambda c: runs.drive(c, number, session.key, self.hub.clock()))
+        """Hand a run to the caller: older drivers are shut out. The server drives no run that its researcher took."""
+        by_server, now = session.role == DRIVER, self.hub.clock()
+
+        def change(connection: Connection) -> wire.Drive:
+            drive = runs.drive(connection, number, session.key, now)
+            hosting.taken_over(connection, number, by_server=by_server, now=now)
+            return drive
+
+        drive = await self.hub.store.write(change)
         self.hub.tell(number)
         return drive
 

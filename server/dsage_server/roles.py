@@ -28,11 +28,13 @@ API: Final = "api"
 VALIDATOR: Final = "validator"
 PROJECTOR: Final = "projector"
 SWEEPER: Final = "sweeper"
+HOSTING: Final = "hosting"
 ROLES: Final = {
     API: "answers clients, researchers and visitors of the pages",
     VALIDATOR: "judges the answers of apps that bring checks of their own",
     PROJECTOR: "adds up credit",
     SWEEPER: "expires leases, signs again, collects blobs, archives runs",
+    HOSTING: "drives the runs that researchers let the server drive, in a process of its own",
 }
 REFRESH_S: Final = 10.0
 

@@ -24,6 +24,7 @@ from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
 from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
+from dsage_server.hosting.keeper import HOUSE, Keeper
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled
 from dsage_server.locking import one_by_one, only_one
@@ -31,6 +32,7 @@ from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
 from dsage_server.store import claims, hosts, processes
 from dsage_server.store.engine import Store
+from dsage_server.store.hosting import REMEMBERED
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
@@ -81,11 +83,11 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         store = Store(where)
         group: list[roles.Task] = []
         stack.callback(store.close)
+        place: processes.Place | None = None
         if store.shared:
             place = store.write_now(partial(processes.join, roles=",".join(sorted(settings.roles)), now=time.time()))
             stack.callback(_leave, store, place)
             store.slot = place.slot
-            group.append(("keeping its number", lambda: roles.keep_number(hub, place)))
         chain = Chain.first(
             keys.envelope, server_id=keys.root.server_id, root_key_hash=keys.link("https://x:1").root, now=None
         )
@@ -98,6 +100,8 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         )
         serves = roles.API in settings.roles
         hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions, serves=serves)
+        if place is not None:
+            group.append(("keeping its number", partial(roles.keep_number, hub, place)))
         hub.pressure.most_held = min(settings.held_calls, most_connections() // 2)
         now = hub.clock()
         away = store.write_now(lambda c: timekeeping.extend_after_outage(c, now, shared=store.shared))
@@ -105,9 +109,17 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         await timekeeping.end_revoked(hub)
         work_dir = stack.enter_context(working_space(folder / (f".work-{store.slot}" if store.shared else "work")))
         report, boxes = None, None
+        if settings.roles & {roles.VALIDATOR, roles.HOSTING}:
+            report = await _sandbox(settings, work_dir)
+        level = report.level if report else None
         if roles.VALIDATOR in settings.roles:
-            report, boxes = await _boxes(settings, work_dir)
+            boxes = Boxes(level, work_dir) if level else None
             store.write_now(lambda connection: remember(connection, "checks", "on" if boxes else "off"))
+        if roles.HOSTING in settings.roles:
+            store.write_now(lambda connection: remember(connection, REMEMBERED, "on" if level else "off"))
+            if level is not None:
+                keeper = Keeper(hub, level, folder / HOUSE, place)
+                group.append(("driving hosted runs", keeper.keep))
         if boxes is not None:
             stack.push_async_callback(boxes.close)
             group += roles.checking(hub, boxes, work_dir)
@@ -146,15 +158,12 @@ async def _listen(
     return url, pages_url
 
 
-async def _boxes(settings: Settings, work_dir: Path) -> tuple[Report | None, Boxes | None]:
+async def _sandbox(settings: Settings, work_dir: Path) -> Report | None:
     try:
-        report = await strongest(work_dir, strangers=not settings.sandbox_own)
+        return await strongest(work_dir, strangers=not settings.sandbox_own)
     except SandboxRefused as error:
-        log.warning("apps with checks of their own are refused here: %s", error.message)
-        return None, None
-    if report.level is None:
-        return None, None
-    return report, Boxes(report.level, work_dir)
+        log.warning("apps with checks of their own and hosted runs are refused here: %s", error.message)
+        return None
 
 
 def _leave(store: Store, place: processes.Place) -> None:

@@ -38,14 +38,22 @@ _CHALLENGE: Final = struct.Struct("!16sd")
 _MARK_BYTES: Final = 32
 
 
+DRIVER: Final = "driver"
+"""The role of a token that the hosting process gets: it may drive one run, and nothing else."""
+
+
 class Session(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """Who a token stands for, until when. `host` and `volunteer` are 0 for a researcher."""
+    """Who a token stands for, until when. `host` and `volunteer` are 0 for a researcher.
+
+    That of a hosted driver has its researcher's key and the number of the one `run` that it is good for.
+    """
 
     role: str
     key: bytes
     expires: float
     host: int = 0
     volunteer: int = 0
+    run: int = 0
 
 
 class Sessions:
@@ -86,11 +94,25 @@ class Sessions:
 
     def find(self, header: str | None, role: str, now: float) -> Session:
         """Return the session of an Authorization header. Raises LoggedOut or NotAllowed."""
+        session = self._known(header, now)
+        if session.role != role:
+            raise NotAllowed(f"this needs a {role}'s token, not a {session.role}'s")
+        return session
+
+    def find_driver(self, header: str | None, run: int, now: float) -> Session:
+        """Return the session of whoever may drive a run: a researcher, or the hosted driver of this very run.
+
+        Whether the run is that researcher's is asked later. Raises LoggedOut or NotAllowed.
+        """
+        session = self._known(header, now)
+        if session.role == DRIVER and session.run != run:
+            raise NotAllowed(f"this token is good for run {session.run} alone")
+        return session if session.role == DRIVER else self.find(header, "researcher", now)
+
+    def _known(self, header: str | None, now: float) -> Session:
         session = self._seen.get(header or "") or self._verified(header or "", now)
         if session is None or not _in_time(session.expires, TOKEN_S, now):
             raise LoggedOut("log in first: this token is unknown or has run out")
-        if session.role != role:
-            raise NotAllowed(f"this needs a {role}'s token, not a {session.role}'s")
         return session
 
     def drop_keys(self, keys: set[bytes]) -> None:

@@ -14,7 +14,7 @@ class Settings:
     """Database, bundles, TLS and the unit key."""
     store: str = ""
     """A PostgreSQL database instead of the SQLite file in `folder`, which remembers it: postgresql://..."""
-    roles: frozenset[str] = frozenset({"api", "validator", "projector", "sweeper"})
+    roles: frozenset[str] = frozenset({"api", "validator", "projector", "sweeper", "hosting"})
     """What this process does; fewer than all only with PostgreSQL (roles.py says what each means)."""
     name: str = "DSage"
     listen: str = ""

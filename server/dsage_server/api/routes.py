@@ -63,6 +63,7 @@ class Api:
                 web.get("/v1/runs/{run}/answers", self.answers),
                 web.post("/v1/runs/{run}/steps", self.step),
                 web.post("/v1/runs/{run}/cancel", self.cancel),
+                web.post("/v1/runs/{run}/host", self.host),
                 web.get("/v1/runs/{run}/events", views.events),
                 web.get("/v1/runs/{run}/finders", views.finders),
                 web.get("/v1/runs/{run}/credit", views.credit),
@@ -187,11 +188,11 @@ class Api:
 
     async def drive(self, request: web.Request) -> web.Response:
         """Become the driver of a run."""
-        return reply(await self.hub.requests.drive(self._who(request, "researcher"), asked_run(request)))
+        return reply(await self.hub.requests.drive(self._driver(request), asked_run(request)))
 
     async def answers(self, request: web.Request) -> web.Response:
         """What the driver can fold."""
-        session = self._who(request, "researcher")
+        session = self._driver(request)
         query = request.query
         return reply(
             await self.hub.requests.answers(
@@ -202,13 +203,23 @@ class Api:
 
     async def step(self, request: web.Request) -> web.Response:
         """Commit a step."""
-        session = self._who(request, "researcher")
+        session = self._driver(request)
         return reply(await self.hub.requests.step(session, asked_run(request), await body(request, wire.Step)))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
         await self.hub.requests.cancel(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
+
+    async def host(self, request: web.Request) -> web.Response:
+        """Let the server drive a run."""
+        await self.hub.requests.host(self._who(request, "researcher"), asked_run(request))
+        return web.Response(status=204)
+
+    def _driver(self, request: web.Request) -> Session:
+        """Return the session of whoever may drive the run that the path names."""
+        header = request.headers.get("Authorization")
+        return self.hub.sessions.find_driver(header, asked_run(request), self.hub.clock())
 
     def _who(self, request: web.Request, role: str) -> Session:
         return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
