@@ -104,6 +104,8 @@ FINAL_UNITS: Final = frozenset({_U.VALID, _U.FAILED, _U.CANCELLED})
 """Only a person, or a proven lie, moves a unit out of these again: a retry, a re-opening."""
 OPEN_UNITS: Final = frozenset(UnitState) - FINAL_UNITS
 OPEN_RUNS: Final = frozenset({_N.RUNNING, _N.PAUSED})
+TIME_LIMITS: Final = frozenset({"cpu", "wall"})
+"""The reasons of a copy that ran into a time limit: another computer is not likely to do better, smaller units are."""
 HOLDS_PLACE: Final = frozenset({_R.LEASED, _R.REPORTED, _R.VALID, _R.INVALID})
 """Replica states that keep their volunteer from getting another copy of the unit (a partial unique index)."""
 

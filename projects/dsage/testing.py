@@ -33,6 +33,7 @@ class MemoryUnit(msgspec.Struct):
     state: UnitState = UnitState.READY
     value: bytes | None = None
     failed: str = ""
+    code: str = ""
     folded_in: int = 0
     refused: bytes | None = None
     answers: int = 0
@@ -214,9 +215,18 @@ class MemoryServer:
         """Return what the volunteers agree on for a unit."""
         return codec.encode(self._compute(codec.decode(unit.new.args)))
 
-    def give_up(self, key: str, reason: str) -> None:
+    def give_up(self, key: str, reason: str, code: str = "") -> None:
         """Let a unit fail for good."""
-        self.units[key].state, self.units[key].failed = UnitState.FAILED, reason
+        unit = self.units[key]
+        unit.state, unit.failed, unit.code = UnitState.FAILED, reason, code
+
+    def pause(self) -> None:
+        """Let volunteers get nothing, until `resume`."""
+        self.state_of_run = RunState.PAUSED
+
+    def resume(self) -> None:
+        """Let volunteers work again."""
+        self.state_of_run = RunState.RUNNING
 
     def cancel(self) -> None:
         """Cancel the run, as its owner might from another machine."""
@@ -248,6 +258,7 @@ def _answer(unit: MemoryUnit, value: bytes | None) -> Answer:
         args=unit.new.args,
         value=value,
         failed=unit.failed,
+            code=unit.code,
         replica=0 if unit.state is UnitState.FAILED else unit.answers,
     )
 

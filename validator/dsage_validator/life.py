@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dsage.errors import Conflict, NotFound
-from dsage.states import FINAL_UNITS, HOLDS_PLACE, ReplicaState, UnitState, move
+from dsage.states import FINAL_UNITS, HOLDS_PLACE, TIME_LIMITS, ReplicaState, UnitState, move
 
 EXTRA_REPLICAS: Final = 6
 """Copies beyond the quorum before a unit is given up: enough for two liars and a few lost computers."""
@@ -26,8 +26,6 @@ MIN_ERROR_VOLUNTEERS: Final = 2
 """A unit is blamed for errors only when this many volunteers saw them, and nobody could answer it."""
 ERRORS_PER_VOLUNTEER: Final = 2
 """After so many errors on one unit a volunteer is not asked again."""
-TIME_LIMITS: Final = frozenset({"cpu", "wall"})
-"""The reasons of a copy that ran into a time limit: another computer is not likely to do better, smaller units are."""
 LOSSES_PER_VOLUNTEER: Final = 50
 """Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
 
