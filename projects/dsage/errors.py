@@ -64,7 +64,7 @@ class CodecError(UsageError):
     """A value cannot travel between machines, or bytes received are not a value."""
 
     code = "codec"
-    default_hint = "Use None, booleans, numbers, text, bytes, lists, tuples and dicts with text keys."
+    default_hint = "Use None, booleans, numbers, text, bytes, dates, lists, sets, dicts, dataclasses or numpy arrays."
 
 
 class BundleError(UsageError):
