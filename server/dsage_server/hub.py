@@ -19,11 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dsage import wire
 from dsage.errors import Busy
-from dsage.states import ReplicaState, UnitState
+from dsage.states import ReplicaState, RunState, UnitState
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import Envelope
 from dsage.trust.keys import PrivateKey
 from dsage_server.blobs.library import Blobs
+from dsage_server.control import Control
 from dsage_server.exchange import Exchanges
 from dsage_server.neighbours import Neighbours
 from dsage_server.requests import Requests
@@ -73,8 +74,11 @@ class Hub:
     shares: FairShare = field(default_factory=FairShare)
     pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
+    retired: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether a run was retired, so that it is to be archived now."""
     exchanges: Exchanges = field(init=False)
     requests: Requests = field(init=False)
+    control: Control = field(init=False)
     neighbours: Neighbours = field(init=False)
     serves: bool = True
     """Whether hosts may call this process: only then it has a queue."""
@@ -89,6 +93,7 @@ class Hub:
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(self)
         self.requests = Requests(self)
+        self.control = Control(self)
         self.neighbours = Neighbours(self)
 
     @property
@@ -112,7 +117,7 @@ class Hub:
         fresh = 0
         for entry in changed:
             unit, run = entry.unit, entry.run
-            if unit.unsent:
+            if unit.unsent and entry.head.run_state == RunState.RUNNING:
                 self._put(entry)
             else:
                 self.ready.drop(unit.id)
@@ -144,6 +149,8 @@ class Hub:
 
     def _put(self, entry: units.Changed) -> None:
         """List a unit that has copies to send; what others may serve as well is claimed first, by the next refill."""
+        if entry.unit.replicas and self._rests(entry):
+            return
         if self.store.shared:
             self.neighbours.say.ready.add(entry.run)
             if not self.serves:
@@ -154,6 +161,25 @@ class Hub:
                 return
         self.ready.put(as_ready(entry, self._opened(entry.run)))
 
+    def _rests(self, entry: units.Changed) -> bool:
+        """Whether a unit rests, because a copy of it failed now or shortly before."""
+        number, failures = entry.unit.id, life.failures(entry.unit)
+        if failures > life.failures(entry.was) and self.serves:
+            self._opened(entry.run)
+            self.ready.rest(number, entry.run, failures, self.ticks())
+        return number in self.ready.resting
+
+    async def wake_rested(self) -> None:
+        """List the units that have rested enough."""
+        rested = self.ready.resting.over(self.ticks())
+        if rested:
+            book = await self.store.read(lambda c: units.Book.of(c, rested, lock=False))
+            entries = [book.entry(number) for number in book.now]
+            for entry in entries:
+                if entry.unit.unsent and entry.head.run_state == RunState.RUNNING:
+                    self._put(entry)
+            self.wake(len(entries))
+
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""
         self.waiting.call(("run", number))
@@ -161,9 +187,19 @@ class Hub:
         if self.store.shared:
             self.neighbours.say.runs.add(number)
 
-    def over(self, number: int) -> None:
-        """A run has ended: nothing of it is to be handed out any more."""
+    async def begin(self, number: int) -> None:
+        """A run may give out work again: its units are in the tables."""
+        if number in await self.store.read(runs.running):
+            await self.more(number)
+            if self.store.shared:
+                self.neighbours.say.ready.add(number)
+        self.tell(number)
+
+    def over(self, number: int, *, paused: bool = False) -> None:
+        """A run has ended, or was paused: nothing of it is to be handed out any more."""
         self.ended_here(number)
+        if paused and number in self._runs:
+            self.ready.paused[number] = self._runs[number].project
         if self.store.shared:
             self.neighbours.say.over.add(number)
 
@@ -228,6 +264,8 @@ class Hub:
         for number in await self.store.read(runs.running) if self.serves else ():
             await self.run(number)
             self._opened(number, in_tables=True)
+        for number in await self.store.read(runs.paused) if self.serves else ():
+            self.ready.paused[number] = (await self.run(number)).project
         self.refill()
         await asyncio.gather(*self._refills)
         for number in await self.store.read(units.unjudged):
@@ -253,6 +291,7 @@ class Hub:
                 await asyncio.sleep(AGAIN_S)
                 self.ready.refill(number, [], complete=False)
             else:
+                found = [each for each in found if each.unit not in self.ready.resting]
                 self.ready.refill(number, found, complete=complete)
         self.wake(self.ready.unsent)
 

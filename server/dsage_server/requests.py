@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from dsage import wire
 from dsage.bundle import MAX_BUNDLE_BYTES
 from dsage.errors import Busy, SandboxRefused, TooLarge
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS, RunState
 from dsage.trust.chain import check_dates
 from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import hash_of
@@ -112,7 +112,7 @@ class Requests:
             lambda c: (runs.may_step(c, number, session.key, step), blobs.sizes(c, runs.inputs_of(step)))
         )
         if step.units and fresh:
-            authorisation = await self._authorisation(info.authorisation)
+            authorisation = await self.authorisation(info.authorisation)
             check_dates("the run's authorisation", None, authorisation.expires, now)
             count = len(step.units)
             numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", count))
@@ -148,12 +148,13 @@ class Requests:
             since = self.hub.waiting.moment()
             found = await self.hub.store.read(query)
             await answers.fill(self.hub.blobs, found)
-            found.hungry = self.hub.hungry()
             left = ends - self.hub.ticks()
-            ended = found.state_of_run != RunState.RUNNING or not found.open_units
+            paused = found.state_of_run == RunState.PAUSED
+            found.hungry = 0 if paused else self.hub.hungry()
+            ended = found.state_of_run not in OPEN_RUNS or not found.open_units
             if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.hub.closing:
                 return found
-            if hungry:
+            if hungry and not paused:
                 self.hub.hungry_drivers.add(number)
             with self.hub.pressure.hold() as granted:
                 if not granted:
@@ -173,7 +174,8 @@ class Requests:
         await self.hub.store.write(change, then=self.hub.learn)
         self.hub.over(number)
 
-    async def _authorisation(self, name: str) -> Authorisation:
+    async def authorisation(self, name: str) -> Authorisation:
+        """Return a run's authorisation, by the hash of its payload."""
         if name not in self._authorisations:
             envelope = await self.hub.document(name)
             self._authorisations[name] = msgspec.json.decode(envelope.payload, type=Authorisation)

@@ -76,9 +76,9 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
             ("signing again", partial(timekeeping.renew_signatures, hub)),
             ("collecting blobs", hub.blobs.keep_collecting),
         ]
-        if settings.archive_after_days:
-            files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
-            found.append(("archiving", partial(archive_steadily, hub.blobs, files, hub.clock, after_s)))
+        files, after_s = settings.folder / ARCHIVE, settings.archive_after_days * 86400.0
+        archiving = partial(archive_steadily, hub.blobs, files, hub.clock, after_s, hub.retired)
+        found.append(("archiving", archiving))
     if not hub.store.shared:
         found.append(("writing the log back", partial(timekeeping.write_back, hub)))
     else:

@@ -140,6 +140,8 @@ async def wake_hosts(hub: Hub) -> None:
     while True:
         await asyncio.sleep(WAKE_S)
         hub.pressure.hosts = len(hub.exchanges.crowd)
+        if hub.ready.resting:
+            await hub.wake_rested()
         if hub.ready.unsent:
             hub.wake(hub.ready.unsent)
         hub.call_hungry_drivers()

@@ -64,6 +64,10 @@ class Api:
                 web.post("/v1/runs/{run}/steps", self.step),
                 web.post("/v1/runs/{run}/cancel", self.cancel),
                 web.post("/v1/runs/{run}/host", self.host),
+                web.post("/v1/runs/{run}/pause", self.pause),
+                web.post("/v1/runs/{run}/resume", self.resume),
+                web.post("/v1/runs/{run}/retry", self.retry),
+                web.post("/v1/runs/{run}/retire", self.retire),
                 web.get("/v1/runs/{run}/events", views.events),
                 web.get("/v1/runs/{run}/finders", views.finders),
                 web.get("/v1/runs/{run}/credit", views.credit),
@@ -220,6 +224,27 @@ class Api:
         """Return the session of whoever may drive the run that the path names."""
         header = request.headers.get("Authorization")
         return self.hub.sessions.find_driver(header, asked_run(request), self.hub.clock())
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Let a run give out no more work."""
+        await self.hub.control.pause(self._who(request, "researcher"), asked_run(request))
+        return web.Response(status=204)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Let a paused run go on."""
+        await self.hub.control.resume(self._who(request, "researcher"), asked_run(request))
+        return web.Response(status=204)
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Try failed units of a run again."""
+        session = self._who(request, "researcher")
+        await self.hub.control.retry(session, asked_run(request), await body(request, wire.Chosen))
+        return web.Response(status=204)
+
+    async def retire(self, request: web.Request) -> web.Response:
+        """Free what a run that ended keeps here."""
+        await self.hub.control.retire(self._who(request, "researcher"), asked_run(request))
+        return web.Response(status=204)
 
     def _who(self, request: web.Request, role: str) -> Session:
         return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())

@@ -17,8 +17,9 @@ import asyncio
 import fcntl
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,11 +47,13 @@ log = logging.getLogger(__name__)
 ARCHIVE: Final = "archive"
 """Where in the server's folder the files lie."""
 LOOK_S: Final = 3600.0
+RETIRED_S: Final = 60.0
+"""How often it is asked for runs that were retired elsewhere: by an index that holds no others."""
 CLEARED: Final = 100
 """Units that leave in one commit, with all their copies: a few milliseconds."""
 PAUSE_S: Final = 0.02
 """Between two such commits, so that the server's own always come in between."""
-KEPT_EVENTS: Final = ("submitted", "done", "failed", "cancelled", "archived")
+KEPT_EVENTS: Final = ("submitted", "done", "failed", "cancelled", "retried", "retired", "archived")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +67,15 @@ class Archived:
     replicas: int
 
 
-def due(connection: Connection, before: float) -> list[int]:
-    """Return the runs that ended before a time and are not wholly archived; those that are half way come first."""
+def due(connection: Connection, before: float | None) -> list[int]:
+    """Return the runs that were retired, or ended before a time (if there is one), and are not wholly archived; those
+    that are half way come first."""
+    retired = run.c.retired.is_not(None)
+    wanted = retired if before is None else or_(retired, run.c.finished < before)
     query = (
         select(run.c.id)
         .join(archive, archive.c.run_id == run.c.id, isouter=True)
-        .where(run.c.state.not_in(sorted(OPEN_RUNS)), run.c.finished < before, archive.c.cleared.is_(None))
+        .where(run.c.state.not_in(sorted(OPEN_RUNS)), wanted, archive.c.cleared.is_(None))
         .order_by(archive.c.run_id.is_(None), run.c.id)
     )
     return list(connection.execute(query).scalars())
@@ -114,8 +120,8 @@ async def _archive_run(blobs: Blobs, folder: Path, number: int, clock: Callable[
     return entered
 
 
-async def archive_due(blobs: Blobs, folder: Path, clock: Callable[[], float], before: float) -> list[Archived]:
-    """Archive every run that ended before a time, and return them; one that cannot be yet is told in the log."""
+async def archive_due(blobs: Blobs, folder: Path, clock: Callable[[], float], before: float | None) -> list[Archived]:
+    """Archive every run that is due, and return them; one that cannot be yet is told in the log."""
     done = []
     for number in await blobs.store.read(lambda c: due(c, before)):
         try:
@@ -125,11 +131,21 @@ async def archive_due(blobs: Blobs, folder: Path, clock: Callable[[], float], be
     return done
 
 
-async def archive_steadily(blobs: Blobs, folder: Path, clock: Callable[[], float], after_s: float) -> None:
-    """Archive, for as long as the server runs, the runs that ended `after_s` ago."""
+async def archive_steadily(
+    blobs: Blobs, folder: Path, clock: Callable[[], float], after_s: float, retired: asyncio.Event
+) -> None:
+    """Archive, for as long as the server runs, the runs that ended `after_s` ago (0: none) and those that are
+    `retired`, which may also happen in another process."""
+    last = -math.inf
     while True:
-        await archive_due(blobs, folder, clock, clock() - after_s)
-        await asyncio.sleep(LOOK_S)
+        retired.clear()
+        now = clock()
+        whole = bool(after_s) and not last <= now < last + LOOK_S
+        last = now if whole else last
+        await archive_due(blobs, folder, clock, now - after_s if whole else None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETIRED_S):
+                await retired.wait()
 
 
 @contextmanager
@@ -174,7 +190,7 @@ def check_settled(connection: Connection, number: int, now: float) -> None:
         date = datetime.fromtimestamp(last, UTC).strftime("%Y-%m-%d %H:%M UTC")
         raise Conflict(
             f"{count} copies of run {number} are out, and their answers are still welcome until {date}",
-            hint="Archive it after that.",
+            hint="Try again after that.",
         )
 
 
@@ -259,6 +275,7 @@ def _finish(connection: Connection, number: int, now: float) -> None:
         return
     connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
     release(connection, number, [INPUT, OUTPUT])
+    connection.execute(update(run).where(run.c.id == number).values(retired=None))
     connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
     note(connection, now, "archived", views.archived(row.made, row.file), run=number)
 

@@ -42,10 +42,13 @@ _SENTENCES: Final = {
     ),
     "its last units go to faster computers now": "the last units of a run go to faster computers now",
     "its units want a faster computer": "the waiting units want a faster computer",
+    "its run is paused": "the runs that have work are paused by their researchers",
+    "its units failed just now, and rest": "the waiting units failed just now, and rest a while",
 }
-BARRED, LAST, SLOW = _SENTENCES
+BARRED, LAST, SLOW, PAUSED, RESTING = _SENTENCES
 NOTHING: Final = "no unit waits"
 MAX_SENTENCES: Final = 3
+MAX_PAUSED: Final = 20
 
 
 def choose(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now: float) -> Choice:
@@ -146,11 +149,24 @@ def _of_tail(lanes: list[Lane], tail: Tail, host: HostView, want: int, now: floa
     return found, words
 
 
+def _held_back(ready: ReadyQueue) -> dict[str, str]:
+    """Return why the units of a project are not handed out, by project: its run was paused, or they failed just now."""
+    found = dict.fromkeys(sorted(ready.paused.values())[:MAX_PAUSED], PAUSED)
+    if ready.resting:
+        runs = (ready.runs.get(number) for number in ready.resting.runs())
+        found |= {run.terms.project: RESTING for run in runs if run is not None}
+    return found
+
+
 def _nothing(ready: ReadyQueue, volunteer: int, why: dict[tuple[str, str], None]) -> Choice:
     sentences = {_SENTENCES.get(words, f"the waiting units {words.replace('needs', 'need', 1)}") for _, words in why}
     reasons: dict[str, list[str]] = {}
     for project, words in why:
         reasons.setdefault(project, []).append(words)
+    held = _held_back(ready) if not why else {}
+    for project, words in held.items():
+        reasons.setdefault(project, [words])
+        sentences.add(_SENTENCES[words])
     for project in ready.projects:
         reasons.setdefault(project, [NOTHING])
     return Choice(

@@ -16,6 +16,7 @@ from typing import Final
 
 from dsage.errors import NotFound
 from dsage_server.scheduling.line import Entry, Lane, RunQueue
+from dsage_server.scheduling.resting import Resting
 from dsage_server.scheduling.tail import Tail
 from dsage_server.scheduling.terms import Choice, ReadyUnit, RunTerms
 
@@ -40,6 +41,9 @@ class ReadyQueue:
         """Runs that had nothing waiting and have something now, until a choice takes note."""
         self.ended: list[int] = []
         self.tail = Tail()
+        self.resting = Resting()
+        self.paused: dict[int, str] = {}
+        """The projects of runs that are paused."""
         self._entries: dict[int, Entry] = {}
         self._short: set[int] = set()
         self._number = 0
@@ -56,13 +60,16 @@ class ReadyQueue:
         """Make a run known before its units are put; `in_tables`: it may have ready units that nobody has put."""
         if terms.run in self.runs:
             return
+        self.paused.pop(terms.run, None)
         self.runs[terms.run] = RunQueue(terms, more=in_tables)
         if in_tables:
             self._short.add(terms.run)
         self._count_runs()
 
     def close_run(self, run: int) -> None:
-        """Forget a run that has ended, with all its units."""
+        """Forget a run that has ended or was paused, with all its units."""
+        self.paused.pop(run, None)
+        self.resting.forget(run)
         gone = self.runs.pop(run, None)
         if gone is None:
             return
@@ -111,6 +118,11 @@ class ReadyQueue:
         elif held:
             entry.unit, entry.held = unit, held
             self._entries[unit.unit] = entry
+
+    def rest(self, unit: int, run: int, failures: int, now: float) -> None:
+        """Take out a unit of which a copy failed, until it has rested (`resting.over`); `now` is in seconds."""
+        self.drop(unit)
+        self.resting.begin(unit, run, failures, now)
 
     def drop(self, unit: int) -> None:
         """A unit wants no more copies."""

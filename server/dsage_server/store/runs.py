@@ -276,6 +276,11 @@ def running(connection: Connection) -> list[int]:
     return list(connection.execute(select(run.c.id).where(run.c.state == RunState.RUNNING.value)).scalars())
 
 
+def paused(connection: Connection) -> list[int]:
+    """Return the ids of the runs that are paused."""
+    return list(connection.execute(select(run.c.id).where(run.c.state == RunState.PAUSED.value)).scalars())
+
+
 def unfinished(connection: Connection, where: ColumnElement[bool]) -> list[int]:
     """Return the ids of those runs that have not ended, paused ones too, which fulfil a condition."""
     return list(connection.execute(select(run.c.id).where(among(run.c.state, OPEN_RUNS), where)).scalars())

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select, update
 
 from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import UnitDocument
+from dsage_server.scheduling.resting import rest_s
 from dsage_server.store import blobs
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
@@ -182,7 +183,7 @@ class Book:
         update_rows(self.connection, unit, _UNIT, rows, guard="state", once=("finished",))
         update_rows(self.connection, unit, ("code",), codes)
         update_rows(self.connection, unit, ("finished", "since_id"), opened)
-        self._free(touched)
+        self._free(touched, now)
         self._keep_answers(large, now)
         self._pay(paid, sums, now)
         add_up(self.connection, sums)
@@ -203,11 +204,18 @@ class Book:
             hashes = [entry.blob for of, entry in large if of == number and entry.blob]
             blobs.refer(self.connection, number, blobs.OUTPUT, hashes, now)
 
-    def _free(self, touched: list[int]) -> None:
+    def _free(self, touched: list[int], now: float) -> None:
         """Let any process claim the units that want copies again."""
+        if not self.connection.info.get("slot"):
+            return
         again = [n for n in touched if self.now[n].unsent and not self.before[n].unsent]
-        if again and self.connection.info.get("slot"):
-            update_rows(self.connection, unit, ("claimed_until",), [(None, number) for number in again])
+        if again:
+            update_rows(self.connection, unit, ("claimed_until",), [(self._rest(n, now), n) for n in again])
+
+    def _rest(self, number: int, now: float) -> float | None:
+        """Return until when no other process may claim a unit: while it rests where its copy failed."""
+        failures = life.failures(self.now[number])
+        return now + rest_s(failures) if failures > life.failures(self.before[number]) else None
 
     def entry(self, number: int) -> Changed:
         """Return one unit as it was and as it is."""

@@ -189,7 +189,9 @@ def _by_state(sums: dict[str, int], of: str) -> dict[str, int]:
 
 
 def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: float) -> str:
-    """Return the named reason why a running run stands still, or an empty text if it does not."""
+    """Return the named reason why a run stands still, or an empty text if it does not."""
+    if row.state == RunState.PAUSED:
+        return f"its researcher paused it: `dsage resume {row.id}` lets it go on"
     if row.state != RunState.RUNNING or units.get("active"):
         return ""
     if units.get("comparing"):

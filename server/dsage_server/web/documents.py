@@ -16,7 +16,7 @@ from sqlalchemy import Connection, exists, select
 from dsage import wire
 from dsage.codec import Value
 from dsage.errors import NotFound
-from dsage.states import RunState, UnitState
+from dsage.states import OPEN_RUNS, RunState, UnitState
 from dsage_server.store import views
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
@@ -212,8 +212,8 @@ def front(connection: Connection, asked: Asked) -> FrontPage:
         name=asked.name, hosts_live=glance.hosts_live, volunteers=glance.volunteers,
         active=glance.units.get(UnitState.ACTIVE, 0) + glance.units.get(UnitState.COMPARING, 0),
         valid=glance.units.get(UnitState.VALID, 0), credit=sum(some.amount_milli for some in earned.values()) / 1000,
-        running=[line for line in lines if line.state == RunState.RUNNING],
-        ended=[line for line in lines if line.state != RunState.RUNNING][:5],
+        running=[line for line in lines if line.state in OPEN_RUNS],
+        ended=[line for line in lines if line.state not in OPEN_RUNS][:5],
         leaders=leaders, others=others, people=earned[True].people, events=_events(connection, FRONT_EVENTS),
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ def status(connection: Connection, asked: Asked) -> StatusPage:
 def run_line(view: wire.RunView) -> RunLine:
     """Return a run in one line, with what its author's progress says in the words every view knows."""
     told = plain.mapping(plain.opened(view.progress, "").value)
-    running = view.state == RunState.RUNNING
+    running = view.state in OPEN_RUNS
     eta = plain.finite(told.get("eta_s"))
     return RunLine(
         run=view.run, project=view.project, title=view.title or view.project,

@@ -1,0 +1,63 @@
+"""A researcher's control over a run: pause it, let it go on, try failed units again, retire it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from dsage import wire
+from dsage.errors import Revoked
+from dsage.trust.chain import check_dates
+from dsage_server.retention.archive import check_settled
+from dsage_server.sessions import Session
+from dsage_server.store import control, units
+
+if TYPE_CHECKING:
+    from dsage_server.hub import Hub
+
+
+class Control:
+    """The requests at one server process. All are for the run's researcher only, and asking twice is asking once."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+
+    async def pause(self, session: Session, number: int) -> None:
+        """Let a run give out no more work; what volunteers have goes on, and its driver folds what comes."""
+        now = self.hub.clock()
+        await self.hub.run(number)
+        await self.hub.store.write(lambda c: control.pause(c, number, session.key, now))
+        self.hub.over(number, paused=True)
+
+    async def resume(self, session: Session, number: int) -> None:
+        """Let a paused run go on."""
+        now = self.hub.clock()
+        await self.hub.store.write(lambda c: control.resume(c, number, session.key, now))
+        await self.hub.begin(number)
+
+    async def retry(self, session: Session, number: int, chosen: wire.Chosen) -> None:
+        """Try failed units again, and let the run go on if it had failed. Raises Revoked if its app was withdrawn."""
+        hub, now = self.hub, self.hub.clock()
+        info = await hub.run(number)
+        if info.app in hub.chain.root.revoked_apps:
+            raise Revoked(f"the app version of run {number} was revoked")
+        authorisation = await hub.requests.authorisation(info.authorisation)
+        check_dates("the run's authorisation", None, authorisation.expires, now)
+
+        def change(connection: Connection) -> list[units.Changed]:
+            return control.retry(connection, number, session.key, chosen.units, now)
+
+        await hub.store.write(change, then=hub.learn)
+        await hub.begin(number)
+
+    async def retire(self, session: Session, number: int) -> None:
+        """Free what a run that ended keeps here, but its answer and its credit: its rows go into an archive soon."""
+        now = self.hub.clock()
+
+        def change(connection: Connection) -> None:
+            control.retire(connection, number, session.key, now)
+            check_settled(connection, number, now)
+
+        await self.hub.store.write(change)
+        self.hub.retired.set()
