@@ -142,6 +142,8 @@ batch = Table(
 )
 
 _open = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in OPEN_UNITS))))
+_failed = text("state = 'failed'")
+_ended = text("state IN ('cancelled', 'valid')")
 
 unit = Table(
     "unit",
@@ -184,6 +186,8 @@ unit = Table(
         postgresql_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
     ),
     Index("ix_unit_open", "run_id", "state", sqlite_where=_open, postgresql_where=_open),
+    Index("ix_unit_failed", "run_id", "id", sqlite_where=_failed, postgresql_where=_failed),
+    Index("ix_unit_ended", "run_id", "id", sqlite_where=_ended, postgresql_where=_ended),
     Index(
         "ix_unit_refused",
         "run_id",

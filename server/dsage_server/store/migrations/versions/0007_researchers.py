@@ -20,6 +20,9 @@ def upgrade() -> None:
     op.add_column("replica", sa.Column("wall_s", sa.Float(), nullable=False, server_default="0"))
     refused = sa.text("refused_id IS NOT NULL")
     op.create_index("ix_unit_refused", "unit", ["run_id", "id"], sqlite_where=refused, postgresql_where=refused)
+    for name, states in (("ix_unit_failed", "state = 'failed'"), ("ix_unit_ended", "state IN ('cancelled', 'valid')")):
+        where = sa.text(states)
+        op.create_index(name, "unit", ["run_id", "id"], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "printed",
         sa.Column("replica_id", Id, autoincrement=False, nullable=False),
