@@ -3,9 +3,20 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dsage.function import DistributedFunction, Limits, Unit
+    from dsage.grid import connect, dask, local
     from dsage.running import checkpoint, progress, restored
 
-__all__ = ["DistributedFunction", "Limits", "Unit", "checkpoint", "progress", "restored"]
+__all__ = [
+    "DistributedFunction",
+    "Limits",
+    "Unit",
+    "checkpoint",
+    "connect",
+    "dask",
+    "local",
+    "progress",
+    "restored",
+]
 
 __version__ = "0.1.0"
 
@@ -14,6 +25,9 @@ _HOMES = {
     "Limits": "dsage.function",
     "Unit": "dsage.function",
     "checkpoint": "dsage.running",
+    "connect": "dsage.grid",
+    "dask": "dsage.grid",
+    "local": "dsage.grid",
     "progress": "dsage.running",
     "restored": "dsage.running",
 }

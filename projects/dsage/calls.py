@@ -247,3 +247,16 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
         if self._feed.on_outcome is not None:
             for number, outcome in enumerate(outcomes, first):
                 self._feed.on_outcome(number, outcome)
+
+
+def split_calls(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each call of the rows of units of calls; other rows as they are."""
+    for row in rows:
+        if not row["key"].startswith(KEY):
+            yield row
+            continue
+        first = int(row["key"].split(".")[1])
+        outcomes = row["value"] or [[None]] * len(row["args"])
+        for number, (call, outcome) in enumerate(zip(row["args"], outcomes, strict=True), first):
+            failed = outcome[1] if len(outcome) > 1 else row["failed"]
+            yield {**row, "key": f"{KEY}{number}", "args": call, "value": outcome[0], "failed": failed}

@@ -20,6 +20,7 @@ import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -370,6 +371,9 @@ class Driver:
             else:
                 at = Position(at.fence, at.step, at.state, dry)
             wait_s = 0.0 if _may_be_over(heard, step) else _patience_s(stepped.wake_at)
+            if step is None and not heard.open_units and not heard.answers:
+                await self._rest(wait_s)
+                wait_s = 0.0
 
     async def _heard(self, at: Position, wait_s: float) -> tuple[Answers, Position]:
         """Return what the server says, or at a nudge that volunteers are hungry, with where that leaves the driver."""
@@ -378,19 +382,29 @@ class Driver:
         nudged = asyncio.ensure_future(self._nudges.wait())
         try:
             await asyncio.wait({listening, nudged}, return_when=asyncio.FIRST_COMPLETED)
-            if not listening.done():
-                self._nudges.clear()
+            if listening.done():
+                heard = listening.result()
+            else:
                 self._listening = (step, listening)
-                return Answers(hungry=MAX_UNITS_A_STEP, open_units=1), replace(at, dry=False)
-            heard = listening.result()
+                heard = Answers(open_units=1)
         finally:
             nudged.cancel()
             if self._listening is None:
                 listening.cancel()
+        if self._nudges.is_set():
+            self._nudges.clear()
+            heard.hungry = MAX_UNITS_A_STEP
+            at = replace(at, dry=False)
         if step != at.step:
             # It was asked before the last step: what that one made is not counted in it.
             heard.open_units = max(heard.open_units, len(heard.answers) + 1)
         return heard, at
+
+    async def _rest(self, most_s: float) -> None:
+        """Wait to be nudged: nothing is open that could end, and yet the run is not over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self._nudges.wait()
 
     async def _answers(self, at: Position, wait_s: float) -> Answers:
         return await self._patiently(

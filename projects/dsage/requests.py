@@ -57,6 +57,10 @@ class Requests:
         """Return who the server is."""
         return await self._conn.call("GET", "/v1/hello", None, Hello)
 
+    async def page(self, run: int) -> str:
+        """Return the address of a run's page."""
+        return f"{(await self.hello()).pages_url.rstrip('/')}/run/{run}"
+
     async def status(self) -> StatusView:
         """Return the server at a glance."""
         return await self._conn.call("GET", "/v1/status", None, StatusView)

@@ -6,22 +6,19 @@ and logs in again whenever the token has run out.
 
 from __future__ import annotations
 
-import importlib
 import secrets
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final, Self, TypeGuard
+from typing import Any, Final, Self
 
 import msgspec
 
 from dsage import bundle as bundles
-from dsage import codec
+from dsage import codec, shipping
 from dsage.bundle import Bundle
 from dsage.connection import Connection, fetch_chain
 from dsage.errors import (
-    BundleError,
     NoServer,
     NotAllowed,
     NotFound,
@@ -83,6 +80,11 @@ class Researcher(Requests):
             raise
         return cls(home, link, key_name, conn, chain)
 
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return self.link.url
+
     async def close(self) -> None:
         """Close the connection."""
         await self._conn.close()
@@ -135,7 +137,7 @@ class Researcher(Requests):
         by the server.
         """
         now = time.time()
-        manifest = bundles.manifest(packed, self._project(project, likely))
+        manifest = bundles.manifest(packed, self.project(project, likely))
         signed = seal(manifest, self.key)
         self.chain.manifest(signed, now)
         authorisation = Authorisation(
@@ -179,14 +181,7 @@ class Researcher(Requests):
                 )
             kind = local.function
         else:
-            try:
-                open_as(signed, Manifest, [self.key.public])
-            except TrustError as error:
-                raise NotAllowed(
-                    f"the source of run {view.run} is not signed by the code key {self._key_name!r}",
-                    hint=f"Name the source that you trust: dsage attach {view.run} TARGET",
-                ) from error
-            kind = await self._stored_kind(manifest)
+            kind = (await self._stored(manifest, signed, view.run)).function
         params = codec.decode(view.params)
         return construct(kind, params)
 
@@ -194,24 +189,25 @@ class Researcher(Requests):
         signed = await self.document(view.app)
         return self.chain.manifest(signed, time.time()), signed
 
-    async def _stored_kind(self, manifest: Manifest) -> type[DistributedFunction]:
+    async def source_of(self, run: int) -> Bundle:
+        """Return a run's stored source, its class imported apart from everything else. Raises as `function_of`."""
+        return await self._stored(*await self._manifest_of(await self.run(run)), run)
+
+    async def _stored(self, manifest: Manifest, signed: Envelope, run: int) -> Bundle:
+        try:
+            open_as(signed, Manifest, [self.key.public])
+        except TrustError as error:
+            raise NotAllowed(
+                f"the source of run {run} is not signed by the code key {self._key_name!r}",
+                hint=f"Name the source that you trust: dsage attach {run} TARGET",
+            ) from error
         data = await self._conn.call("GET", f"/v1/bundles/{manifest.bundle}", None, bytes)
         folder = self.home.folder / "sources" / manifest.bundle
         bundles.unpack(data, folder, expected_sha256=manifest.bundle)
-        name, _, attribute = manifest.entry.partition(":")
-        sys.path.insert(0, str(folder))
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            raise BundleError(f"the stored source cannot be imported: {error}") from error
-        finally:
-            sys.path.remove(str(folder))
-        kind = getattr(module, attribute, None)
-        if not str(module.__file__).startswith(str(folder)) or not _is_function(kind):
-            raise BundleError(f"the stored source has no {manifest.entry} of its own")
-        return kind
+        kind = shipping.load(data, manifest.entry, folder=str(folder))
+        return Bundle(data, manifest.bundle, manifest.entry, kind)
 
-    def _project(self, wanted: str | None, likely: str) -> str:
+    def project(self, wanted: str | None, likely: str) -> str:
         """Return the project to sign for: the one wanted, else the `likely` one, `lab`, or any that the key is for."""
         mine = [c.projects for c in self.chain.root.code_keys if c.key == self.key.public]
         projects = [name for names in mine for name in names]
@@ -271,7 +267,3 @@ def _keep_newest(home: Home, link: Link, chain: Chain, envelope: Envelope) -> No
             write_whole(path, msgspec.json.encode(envelope))
         except OSError as error:
             raise StorageFull(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _is_function(value: Any) -> TypeGuard[type[DistributedFunction]]:
-    return isinstance(value, type) and issubclass(value, DistributedFunction)

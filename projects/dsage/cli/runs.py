@@ -1,40 +1,70 @@
-"""`dsage submit`, `attach`, `watch` and `results`: a run from its start to its answer."""
+"""`dsage submit`, `attach` and `watch`: a run from its start to its answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import click
-import msgspec
 
-from dsage.bundle import pack
-from dsage.cli.following import SCHEMA, answer_text, document, drive_and_show, ending, exit_status, follow, tell
-from dsage.cli.options import json_option, key_option, server_option
-from dsage.cli.output import emit, say
-from dsage.cli.terminal import Screen
-from dsage.cli.values import parse_params
+from dsage import codec
+from dsage.bundle import Bundle, pack
+from dsage.cli.following import SCHEMA, document, drive_and_show, ending, follow, tell
+from dsage.cli.options import json_option, key_option, run_argument, server_option, target_argument
+from dsage.cli.output import emit, say, size
+from dsage.cli.terminal import Screen, facts
+from dsage.cli.values import as_json as as_json_value
+from dsage.cli.values import parse_params, shown
 from dsage.driver import Driver
-from dsage.errors import NotFound, UsageError
-from dsage.files import write_whole
+from dsage.errors import UsageError
 from dsage.function import DistributedFunction
 from dsage.home import Home
 from dsage.researcher import Researcher, construct
-from dsage.states import RunState
+from dsage.states import OPEN_RUNS, RunState, UnitState
 from dsage.trust.invite import Link
+from dsage.trying import first_units
 from dsage.wire import RunView
 
 INTERRUPTED = 130
+DRY_SCHEMA: Final = "dsage.dry-run/1"
+FIRST_UNITS: Final = 1000
+"""Units that a dry run makes to count them."""
 
 Begin: TypeAlias = Callable[[Researcher], Awaitable[tuple[int, DistributedFunction]]]
 """Makes or finds a run, and the object that drives it."""
+Goal: TypeAlias = Callable[[RunView], bool]
+"""Says of a run whether one has seen enough of it."""
+
+
+def _ended(view: RunView) -> bool:
+    """Look until the run has ended, whatever that takes."""
+    return False
+
+
+def until(text: str) -> Goal:
+    """Return the question that is asked of each look at a run: `done`, `first` or `percent:N`."""
+    word, _, number = text.partition(":")
+    if word == "percent" and number.isdecimal() and int(number) <= 100:
+        return lambda view: reached(view) >= int(number) / 100
+    if text == "first":
+        return lambda view: view.units.get(UnitState.VALID, 0) > 0
+    if text != "done":
+        raise UsageError(f"{text!r} is no time to stop at", hint="It is done, first, or percent:N, such as percent:50.")
+    return _ended
+
+
+def reached(view: RunView) -> float:
+    """Return how far a run is (0 to 1): as it says itself, else by its units so far."""
+    known = facts(view, view.created)
+    total = sum(view.units.values())
+    return (
+        known.fraction if known.fraction is not None else view.units.get(UnitState.VALID, 0) / total if total else 0.0
+    )
 
 
 @click.command(short_help="Start a run and drive it until it is done.")
-@click.argument("target")
-@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
+@target_argument
 @click.option(
     "--project",
     metavar="P",
@@ -61,7 +91,12 @@ Begin: TypeAlias = Callable[[Researcher], Awaitable[tuple[int, DistributedFuncti
     metavar="TAG",
     help="Only for computers whose owners marked them so; may be repeated: they must have all.",
 )
+@click.option(
+    "--once", default="", metavar="WORD", help="The same WORD again is the same run: it is not started a second time."
+)
 @click.option("--detach", is_flag=True, help="Only start the run; `dsage attach ID` drives it.")
+@click.option("--watch", "watched", is_flag=True, help="Only look on, while something else drives the run.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @server_option
 @key_option
 @json_option
@@ -72,7 +107,10 @@ def submit(
     priority: int,
     platforms: tuple[str, ...],
     tags: tuple[str, ...],
+    once: str,
     detach: bool,
+    watched: bool,
+    dry_run: bool,
     server: Link | None,
     key: str | None,
     as_json: bool,
@@ -90,18 +128,30 @@ def submit(
     packed = pack(target)
     function = construct(packed.function, values)
     function.dump_state()
+    if dry_run:
+        return asyncio.run(_dry_run(packed, function, values, project, target, server, key, as_json))
 
     async def begin(api: Researcher) -> tuple[int, DistributedFunction]:
         run = await api.submit(
-            packed, function, values, project=project, likely=target, priority=priority, platforms=platforms, tags=tags
+            packed,
+            function,
+            values,
+            project=project,
+            likely=target,
+            priority=priority,
+            platforms=platforms,
+            tags=tags,
+            key=once,
         )
         return run, function
 
-    return _start_only(begin, server, key, as_json) if detach else _drive(begin, server, key, as_json)
+    if detach or watched:
+        return _start_only(begin, server, key, as_json, watched=watched)
+    return _drive(begin, server, key, as_json)
 
 
 @click.command(short_help="Drive a run on from its last committed step.")
-@click.argument("run", type=int, metavar="ID")
+@run_argument
 @click.argument("target", required=False)
 @server_option
 @key_option
@@ -122,64 +172,46 @@ def attach(run: int, target: str | None, server: Link | None, key: str | None, a
 
 
 @click.command(short_help="Look at a run while it goes on.")
-@click.argument("run", type=int, metavar="ID")
+@run_argument
+@click.option(
+    "--until",
+    "goal",
+    type=until,
+    default="done",
+    show_default=True,
+    metavar="done|first|percent:N",
+    help="Look until the run has ended, its first unit is done, or N percent of it.",
+)
 @server_option
 @json_option
-def watch(run: int, server: Link | None, as_json: bool) -> int:
+def watch(run: int, goal: Goal, server: Link | None, as_json: bool) -> int:
     """Look at a run while it goes on.
 
-    Ends with the run, prints its answer and has its exit code. Ctrl-C stops the looking, not the run.
+    Ends with the run, prints its answer and has its exit code; before that, if --until says so, with 0. Ctrl-C stops
+    the looking, not the run.
     """
+    return _look(run, goal, server, as_json)
+
+
+def _look(run: int, goal: Goal, server: Link | None, as_json: bool) -> int:
 
     async def look() -> RunView:
         async with await Researcher.open(Home(), server) as api:
             with Screen("Ctrl-C stops watching; the run goes on.") as screen:
-                return await follow(api, run, screen)
+                return await follow(api, run, screen, until=goal)
 
     try:
         view = asyncio.run(look())
     except KeyboardInterrupt:
-        say(f"stopped watching; run {run} goes on")
+        say(f"stopped watching; run {run} goes on, and `dsage watch {run}` shows it again")
         return INTERRUPTED
+    if view.state in OPEN_RUNS:
+        emit(SCHEMA, document(view), as_json)
+        say(f"that far; run {run} goes on, and `dsage watch {run}` shows it")
+        return 0
     if view.state != RunState.DONE:
         say(ending(view))
     return tell(view, as_json)
-
-
-@click.command(short_help="Print the answer of a run.")
-@click.argument("run", type=int, metavar="ID")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file instead.")
-@server_option
-@json_option
-def results(run: int, output: Path | None, server: Link | None, as_json: bool) -> int:
-    """Print the answer of a run.
-
-    Integers beyond 2^53 are decimal strings in JSON. Exit codes: 0 for a whole answer, 3 if there is none yet,
-    8 if the run failed or is unfinished, 9 if it was cancelled.
-    """
-
-    async def fetch() -> RunView:
-        async with await Researcher.open(Home(), server) as api:
-            return await api.run(run)
-
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} to write to")
-    view = asyncio.run(fetch())
-    if view.state == RunState.RUNNING:
-        raise NotFound(
-            f"run {run} has no answer yet",
-            hint=f"`dsage watch {run}` waits for it; `dsage attach {run}` drives it if nobody does.",
-        )
-    if view.state != RunState.DONE:
-        say(ending(view))
-    if output is None:
-        return tell(view, as_json)
-    try:
-        write_whole(output, _content(view, as_json))
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
-    say(f"the answer of run {run} is in {output}")
-    return exit_status(view)
 
 
 def _drive(begin: Begin, server: Link | None, key: str | None, as_json: bool) -> int:
@@ -190,7 +222,7 @@ def _drive(begin: Begin, server: Link | None, key: str | None, as_json: bool) ->
         async with await Researcher.open(Home(), server, key) as api:
             run, function = await begin(api)
             begun.append(run)
-            say(f"run {run}: {await _page(api, run)}")
+            say(f"run {run}: {await api.page(run)}")
             with Screen(f"Ctrl-C detaches; `dsage attach {run}` resumes.") as screen:
                 return await drive_and_show(api, Driver(function, api, run, say=screen.say), run, screen)
 
@@ -206,23 +238,47 @@ def _drive(begin: Begin, server: Link | None, key: str | None, as_json: bool) ->
     return tell(view, as_json)
 
 
-def _start_only(begin: Begin, server: Link | None, key: str | None, as_json: bool) -> int:
+def _start_only(begin: Begin, server: Link | None, key: str | None, as_json: bool, *, watched: bool) -> int:
     async def go() -> RunView:
         async with await Researcher.open(Home(), server, key) as api:
             run, _ = await begin(api)
-            say(f"started; `dsage attach {run}` drives it, and its page is {await _page(api, run)}")
+            say(f"started; `dsage attach {run}` drives it, and its page is {await api.page(run)}")
             return await api.run(run)
 
     view = asyncio.run(go())
+    if watched:
+        return _look(view.run, _ended, server, as_json)
     emit(SCHEMA, document(view), as_json, str(view.run))
     return 0
 
 
-async def _page(api: Researcher, run: int) -> str:
-    return f"{(await api.hello()).pages_url.rstrip('/')}/run/{run}"
-
-
-def _content(view: RunView, as_json: bool) -> bytes:
-    if as_json:
-        return msgspec.json.encode({"schema": SCHEMA, "data": document(view)}) + b"\n"
-    return answer_text(view).encode() + b"\n"
+async def _dry_run(
+    packed: Bundle, function: DistributedFunction, params: dict[str, Any], project: str | None, likely: str,
+    server: Link | None, key: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    units, whole = first_units(function, FIRST_UNITS)
+    async with await Researcher.open(Home(), server, key) as api:
+        chosen = api.project(project, likely)
+        data = {
+            "server": api.link.url,
+            "project": chosen,
+            "title": packed.function.title or packed.function.__name__,
+            "entry": packed.entry,
+            "bundle": packed.sha256,
+            "bundle_bytes": len(packed.data),
+            "params": as_json_value(params),
+            "first_units": len(units),
+            "all_units": whole,
+            "args_bytes": sum(len(unit.args) for unit in units),
+        }
+    files = ", ".join(sorted(codec.decode(packed.data)["files"]))
+    text = [
+        f"server      {data['server']}",
+        f"project     {chosen}",
+        f"code        {packed.entry}, {size(len(packed.data))}: {files}",
+        f"parameters  {', '.join(f'{name}={shown(value, 60)}' for name, value in params.items()) or 'none'}",
+        f"units       {'' if whole else 'at least '}{len(units)} to begin with",
+    ]
+    emit(DRY_SCHEMA, data, as_json, "\n".join(text))
+    say("nothing was sent; the same command without --dry-run starts the run")
+    return 0

@@ -82,6 +82,9 @@ class Place(Protocol):
     async def retry(self, run: int, units: Sequence[int] = ()) -> None:
         """Try failed units again."""
 
+    async def source_of(self, run: int) -> Bundle:
+        """Return a run's source."""
+
     async def page(self, run: int) -> str:
         """Return the address of a run's page, empty if it has none."""
 

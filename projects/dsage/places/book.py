@@ -221,12 +221,12 @@ class Book:
                 return entry
         return None
 
-    def ended(self, entry: Entry, outcome: Outcome, output: bytes = b"") -> None:
+    def ended(self, entry: Entry, outcome: Outcome) -> None:
         """Take what became of a unit that was handed out. One that is not wanted any more is only put aside."""
         self._running.pop(entry.id, None)
         self.stopped.discard(entry.id)
         entry.ended = time.time()
-        entry.cpu_s, entry.wall_s, entry.output = outcome.cpu_s, outcome.wall_s, output or entry.output
+        entry.cpu_s, entry.wall_s, entry.output = outcome.cpu_s, outcome.wall_s, outcome.output or entry.output
         if entry.state is not UnitState.ACTIVE:
             return
         run = entry.run

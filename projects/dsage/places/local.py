@@ -53,7 +53,7 @@ class LocalPlace(MemoryPlace):
                 cpu_s=new.cpu_s, wall_s=new.wall_s, memory_bytes=new.memory_bytes, disk_bytes=new.disk_bytes,
                 output_bytes=new.output_bytes,
             )  # fmt: skip
-            outcome = await box.call("compute", (new.args,), limits, inputs=inputs)
+            outcome = await box.call("compute", (new.args,), limits, inputs=inputs, on_output=on_output)
             if outcome.value is not None and entry.run.packed.function.verify is not DistributedFunction.verify:
                 return await self._verified(box, new.args, outcome, limits)
             return outcome

@@ -151,6 +151,10 @@ class MemoryPlace(ABC):
         self.book.retry(run, list(units))
         self.changed()
 
+    async def source_of(self, run: int) -> Bundle:
+        """Return a run's source."""
+        return self.book.find(run).packed
+
     async def page(self, run: int) -> str:
         """There are no pages here."""
         return ""

@@ -8,9 +8,10 @@ source to life in this process, out of the way of every other module.
 
 from __future__ import annotations
 
+from dsage.shipping.classes import ship_class
 from dsage.shipping.functions import ship_function
 from dsage.shipping.refusals import ShipError
 from dsage.shipping.snippets import ship_file, ship_source
 from dsage.shipping.worlds import load
 
-__all__ = ["ShipError", "load", "ship_file", "ship_function", "ship_source"]
+__all__ = ["ShipError", "load", "ship_class", "ship_file", "ship_function", "ship_source"]
