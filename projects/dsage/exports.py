@@ -92,10 +92,9 @@ def csv_line(cells: Iterable[Any]) -> bytes:
     return text.getvalue().encode()
 
 
-def lines(kind: str, each: Iterable[Row]) -> Iterator[bytes]:
-    """Yield the rows as the lines of a streamed format, "jsonl" or "csv" (which begins with its column names)."""
+def unit_lines(kind: str, each: Iterable[Row]) -> Iterator[bytes]:
+    """Yield the rows as lines of a streamed format, "jsonl" or "csv" (whose first line is `csv_line(COLUMNS)`)."""
     if kind == "csv":
-        yield csv_line(COLUMNS)
         yield from (csv_line(row[name] for name in COLUMNS) for row in each)
     else:
         yield from map(json_line, each)
@@ -150,7 +149,8 @@ def write(kind: str, file: BinaryIO, told: Mapping[str, Any], each: Iterable[Row
     Raises UsageError if the format needs a package that is not installed.
     """
     if kind in STREAMED:
-        file.writelines(lines(kind, each))
+        file.write(csv_line(COLUMNS) if kind == "csv" else b"")
+        file.writelines(unit_lines(kind, each))
     else:
         WRITERS[kind](file, told, each)
 

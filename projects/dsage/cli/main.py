@@ -20,21 +20,52 @@ if TYPE_CHECKING:
 
     from dsage.errors import DSageError
 
-COMMANDS = {
-    "demo": "Factor a number with a server and volunteers of your own, all on this computer.",
-    "join": "Give this computer's time to a server.",
-    "submit": "Start a run and drive it until it is done.",
-    "attach": "Drive a run on from its last committed step.",
-    "watch": "Look at a run while it goes on.",
-    "results": "Print the answer of a run.",
-    "status": "Show a server and its runs at a glance.",
-    "login": "Remember the server that you work with.",
-    "serve": "Run a project server.",
-    "invite": "Make a link that lets volunteers join.",
-    "keys": "Make, certify and revoke keys.",
-    "admin": "Back up, restore, archive and move a server's data.",
+GROUPS = {
+    "To begin": {
+        "demo": "Factor a number with a server and volunteers of your own, all on this computer.",
+        "doctor": "Say whether everything is well here, and what to do if not.",
+    },
+    "Volunteers": {
+        "join": "Give this computer's time to a server.",
+    },
+    "Researchers: code": {
+        "init": "Write the beginning of an application.",
+        "check": "Try whether code gives the same answers everywhere.",
+        "run": "Run a whole run, or some units, on this computer.",
+        "estimate": "Estimate what a run would take.",
+    },
+    "Researchers: runs": {
+        "login": "Remember the server that you work with.",
+        "whoami": "Say which server and key are used here.",
+        "logout": "Forget the server that you work with.",
+        "submit": "Start a run and drive it until it is done.",
+        "attach": "Drive a run on from its last committed step.",
+        "watch": "Look at a run while it goes on.",
+        "results": "Print the answer of a run, or of its units.",
+        "ls": "List runs.",
+        "show": "Show all that is known of a run.",
+        "logs": "Show what happened to a run, and what its units printed.",
+        "open": "Open the page of a run in a browser.",
+        "pause": "Let a run give out no more work for now.",
+        "resume": "Let a paused run go on.",
+        "retry": "Try failed units of a run again.",
+        "cancel": "End a run for good, without an answer.",
+        "retire": "Free what an ended run keeps on the server.",
+    },
+    "Operators": {
+        "serve": "Run a project server.",
+        "invite": "Make a link that lets volunteers join.",
+        "status": "Show a server and its runs at a glance.",
+        "keys": "Make, certify and revoke keys.",
+        "admin": "Back up, restore, archive and move a server's data.",
+    },
+    "This command": {
+        "completion": "Print what makes a shell complete commands.",
+    },
 }
-"""Every subcommand with the first sentence of its help (compared by a test), in the order of people's needs."""
+"""Every subcommand with the first sentence of its help (compared by a test), by whom and what it is for."""
+
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 EXIT_CODES = {
     0: "done",
@@ -53,15 +84,25 @@ EXIT_CODES = {
 
 INTERRUPTED = 130
 USAGE = 2
+COMPLETING = "_DSAGE_COMPLETE"
+"""How a shell asks for completions (`dsage completion`)."""
+SWITCHES = {"--debug": "DSAGE_DEBUG", "--no-input": "DSAGE_NO_INPUT", "--no-color": "NO_COLOR"}
+"""Options that every command has, and the environment variables that say the same."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     own = args[: args.index("--")] if "--" in args else args
+    if COMPLETING in os.environ and argv is None:
+        from dsage.cli.completion import complete
+
+        return complete(os.environ[COMPLETING])
     debug = "--debug" in own or os.environ.get("DSAGE_DEBUG") == "1"
-    if "--debug" in own:
-        args.remove("--debug")
+    for switch in set(own) & SWITCHES.keys():
+        args.remove(switch)
+        if switch != "--debug":
+            os.environ[SWITCHES[switch]] = "1"
     if not debug:
         sys.excepthook = _unexpected
     if args[:1] == ["help"]:
@@ -75,13 +116,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    lines = []
+    for title, group in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in group.items()), ""]
     return (
         "Usage: dsage COMMAND [OPTIONS] ...\n\n"
         "Volunteers' computers as a research instrument: `dsage demo` shows it in a minute.\n\n"
-        "Commands:\n" + "\n".join(lines) + "\n\n"
-        "`dsage COMMAND --help` says more; `dsage help exit-codes` lists the exit codes;\n"
-        "--debug (or DSAGE_DEBUG=1) shows where an error came from; --version prints the version.\n"
+        + "\n".join(lines)
+        + "\n`dsage COMMAND --help` says more; `dsage help exit-codes` lists the exit codes.\n"
+        "Every command takes --no-color, --no-input (never ask: say which option answers)\n"
+        "and --debug (show where an error came from); --version prints the version.\n"
     )
 
 
@@ -98,7 +142,7 @@ def _run(name: str, args: list[str], *, debug: bool) -> int:
 
     from dsage.errors import DSageError
 
-    as_json = "--json" in args
+    as_json = "--json" in args or "--jsonl" in args
     try:
         status = find(name).main(args, prog_name=f"dsage {name}", standalone_mode=False)
     except DSageError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, Final
 
 import click
@@ -19,6 +21,12 @@ def emit(schema: str, data: Any, as_json: bool, text: str = "") -> None:
         click.echo(msgspec.json.format(msgspec.json.encode({"schema": schema, "data": data}), indent=2))
     elif text:
         click.echo(text)
+
+
+def colour(text: str, name: str) -> str:
+    """Return `text` in a colour where standard output is a terminal that has them and nobody asked for none."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb") or not sys.stdout.isatty()
+    return text if plain else click.style(text, fg=name)
 
 
 def say(text: str) -> None:

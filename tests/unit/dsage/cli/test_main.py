@@ -101,6 +101,15 @@ def test_what_cannot_be_understood_is_status_2(args: list[str], capsys: pytest.C
     assert len(err.splitlines()) == 2
 
 
+def test_switches_that_every_command_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("DSAGE_NO_INPUT", "")
+    assert main(["init", "--no-color", "--list", "--no-input"]) == 0
+    assert (os.environ["NO_COLOR"], os.environ["DSAGE_NO_INPUT"]) == ("1", "1")
+    assert main(["init", "--", "--no-input"]) == 2
+    assert "no template '--no-input'" in capsys.readouterr().err
+
+
 def test_a_slip_of_the_finger_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sumbit"]) == 2
     assert "Did you mean `dsage submit`?" in capsys.readouterr().err
@@ -155,8 +164,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("args", "status"),
     [
-        (["status"], 4),
-        (["watch", "1"], 4),
+        (["status"], 6),
+        (["watch", "1"], 6),
         (["submit", "nosuch"], 5),
         (["submit", "nosuch.py"], 5),
         (["submit", "factor", "-p", "n"], 2),
@@ -165,6 +174,18 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (["login", "https://example.org"], 2),
         (["status", "--server", "nonsense"], 2),
         (["results", "1", "-o", "no/such/folder/x"], 2),
+        (["results", "1", "--format", "npz", "--follow"], 2),
+        (["results", "1", "--format", "files"], 2),
+        (["watch", "1", "--until", "percent:101"], 2),
+        (["watch", "1", "--until", "tomorrow"], 2),
+        (["run", "factor", "-p", "n=15", "--units", ":"], 2),
+        (["check", "nosuch.py"], 5),
+        (["estimate", "nosuch.py"], 5),
+        (["init", "nosuch"], 2),
+        (["completion", "tcsh"], 2),
+        (["logout"], 3),
+        (["whoami"], 6),
+        (["doctor", "--server", "nonsense"], 2),
     ],
 )
 def test_what_is_wrong_is_found_before_anything_is_sent(
