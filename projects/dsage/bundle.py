@@ -52,12 +52,12 @@ class Bundle:
 
 
 def pack(target: str) -> Bundle:
-    """Pack a project of the gallery, or "path/to/file.py[:Class]". Raises BundleError."""
+    """Pack a "project[:Class]" of the gallery, or "path/to/file.py[:Class]". Raises BundleError."""
     path, _, name = target.partition(":")
     if path.endswith(".py") or "/" in path:
         function, files = _from_file(Path(path), name)
     else:
-        function, files = _from_gallery(target)
+        function, files = _from_gallery(path, name)
     check(files)
     data = codec.encode({"files": files})
     if len(data) > MAX_BUNDLE_BYTES:
@@ -148,17 +148,18 @@ def can_be_packed(name: str) -> bool:
     return plain and len(name) <= MAX_PATH_CHARACTERS and len(folders) <= MAX_DEPTH
 
 
-def _from_gallery(name: str) -> tuple[type[DistributedFunction], dict[str, bytes]]:
+def _from_gallery(name: str, class_name: str) -> tuple[type[DistributedFunction], dict[str, bytes]]:
     found = {entry.name: entry for entry in entry_points(group=GALLERY)}
     if name not in found:
         names = ", ".join(sorted(found)) or "none installed"
         raise BundleError(f"{name!r} is neither a project of the gallery ({names}) nor a Python file")
     module = importlib.import_module(found[name].value)
-    function = getattr(module, "FUNCTION", None)
+    function = class_name or getattr(module, "FUNCTION", None)
     if isinstance(function, str):
         function = getattr(module, function, None)
     if not is_function(function):
-        raise BundleError(f"{found[name].value} does not say which class it offers (FUNCTION)")
+        wanted = f"has no class {class_name!r}" if class_name else "does not say which class it offers (FUNCTION)"
+        raise BundleError(f"{found[name].value} {wanted}")
     return function, _package_files(module)
 
 
