@@ -6,7 +6,8 @@ The language of a fenced block says what happens to it:
   are ready; a server gets free ports. In commands, LINK stands for a fresh invite and ID for the newest run.
 * `console`: as `sh`, after each `$ `; what it prints on standard output must be what follows, where a line `...`
   stands for any lines.
-* `python`: executed; a first line `# NAME.py` keeps it under that name for the commands after it.
+* `python`: executed; a first line `# NAME.py` keeps it under that name for the commands after it. A first line
+  `# dsage_projects/...` says that the block stands in that file of the gallery, a line `...` leaving something out.
 * `text`: never executed, and so holds no command of ours.
 
 `make TARGET` is looked up in the Makefile (`make -n`), and its command is tried by tests of its own.
@@ -34,12 +35,14 @@ from dsage.errors import SandboxRefused
 from dsage.sandbox import strongest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GALLERY: Final = sorted((ROOT / "docs" / "gallery").glob("*.md"))
+DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GALLERY]
 DSAGE: Final = Path(sys.executable).with_name("dsage")
 ASSUMED: Final = {"researchers.md": ("server", "volunteers"), "volunteers.md": ("server elsewhere",)}
-"""What a document's reader has before its first block."""
+"""What a document's reader has before its first block; in the gallery, what readers of researchers.md have."""
 READY: Final = {"serve": "On this computer you are logged in", "join": "connected to the server"}
 OURS: Final = re.compile(r"^(\$ )?(dsage|make)\b", re.MULTILINE)
+QUOTED: Final = re.compile(r"# (dsage_projects/[\w/]+\.py)\n+")
 LANGUAGES: Final = {"sh", "console", "python", "text"}
 LONGEST_S: Final = 120
 
@@ -91,7 +94,11 @@ class Session:
 
     def execute(self, block: Block) -> None:
         """Do what a block says. Raises AssertionError if it is not true."""
-        if block.language == "python":
+        if block.language == "python" and (named := QUOTED.match(block.text)):
+            assert stands_in(block.text[named.end() :], (ROOT / "projects" / named[1]).read_text()), (
+                f"line {block.line}"
+            )
+        elif block.language == "python":
             self._python(block)
         elif block.language == "sh":
             for command in joined(block.text):
@@ -202,6 +209,18 @@ def matches(expected: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
+def stands_in(quoted: str, source: str) -> bool:
+    """Say whether a source holds what a document quotes: whole lines, all in order; a line `...` stands for any."""
+    source = f"\n{source}\n"
+    at = 0
+    for part in re.split(r"^ *\.\.\.\n", quoted.rstrip() + "\n", flags=re.MULTILINE):
+        found = source.find("\n" + part.strip("\n") + "\n", at)
+        if found < 0:
+            return False
+        at = found + len(part.strip("\n")) + 1
+    return True
+
+
 def dry_run(targets: list[str]) -> str:
     """Return what make would do for these targets of our Makefile."""
     done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -236,7 +255,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_what_a_document_shows_happens(path: Path, session: Session) -> None:
     found = [block for block in blocks(path) if block.language != "text"]
-    assumed = ASSUMED.get(path.name, ()) if found else ()
+    likeness = "researchers.md" if path in GALLERY else path.name
+    assumed = ASSUMED.get(likeness, ()) if found else ()
     if "server elsewhere" in assumed:
         session.server_home = session.folder / "elsewhere"
     if assumed:
@@ -284,4 +304,6 @@ def test_a_wrong_example_is_found(session: Session) -> None:
         session.execute(Block("console", "$ echo 15\n16", 1))
     with pytest.raises(AssertionError):
         session.execute(Block("sh", "false", 1))
+    with pytest.raises(AssertionError):
+        session.execute(Block("python", "# dsage_projects/sum.py\nclass Nobody:\n    pass", 1))
     session.execute(Block("console", "$ printf '{\\n1\\n2\\n}\\n'\n{\n...\n}", 1))
