@@ -115,6 +115,8 @@ ROWS["0008"] = ROWS["0007"] | {
     "unit": [f"{row}, 0" for row in ROWS["0007"]["unit"]],
 }
 
+ROWS["0009"] = ROWS["0008"] | {"aside": ["1, 1, 'dd'"]}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

@@ -82,10 +82,11 @@ async def read(blobs: Blobs, sha256: str) -> bytes:
 
 async def fill(blobs: Blobs, found: wire.Answers) -> None:
     """Put the large values into a driver's answers, where they stand empty. Raises Busy."""
-    empty = [answer.unit for answer in found.answers if answer.value == b""]
+    told = [*found.answers, *found.retracted]
+    empty = [answer.unit for answer in told if answer.value == b""]
     if not empty:
         return
     hashes = await blobs.store.read(lambda c: runs.large_answers(c, empty))
-    for answer in found.answers:
+    for answer in told:
         if answer.value == b"":
             answer.value = await read(blobs, hashes.get(answer.unit, "0" * 64))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, NotAllowed, NotFound
@@ -17,7 +17,7 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
-from dsage_server.store import blobs, ids, units
+from dsage_server.store import blobs, ids, steps, units
 from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
@@ -159,9 +159,15 @@ def drive(connection: Connection, number: int, researcher: bytes, now: float) ->
     """Make the caller the driver: the new fence shuts out every older one."""
     row = _owned(connection, number, researcher, lock=True)
     connection.execute(update(run).where(run.c.id == number).values(fence=row.fence + 1, driver_seen=now))
+    return standing(connection, number)
+
+
+def standing(connection: Connection, number: int) -> wire.Drive:
+    """Return where a run stands, as its driver needs to know it."""
+    row = connection.execute(select(run).where(run.c.id == number)).one()
     envelope = connection.execute(select(document.c.envelope).where(document.c.hash == row.app)).scalar_one()
     return wire.Drive(
-        fence=row.fence + 1, step=row.step, state=row.driver_state, state_of_run=row.state, params=row.params,
+        fence=row.fence, step=row.step, state=row.driver_state, state_of_run=row.state, params=row.params,
         manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=units.open_units(connection, number),
     )  # fmt: skip
 
@@ -179,18 +185,21 @@ def inputs_of(step: wire.Step) -> set[str]:
 def commit_step(
     connection: Connection, number: int, researcher: bytes, step: wire.Step, signed: SignedUnits | None, now: float
 ) -> list[units.Changed]:
-    """Commit one step: results folded, units made, groups cancelled, state and end, all or nothing.
+    """Commit one step: results folded and taken back, units made, groups cancelled, state and end, all or nothing.
 
-    Raises Conflict, and NotFound for an input that is not among the blobs any more.
+    Raises Conflict (Reopened if an answer that it rests on does not hold any more), and NotFound for an input that is
+    not among the blobs any more.
     """
     row = _owned(connection, number, researcher, lock=True)
     if not _follows(row, step):
         return []
-    _fold(connection, number, step)
-    changed = cancel_groups(connection, number, step.cancel_groups, now)
+    steps.rest(connection, number, step)
+    by_step = None if step.failed else step.step
+    changed = cancel_groups(connection, number, step.cancel_groups, now, step=by_step)
     if signed is not None:
         blobs.refer(connection, number, INPUT, inputs_of(step), now)
-        changed += _insert_units(connection, row, step.units, signed, now)
+        changed += _insert_units(connection, row, step, signed, now)
+    steps.keep(connection, number, row.step, row.driver_state)
     values: dict[str, Any] = {
         "step": step.step, "driver_state": step.state, "driver_seen": now, "progress": step.progress,
     }  # fmt: skip
@@ -205,9 +214,12 @@ def commit_step(
 def end(
     connection: Connection, number: int, state: RunState, reason: str, now: float, result: bytes | None
 ) -> list[units.Changed]:
-    """End a run; units that are still open are cancelled."""
-    query = select(run.c.state).where(run.c.id == number).with_for_update(key_share=True)
-    current = connection.execute(query).scalar_one()
+    """End a run; units that are still open are cancelled.
+
+    A run that had ended before, and was taken up again because an answer did not hold, is told to be corrected.
+    """
+    query = select(run.c.state, run.c.result).where(run.c.id == number).with_for_update(key_share=True)
+    current, before = connection.execute(query).one()
     connection.execute(
         update(run)
         .where(run.c.id == number)
@@ -215,6 +227,9 @@ def end(
     )
     text = f"run {number} is {state.value}" + (f": {reason}" if reason else "")
     note(connection, now, state.value, text, run=number)
+    if before is not None and state is RunState.DONE:
+        words = "was corrected" if result != before else "stays as it was"
+        note(connection, now, "corrected", f"run {number} ended again: its result {words}", run=number)
     return cancel_groups(connection, number, None, now)
 
 
@@ -225,8 +240,10 @@ def fail(connection: Connection, number: int, reason: str, now: float) -> list[u
     return end(connection, number, RunState.FAILED, reason, now, None)
 
 
-def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | None, now: float) -> list[units.Changed]:
-    """Cancel the open units of some groups of a run, or (None) of all of it."""
+def cancel_groups(
+    connection: Connection, number: int, groups: Sequence[str] | None, now: float, *, step: int | None = None
+) -> list[units.Changed]:
+    """Cancel the open units of some groups of a run, or (None) of all of it; `step` is the one that says so."""
     if groups is not None and not groups:
         return []
     query = select(unit.c.id, unit.c.grp).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
@@ -238,18 +255,22 @@ def cancel_groups(connection: Connection, number: int, groups: Sequence[str] | N
     checked = info(connection, number).has_check if found else False
     for unit_id, current in book.now.items():
         book.now[unit_id] = life.cancel(current, checked=checked)
+    if found and step is not None:
+        connection.execute(_CANCELLED_BY, {"ids": numbers(connection, found), "b_step": step})
     return book.write(now)
 
 
 def answers(connection: Connection, number: int) -> wire.Answers:
     """Return ended units that no step has folded, oldest first, and how many units are still open.
 
-    At most MAX_ANSWERS of them and MAX_ANSWER_BYTES, but always one. Large values are counted and left empty, as no
+    Answers that are to be taken back come first, and alone. At most MAX_ANSWERS and MAX_ANSWER_BYTES of either, but
+    always one. Large values are counted and left empty, as no
     value is: `large_answers` says which blobs they are.
     """
+    retracted = steps.retracted(connection, number, MAX_ANSWERS, MAX_ANSWER_BYTES)
     found: list[wire.Answer] = []
     size = 0
-    for row in connection.execute(_UNFOLDED, {"run": number}):
+    for row in connection.execute(_UNFOLDED, {"run": number}) if not retracted else ():
         size += len(row.document) + len(row.value or b"") + (row.bytes or 0)
         if found and size > MAX_ANSWER_BYTES:
             break
@@ -258,15 +279,17 @@ def answers(connection: Connection, number: int) -> wire.Answers:
         found.append(
             wire.Answer(
                 unit=row.id, key=row.key, group=row.grp, args=args, value=row.value, failed=failed, code=row.code,
-                cpu_s=row.cpu_s or 0.0, wall_s=row.wall_s or 0.0,
+                cpu_s=row.cpu_s or 0.0, wall_s=row.wall_s or 0.0, replica=row.canonical_id or 0,
             )
         )  # fmt: skip
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
-    return wire.Answers(answers=found, open_units=units.open_units(connection, number), state_of_run=state)
+    return wire.Answers(
+        answers=found, open_units=units.open_units(connection, number), state_of_run=state, retracted=retracted
+    )
 
 
 def large_answers(connection: Connection, wanted: Sequence[int]) -> dict[int, str]:
-    """Return the blobs that hold the accepted answers of units, by unit, for those that are in one."""
+    """Return the blobs that hold the answers of units as `answers` tells them, by unit, for those that are in one."""
     rows = connection.execute(_LARGE, {"ids": numbers(connection, wanted)})
     return {row.id: row.blob for row in rows}
 
@@ -316,22 +339,18 @@ def _other_driver(number: int) -> Conflict:
     return Conflict(f"run {number} has another driver now", hint=f"`dsage watch {number}` shows it.")
 
 
-def _fold(connection: Connection, number: int, step: wire.Step) -> None:
-    if not step.folded:
-        return
-    done = connection.execute(
-        _MARK_FOLDED, [{"b_id": folded, "b_run": number, "b_step": step.step} for folded in step.folded]
-    )
-    if done.rowcount != len(set(step.folded)):
-        raise Conflict(f"step {step.step} folds a unit that is not an unfolded answer of run {number}")
-
-
 def _insert_units(
-    connection: Connection, of: Any, new: Sequence[wire.NewUnit], signed: SignedUnits, now: float
+    connection: Connection, of: Any, step: wire.Step, signed: SignedUnits, now: float
 ) -> list[units.Changed]:
-    """Insert signed units; a key that the run has already is skipped, so nothing is made twice."""
-    number = of.id
+    """Insert signed units; a key that the run has already is skipped, so nothing is made twice.
+
+    A unit that a replay put aside, and that is the same work, comes in place of a new one.
+    """
+    number, new = of.id, step.units
     known = known_keys(connection, number, [entry.key for entry in new])
+    adopted = steps.adopt(connection, number, [entry for entry in new if entry.key not in known], step.step)
+    again = steps.opened_again(connection, adopted.values(), now) if adopted else []
+    known |= adopted.keys()
     first = connection.info["ids"].take(connection, "batch", len(signed.batches)).start
     sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
     insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)
@@ -345,7 +364,7 @@ def _insert_units(
         rows.append(
             (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
              entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now,
-             bool(entry.inputs), entry.splits)
+             bool(entry.inputs), entry.splits, step.step)
         )  # fmt: skip
         leaves.append((leaf.unit, leaf.document, first + leaf.batch, leaf.index, leaf.path))
         fresh = life.created(leaf.unit, entry.quorum, splits=entry.splits)
@@ -357,24 +376,16 @@ def _insert_units(
     insert_rows(connection, unit, _NEW, rows)
     insert_rows(connection, signed_unit, ("unit_id", "document", "batch_id", "leaf_index", "path"), leaves)
     units.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
-    return made
+    return made + again
 
 
 _NEW: Final = (
     "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "memory_bytes",
     "disk_bytes", "output_bytes", "wall_s", "reason", "created", "inputs", "splits",
+    "made_step",
 )  # fmt: skip
 
-_MARK_FOLDED = (
-    update(unit)
-    .where(
-        unit.c.id == bindparam("b_id"),
-        unit.c.run_id == bindparam("b_run"),
-        among(unit.c.state, ["valid", "failed"]),
-        unit.c.folded_step.is_(None),
-    )
-    .values(folded_step=bindparam("b_step"))
-)
+_CANCELLED_BY = update(unit).where(among_ids(unit.c.id)).values(folded_step=bindparam("b_step"))
 
 _UNFOLDED = (
     select(
@@ -385,6 +396,7 @@ _UNFOLDED = (
         unit.c.state,
         unit.c.reason,
         unit.c.code,
+        unit.c.canonical_id,
         answer.c.value,
         blob.c.bytes,
         replica.c.cpu_s,
@@ -401,6 +413,6 @@ _UNFOLDED = (
 
 _LARGE = (
     select(unit.c.id, answer.c.blob)
-    .join(answer, answer.c.replica_id == unit.c.canonical_id)
+    .join(answer, answer.c.replica_id == func.coalesce(unit.c.refused_id, unit.c.canonical_id))
     .where(among_ids(unit.c.id), answer.c.blob.is_not(None))
 )

@@ -196,10 +196,10 @@ unit = Table(
         postgresql_where=text("refused_id IS NOT NULL"),
     ),
 )
-"""`made_step` and `folded_step` are the steps of its run that made it and folded its answer. `refused_id` is the
-replica whose answer was folded and does not hold any more, until the driver has taken it back. `code` is the reason of
-a failure as one word; a unit that `splits` fails with the first time limit that was passed. Replicas up to `since_id`
-were of an earlier try."""
+"""`made_step` and `folded_step` are the steps of its run that made it and folded its answer or cancelled it (0: it is
+put aside). `refused_id` is the replica whose answer was folded and does not hold any more, until the driver has taken
+it back. `code` is the reason of a failure as one word; a unit that `splits` fails with the first time limit that was
+passed. Replicas up to `since_id` were of an earlier try."""
 
 signed_unit = Table(
     "signed_unit",
@@ -307,6 +307,16 @@ run_step = Table(
     Column("state", LargeBinary, nullable=False),
 )
 """Driver states after some of a run's steps: where it can go back to when a folded answer does not hold."""
+
+aside = Table(
+    "aside",
+    metadata,
+    Column("unit_id", Id, primary_key=True, autoincrement=False),
+    Column("run_id", ForeignKey("run.id"), nullable=False),
+    Column("work", String, nullable=False),
+    Index("ix_aside_work", "run_id", "work"),
+)
+"""Units of steps that their run went back to before: it makes them again if it comes to the same `work`, a hash."""
 
 quota = Table(
     "quota",

@@ -170,7 +170,9 @@ class Tables(RuleBasedStateMachine):
             assert self.commit(run, step) == []
         self.steps[run.number] = number
         self.folded |= dict.fromkeys(step.folded, number)
-        self.cancelled(run, lambda n: bool(cancel) and self.group[n] == "g0")
+        called_off = [n for n, r in self.run_of.items() if cancel and r is run and self.group[n] == "g0"]
+        self.folded |= {n: number for n in called_off if not self.model[n].final}
+        self.cancelled(run, called_off.__contains__)
         rows = self.do(lambda c: c.execute(select(unit).where(unit.c.run_id == run.number)).all())
         for row in (row for row in rows if row.id not in self.model):
             self.model[row.id] = life.created(row.id, row.quorum)
