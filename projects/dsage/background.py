@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import threading
 from collections.abc import Coroutine
@@ -23,11 +22,15 @@ class Background:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        atexit.register(self.close)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been closed."""
+        return self._thread.is_alive()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` and return its future; cancelling that cancels it."""
-        if not self._thread.is_alive():
+        if not self.alive:
             work.close()
             raise UsageError("this connection was closed", hint="Open another one: connect() or local().")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -46,8 +49,7 @@ class Background:
 
     def close(self) -> None:
         """End the loop and what runs in it. May be called again."""
-        atexit.unregister(self.close)
-        if self._thread.is_alive():
+        if self.alive:
             self.soon(self._loop.stop)
             self._thread.join()
 

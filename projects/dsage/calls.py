@@ -174,10 +174,14 @@ class Feed:
 
 
 class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
-    """Calls that come from a Feed. Taken over elsewhere, where there is no Feed, it ends with the calls it has."""
+    """Calls that come from a Feed. Taken over elsewhere, where there is no Feed, it ends with the calls it has.
 
-    def __init__(self, **params: Any) -> None:
-        super().__init__(**params)
+    `single` says that it is one call, whose value is the run's answer.
+    """
+
+    def __init__(self, single: bool = False) -> None:
+        super().__init__()
+        self.single = single
         self.calls_made = 0
         self.calls_done = 0
         self._feed: Feed | None = None
@@ -205,10 +209,10 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
         return self._unit(first, calls)
 
     def process_result(self, unit: Unit[list[list[Any]]], value: list[list[Any]]) -> None:
-        """Tell whoever waits; the answer of a run of one call is that call's."""
+        """Tell whoever waits; the answer of a single call is the run's."""
         self.calls_done += len(value)
         self._tell(unit, value)
-        if self.calls_made == 1 and len(value[0]) == 1:
+        if self.single:
             self.result = value[0][0]
 
     def unit_failed(self, unit: Unit[list[list[Any]]], reason: str) -> None:

@@ -5,6 +5,7 @@ Everything happens in a thread of its own; a Grid may be used from any thread, p
 
 from __future__ import annotations
 
+import atexit
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from dsage import saved, shipping
 from dsage.background import Background
 from dsage.bundle import Bundle
-from dsage.calls import Call, Calls, Feed
+from dsage.calls import KEY, Call, Calls, Feed
+from dsage.calls_job import CallsJob, EvalJob, FoundCalls
 from dsage.driver import Driver
 from dsage.errors import UsageError
 from dsage.function import DistributedFunction
 from dsage.home import Home
-from dsage.job import CallsJob, EvalJob, Job
+from dsage.job import Job
 from dsage.options import CallOptions, Options, normal, params_of, template
 from dsage.places import Place
 from dsage.researcher import Researcher
@@ -49,9 +51,11 @@ class Grid:
         self.background = Background("dsage")
         self._away = away
         self._packed: dict[Any, Bundle] = {}
+        atexit.register(self.close)
         try:
             self.place: Place = self.background.call(_awaited(opening))
         except BaseException:
+            atexit.unregister(self.close)
             self.background.close()
             raise
 
@@ -66,10 +70,12 @@ class Grid:
 
     def close(self) -> None:
         """Let go of the place. Runs on a server go on there; others end."""
-        try:
-            self.background.call(self.place.close())
-        finally:
-            self.background.close()
+        atexit.unregister(self.close)
+        if self.background.alive:
+            try:
+                self.background.call(self.place.close())
+            finally:
+                self.background.close()
 
     # -- runs ------------------------------------------------------------------------------------------------
 
@@ -98,7 +104,9 @@ class Grid:
 
     def job(self, run: int) -> Job[Any]:
         """Return a run that was started before, here or elsewhere. Raises NotFound."""
-        return Job[Any](self, run).refresh()
+        first = self.background.call(self.place.units(run, limit=1)).units
+        of_calls = bool(first) and first[0].key.startswith(KEY)
+        return (FoundCalls if of_calls else Job)(self, run).refresh()
 
     def jobs(self, state: RunState | str = "") -> list[RunView]:
         """Return the runs of this place, of one state or all."""
@@ -232,13 +240,17 @@ class Grid:
         fill_s = FILL_AWAY_S if self._away else FILL_S
         return Feed(calls, chunk=chunk, fill_s=fill_s, total=total, closed=closed)
 
-    def begin(self, packed: Bundle, feed: Feed, options: CallOptions) -> tuple[int, Driver]:
-        """Submit a run of calls; return its number and its driver."""
+    def begin(self, packed: Bundle, feed: Feed, options: CallOptions, *, single: bool = False) -> tuple[int, Driver]:
+        """Submit a run of calls, or of a single one; return its number and its driver."""
         limits, like = template(packed.function, options)
-        kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits})
-        function = kind().fed(feed, like)
+        needs = tuple(sorted({*packed.function.needs, *options.get("needs", ())}))
+        kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits, "needs": needs})
+        params = {"single": True} if single else {}
+        function = kind(**params).fed(feed, like)
         wanted: Any = {name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
-        number = self.background.call(self.place.submit(packed, function, {}, likely=packed.function.title, **wanted))
+        number = self.background.call(
+            self.place.submit(packed, function, params, likely=packed.function.title, **wanted)
+        )
         return number, Driver(function, self.place, number)
 
     def _evaluated(self, packed: Bundle, vars: Mapping[str, Any] | None, options: CallOptions) -> EvalJob:
@@ -261,7 +273,7 @@ class Grid:
             fresh = self.feed([*feed.taken, *feed.calls], chunk=feed.chunk, total=feed.total)
             return self._called(kind, packed, fresh, options)
 
-        number, driver = self.begin(packed, feed, options)
+        number, driver = self.begin(packed, feed, options, single=kind is EvalJob)
         return kind(self, number, outcomes=feed.outcomes, inputs=feed.taken, driver=driver, again=again)
 
     def _shipped(self, key: Any, ship: Callable[[], Bundle]) -> Bundle:

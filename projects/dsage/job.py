@@ -15,10 +15,10 @@ import msgspec
 
 from dsage import codec, display, exports
 from dsage.background import result
-from dsage.calls import CallFailed, Outcomes, split_calls
+from dsage.calls import split_calls
 from dsage.cli.values import as_json
 from dsage.driver import Driver, Ended
-from dsage.errors import Conflict, NotFound, RunCancelled, RunEnded, RunFailed, TimedOut
+from dsage.errors import Conflict, NotFound, RunCancelled, RunFailed, TimedOut
 from dsage.files import write_whole
 from dsage.function import DistributedFunction
 from dsage.states import OPEN_RUNS, RunState
@@ -293,94 +293,3 @@ class Job(Generic[T]):
     def _driven(self, future: Future[Ended]) -> None:
         self._view = None
         self._ended.set()
-
-
-class CallsJob(Job[T]):
-    """A run of calls, which can be looped over: their values in the order of the calls."""
-
-    def __init__(self, grid: Grid, run: int, *, outcomes: Outcomes, inputs: list[Any], **kwargs: Any) -> None:
-        self._outcomes = outcomes
-        self._inputs = inputs
-        super().__init__(grid, run, **kwargs)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.results()
-
-    def __len__(self) -> int:
-        return len(self._outcomes)
-
-    def results(self, *, timeout: float | None = None, partial: bool = False) -> Iterator[Any]:
-        """Yield each call's value in the order of the calls, waiting for them; if `partial`, those that are there.
-
-        Raises CallFailed for one that failed, TimedOut if the next takes more than `timeout` seconds.
-        """
-        if partial:
-            found = self._outcomes.found
-            yield from (found[number][0] for number in sorted(found) if not found[number][1])
-            return
-        for number in self._outcomes.numbers(in_order=True, timeout=timeout):
-            yield self._value(number)
-
-    def as_completed(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
-        """Yield ((arguments, named arguments), value) as calls finish. Raises as `results` does."""
-        for number in self._outcomes.numbers(in_order=False, timeout=timeout):
-            yield self._inputs[number], self._value(number)
-
-    def errors(self) -> dict[str, str]:
-        """Return what calls raised, by their numbers."""
-        return {str(n): failed for n, (_, failed) in sorted(self._outcomes.found.items()) if failed}
-
-    @property
-    def cpu_time(self) -> float:
-        """Processor seconds of all finished calls."""
-        return self._outcomes.cpu_s
-
-    @property
-    def wall_time(self) -> float:
-        """Seconds that finished calls took, added up."""
-        return self._outcomes.wall_s
-
-    def wait(self, timeout: float | None = None) -> T:
-        """Return the list of values, or of a single eval its value. Raises as `results` and `Job.wait` do."""
-        ends = None if timeout is None else time.monotonic() + timeout
-        super().wait(timeout)
-        left = None if ends is None else max(ends - time.monotonic(), LOOK_S)
-        return self._whole(list(self.results(timeout=left)))
-
-    def _whole(self, values: list[Any]) -> T:
-        whole: Any = values
-        return whole  # type: ignore[no-any-return]
-
-    def _value(self, number: int) -> Any:
-        value, failed = self._outcomes.found[number]
-        if failed:
-            raise CallFailed(f"call {number} of run {self.id} failed: {failed}")
-        return value
-
-    def _driven(self, future: Future[Ended]) -> None:
-        why: BaseException | None
-        if future.cancelled():
-            why = Conflict(f"run {self.id} is not driven here any more", hint="job.attach() drives it on.")
-        else:
-            why = future.exception()
-            if why is None:
-                ended = future.result()
-                try:
-                    self._answer(ended.state, ended.result, ended.reason)
-                except RunEnded as error:
-                    why = error
-        self._outcomes.over(why)
-        super()._driven(future)
-
-
-class EvalJob(CallsJob[Any]):
-    """One call: its value is the run's."""
-
-    def _whole(self, values: list[Any]) -> Any:
-        return values[0]
-
-    def _value(self, number: int) -> Any:
-        value, failed = self._outcomes.found[number]
-        if failed:
-            raise CallFailed(failed)
-        return value
