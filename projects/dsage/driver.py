@@ -25,7 +25,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from dsage import codec
+from dsage import codec, typed
 from dsage.errors import Busy, DSageError, Reopened, ServerAway, UsageError
 from dsage.function import DistributedFunction, Limits, Unit, as_unit
 from dsage.inputs import is_hash, named
@@ -163,26 +163,32 @@ def _retract(function: DistributedFunction, retracted: list[Answer]) -> None:
     if retracted:
         function.done = False
     for answer in retracted:
-        unit, value = _unit(answer), codec.decode(answer.value or b"")
+        unit, value = _unit(function, answer), _value(function, answer)
         _author(f"retract of unit {unit.key}", functools.partial(function.retract, unit, value))
 
 
 def _fold(function: DistributedFunction, answer: Answer) -> None:
-    unit = _unit(answer)
+    unit = _unit(function, answer)
     if answer.value is None:
         reason = answer.failed or "no reason was given"
         if not (answer.code in TIME_LIMITS and _split(function, unit)):
             _author("unit_failed", lambda: function.unit_failed(unit, reason))
     else:
-        value = codec.decode(answer.value)
+        value = _value(function, answer)
         _author(f"process_result of unit {unit.key}", lambda: function.process_result(unit, value))
 
 
-def _unit(answer: Answer) -> Unit:
+def _unit(function: DistributedFunction, answer: Answer) -> Unit:
+    kind, where = type(function), f"the arguments of unit {answer.key}"
+    args = _author(where, lambda: typed.argument(kind, codec.decode(answer.args)))
     return Unit(
-        codec.decode(answer.args), key=answer.key, group=answer.group, id=answer.unit, cpu_s=answer.cpu_s,
-        wall_s=answer.wall_s,
+        args, key=answer.key, group=answer.group, id=answer.unit, cpu_s=answer.cpu_s, wall_s=answer.wall_s,
     )  # fmt: skip
+
+
+def _value(function: DistributedFunction, answer: Answer) -> Any:
+    data = answer.value or b""
+    return _author(f"the answer of unit {answer.key}", lambda: typed.value(type(function), codec.decode(data)))
 
 
 def splits(function: DistributedFunction) -> bool:
@@ -232,7 +238,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
             raise UsageError(f"a unit asks for {name} = {asked}; {type(function).__name__}.limits allow {allowed}")
     return NewUnit(
         key=unit.key or f"{step}.{index}",
-        args=codec.encode(unit.args),
+        args=codec.encode(unit.args, name="args"),
         group=unit.group,
         credit_milli=max(round(unit.credit * 1000), int(unit.credit > 0)),
         quorum=unit.quorum,

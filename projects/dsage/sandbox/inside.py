@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from dsage import codec
+from dsage import codec, typed
 from dsage.errors import CodecError
 from dsage.running import Hooks
 from dsage.sandbox import frames
@@ -48,6 +48,7 @@ def main(control_fd: int) -> None:
     _settle(settings)
     try:
         owner = _load(settings["entry"], settings["app"])
+        typed.prepare(owner)
     except BaseException as error:  # noqa: BLE001 - the app's code may raise anything; the host is told
         reason, detail = _described(error)
         control.send(codec.encode({"failed": reason, "detail": detail}))
@@ -145,7 +146,8 @@ def _run(channel: socket.socket, owner: Any) -> None:
     Hooks.checkpoint, Hooks.progress = reporter.checkpoint, reporter.progress
     _limit(request)
     try:
-        value = codec.encode(getattr(owner, request["function"])(*arguments))
+        function = request["function"]
+        value = codec.encode(getattr(owner, function)(*typed.arguments(owner, function, arguments)))
         if len(value) > request["output_bytes"]:
             frame = _failure("output", f"{len(value)} bytes of answer; {request['output_bytes']} are allowed")
         else:

@@ -236,7 +236,7 @@ class BadArguments(Sum):
 
 class BadState(Sum):
     def process_result(self, unit: Unit, value: int) -> None:
-        self.result = {1, 2}
+        self.result = [1, lambda: 2]
 
 
 class TakenKey(Sum):
@@ -253,8 +253,8 @@ class TooMuch(Sum):
     [
         (Broken, r"process_result of unit 1\.0 raised ZeroDivisionError: no good \(test_driver\.py line \d+\)"),
         (BrokenJobs, r"next_job raised ZeroDivisionError: .* \(test_driver\.py line \d+\)"),
-        (BadArguments, r"a builtins.object is not data that can travel \(next_job\)"),
-        (BadState, r"a builtins.set is not data"),
+        (BadArguments, r"args is of type object, which is not data that can travel \(next_job\)"),
+        (BadState, r"value\.result\[1\] is a function, which cannot travel"),
         (TooMuch, r"a unit asks for cpu_s = 3600.0; TooMuch.limits allow 10.0 \(next_job\)"),
         (TakenKey, r"the unit key '1\.0' looks like .* \(next_job\)"),
     ],
