@@ -8,6 +8,7 @@ The language of a fenced block says what happens to it:
   stands for any lines.
 * `python`: executed; a first line `# NAME.py` keeps it under that name for the commands after it. A first line
   `# dsage_projects/...` says that the block stands in that file of the gallery, a line `...` leaving something out.
+  If lines end with `#> WHAT IS PRINTED`, then that is what it prints.
 * `text`: never executed, and so holds no command of ours.
 
 `make TARGET` is looked up in the Makefile (`make -n`), and its command is tried by tests of its own.
@@ -163,7 +164,9 @@ class Session:
         named = re.match(r"# (\w+\.py)\n", block.text)
         script = self.folder / (named[1] if named else "example.py")
         script.write_text(block.text + "\n")
-        self._call(f"{shlex.quote(sys.executable)} {script.name}", self.home)
+        printed = self._call(f"{shlex.quote(sys.executable)} {script.name}", self.home)
+        shown = re.findall(r"#> (.*)$", block.text, re.MULTILINE)
+        assert not shown or printed.splitlines() == shown, f"line {block.line}: {printed}"
 
     def _call(self, command: str, home: Path) -> str:
         done = subprocess.run(
@@ -306,4 +309,7 @@ def test_a_wrong_example_is_found(session: Session) -> None:
         session.execute(Block("sh", "false", 1))
     with pytest.raises(AssertionError):
         session.execute(Block("python", "# dsage_projects/sum.py\nclass Nobody:\n    pass", 1))
+    with pytest.raises(AssertionError):
+        session.execute(Block("python", "print(7 + 8)  #> 16", 1))
+    session.execute(Block("python", "print(7 + 8)  #> 15", 1))
     session.execute(Block("console", "$ printf '{\\n1\\n2\\n}\\n'\n{\n...\n}", 1))
