@@ -95,6 +95,7 @@ def reached(view: RunView) -> float:
     "--once", default="", metavar="WORD", help="The same WORD again is the same run: it is not started a second time."
 )
 @click.option("--detach", is_flag=True, help="Only start the run; `dsage attach ID` drives it.")
+@click.option("--hosted", is_flag=True, help="Only start the run; the server drives it, in its sandbox.")
 @click.option("--watch", "watched", is_flag=True, help="Only look on, while something else drives the run.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @server_option
@@ -109,6 +110,7 @@ def submit(
     tags: tuple[str, ...],
     once: str,
     detach: bool,
+    hosted: bool,
     watched: bool,
     dry_run: bool,
     server: Link | None,
@@ -142,10 +144,11 @@ def submit(
             platforms=platforms,
             tags=tags,
             key=once,
+            hosted=hosted,
         )
         return run, function
 
-    if detach or watched:
+    if detach or hosted or watched:
         return _start_only(begin, server, key, as_json, watched=watched)
     return _drive(begin, server, key, as_json)
 
@@ -242,8 +245,10 @@ def _start_only(begin: Begin, server: Link | None, key: str | None, as_json: boo
     async def go() -> RunView:
         async with await Researcher.open(Home(), server, key) as api:
             run, _ = await begin(api)
-            say(f"started; `dsage attach {run}` drives it, and its page is {await api.page(run)}")
-            return await api.run(run)
+            view = await api.run(run)
+            drives = "the server drives it" if view.hosted else f"`dsage attach {run}` drives it"
+            say(f"started; {drives}, and its page is {await api.page(run)}")
+            return view
 
     view = asyncio.run(go())
     if watched:
