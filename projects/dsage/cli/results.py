@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from dsage import exports
-from dsage.cli.following import SCHEMA, answer_text, document, ending, exit_status, tell
+from dsage.cli.following import SCHEMA, answer_text, document, ending, exit_status, result_of, tell
 from dsage.cli.options import json_option, key_option, run_argument, server_option
 from dsage.cli.output import count, say
 from dsage.errors import Busy, NotFound, ServerAway, UsageError
@@ -219,4 +219,5 @@ def _none_yet(view: RunView) -> NotFound:
 def _content(view: RunView, as_json: bool) -> bytes:
     if as_json:
         return msgspec.json.encode({"schema": SCHEMA, "data": document(view)}) + b"\n"
-    return answer_text(view).encode() + b"\n"
+    value = result_of(view)
+    return value if isinstance(value, bytes) else answer_text(view).encode() + b"\n"

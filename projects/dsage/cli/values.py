@@ -60,7 +60,9 @@ def as_json(value: Any) -> Any:
 
 def as_text(value: Any) -> str:
     """Return an answer as people read it: a dict by its `summary` if it has that text, else by its entries, a list by
-    its items, one a line."""
+    its items, one a line; of bytes only how many they are."""
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
     if isinstance(value, dict):
         summary = value.get("summary")
         if isinstance(summary, str):

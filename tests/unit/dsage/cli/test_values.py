@@ -74,6 +74,7 @@ def test_what_json_has_no_word_for(value: object, told: object) -> None:
     [
         (15, "15"),
         ("fifteen", "fifteen"),
+        (bytes(1500), "1,500 bytes"),
         (None, "null"),
         (True, "true"),
         (2.5, "2.5"),
