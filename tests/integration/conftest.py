@@ -13,7 +13,7 @@ from dsage_server.server import Running
 from dsage_server.store.testing import VARIABLE, kinds
 from dsage_server.testing import World, running_server
 
-ON_BOTH = {"test_server_control", "test_server_reports", "test_server_ends"}
+ON_BOTH = {"test_server_control", "test_server_looking", "test_server_reports", "test_server_ends"}
 """Modules that run on each database; the others on the one that the environment names."""
 
 

@@ -23,7 +23,7 @@ from dsage import codec, wire
 from dsage.errors import Conflict, NotFound, StorageFull
 from dsage.home import Home
 from dsage.trust.documents import ResultBatch
-from dsage.trust.envelope import Envelope, hash_of, open_as
+from dsage.trust.envelope import Envelope, hash_of, open_as, seal
 from dsage_server.retention import archive, files, gather
 from dsage_server.retention.archive import archive_run
 from dsage_server.server import serving
@@ -53,7 +53,11 @@ async def finished(world: World, *, units: int = 5) -> HandDriver:
             got = await host.fetch(left, 5.0)
             left -= len(got)
             values = [codec.decode(args_of(each)) for each in got]
-            assert set(await host.report(got, values)) == {"ok"}
+            batch, reports = host.signed(got, [codec.encode(value) for value in values])
+            for report in reports:
+                report.output = b"printed for %d" % report.replica if host is one else b""
+            reply = await host.exchange(reports=reports, proof=seal(batch, host.key))
+            assert {ack.code for ack in reply.acks} == {"ok"}
     answers = (await driver.answers()).answers
     assert len(answers) == units
     await driver.commit(folded=[each.unit for each in answers], finished=True, result=codec.encode("the end"))
@@ -103,14 +107,15 @@ async def test_everything_is_in_the_file_and_what_people_see_stays(
         before = await world.view(driver)
         ledger = rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id")
         kept = {
-            table: rows(tmp_path, f"SELECT * FROM {table}") for table in ("unit", "replica", "answer", "credit_sum")
+            table: rows(tmp_path, f"SELECT * FROM {table}")
+            for table in ("unit", "replica", "answer", "printed", "credit_sum")
         }
         done = await archive_run(world.running.hub.blobs, tmp_path / "archive", driver.run, world.running.hub.clock)
         assert ("".join(done.file.suffixes), done.units, done.replicas) == (kind, 5, 11)
         assert seen(await world.view(driver)) == seen(before)
         assert rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id") == ledger
         assert rows(tmp_path, "SELECT * FROM credit_sum") == kept["credit_sum"]
-        for table in ("unit", "replica", "answer"):
+        for table in ("unit", "replica", "answer", "printed"):
             assert len(rows(tmp_path, f"SELECT * FROM {table}")) == len(kept[table]) / 2, table
         assert len((await other.answers()).answers) == 0
         assert (await driver.answers()).answers == []
@@ -127,6 +132,10 @@ async def test_everything_is_in_the_file_and_what_people_see_stays(
         "run": 1, "unit": 5, "replica": 11, "credit_entry": 10,
     }  # fmt: skip
     assert sorted(codec.decode(row["value"]) for row in found["answer"]) == [0, 1, 2, 3, 4, 99]
+    assert {row["replica_id"]: row["output"] for row in found["printed"]} == {
+        row["replica_id"]: b"printed for %d" % row["replica_id"] for row in found["printed"]
+    }
+    assert len(found["printed"]) == 5
     assert Counter(row["state"] for row in found["replica"]) == {"valid": 10, "invalid": 1}
 
 

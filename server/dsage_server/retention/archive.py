@@ -39,7 +39,7 @@ from dsage_server.store import views
 from dsage_server.store.blobs import INPUT, OUTPUT, release
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, archive, event, proof, replica, run, signed_unit, unit
+from dsage_server.store.schema import among, answer, archive, event, printed, proof, replica, run, signed_unit, unit
 from dsage_server.store.units import chunks, tallies
 
 log = logging.getLogger(__name__)
@@ -248,6 +248,7 @@ def _clear(connection: Connection, number: int, now: float) -> bool:
     copies = connection.execute(select(replica.c.id, replica.c.proof_id).where(replica.c.unit_id.in_(units))).all()
     for part in chunks(row.id for row in copies):
         connection.execute(delete(answer).where(answer.c.replica_id.in_(part)))
+        connection.execute(delete(printed).where(printed.c.replica_id.in_(part)))
         connection.execute(delete(replica).where(replica.c.id.in_(part)))
     connection.execute(delete(signed_unit).where(signed_unit.c.unit_id.in_(units)))
     connection.execute(delete(unit).where(unit.c.id.in_(units)))

@@ -16,6 +16,7 @@ from dsage_server.store.schema import (
     credit_entry,
     document,
     event,
+    printed,
     proof,
     replica,
     run,
@@ -25,7 +26,7 @@ from dsage_server.store.schema import (
 )
 from dsage_server.store.units import chunks
 
-TABLES: Final = (run, document, tally, batch, proof, unit, signed_unit, replica, answer, credit_entry, event)
+TABLES: Final = (run, document, tally, batch, proof, unit, signed_unit, replica, answer, printed, credit_entry, event)
 """What the file of a run has rows of."""
 FETCHED: Final = 500
 """Units, ledger rows or events read at a time."""
@@ -83,6 +84,7 @@ def _units(connection: Connection, number: int, place: _Place) -> list[Row]:
     place.key = units[-1]["key"]
     copies = _in(connection, replica, "unit_id", {each["id"] for each in units})
     answers = _in(connection, answer, "replica_id", {each["id"] for each in copies})
+    words = _in(connection, printed, "replica_id", {each["id"] for each in copies})
     leaves = _in(connection, signed_unit, "unit_id", {each["id"] for each in units})
     batches = {each["batch_id"] for each in leaves} - place.batches
     proofs = {each["proof_id"] for each in copies if each["proof_id"] is not None} - place.proofs
@@ -91,8 +93,8 @@ def _units(connection: Connection, number: int, place: _Place) -> list[Row]:
     signed = [("batch", each) for each in _in(connection, batch, "id", batches)]
     signed += [("proof", each) for each in _in(connection, proof, "id", proofs)]
     found = [("unit", each) for each in units] + [("signed_unit", each) for each in leaves]
-    found += [("replica", each) for each in copies]
-    return signed + found + [("answer", each) for each in answers]
+    found += [("replica", each) for each in copies] + [("answer", each) for each in answers]
+    return signed + found + [("printed", each) for each in words]
 
 
 def _page(connection: Connection, table: Table, number: int, after: int) -> list[dict[str, Any]]:

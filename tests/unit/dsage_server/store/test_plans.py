@@ -17,7 +17,20 @@ from sqlalchemy import Connection, event
 
 from dsage.wire import HostInfo
 from dsage_server.scheduling.terms import RunTerms
-from dsage_server.store import checking, claims, credit, events, hosts, processes, ready, renewal, runs, units, views
+from dsage_server.store import (
+    checking,
+    claims,
+    credit,
+    events,
+    hosts,
+    looking,
+    processes,
+    ready,
+    renewal,
+    runs,
+    units,
+    views,
+)
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
@@ -28,15 +41,15 @@ from dsage_server.web.testing import World
 
 LONG: Final = frozenset(
     {
-        "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "proof",
-        "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
+        "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "printed",
+        "proof", "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
     }
 )  # fmt: skip
 """Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
 SHORT: Final = frozenset(
     {
         "ix_credit_entry_unfolded", "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
-        "ix_unit_open", "ix_unit_ready", "ix_unit_unfolded",
+        "ix_unit_open", "ix_unit_ready", "ix_unit_refused", "ix_unit_unfolded",
     }
 )  # fmt: skip
 """Indexes of what is waiting only: walking all of one is its purpose."""
@@ -129,6 +142,10 @@ def live(store: Store) -> None:
         units.unjudged,
         runs.running,
         lambda c: runs.answers(c, run),
+        lambda c: looking.unit_page(c, run, 0, 10, ""),
+        lambda c: looking.attempts(c, run),
+        lambda c: looking.attempts(c, run, third),
+        lambda c: looking.remainder(c, run, 0),
         lambda c: ready.ready_units(c, terms, 0, 100),
         lambda c: renewal.stale(c, b"another key", now),
         lambda c: checking.case(c, second),
