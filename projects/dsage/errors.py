@@ -14,7 +14,8 @@
     |   |-- Replayed          a challenge or token used twice, or too late
     |   `-- Revoked           a key or an app version that its signer has withdrawn
     |-- RequestError          a server refused a request
-    |   |-- NotFound, NotAllowed, Conflict, TooLarge, TooOld, InviteRefused
+    |   |-- NotFound, NotAllowed, Conflict, TooLarge, TooOld, InviteRefused,
+    |   |   QuotaExceeded
     |   |   `-- Reopened      a Conflict: an answer of a driver's step does not hold any more
     |   `-- Busy              try again after `retry_s`
     |-- ServerAway            no answer: this server must wait
@@ -210,6 +211,15 @@ class InviteRefused(RequestError):
     status = 403
     exit_status = 4
     default_hint = "Ask the operator for a fresh link (`dsage invite`)."
+
+
+class QuotaExceeded(RequestError):
+    """This would be more than one researcher may have at a time."""
+
+    code = "quota"
+    status = 403
+    exit_status = 10
+    default_hint = "End or retire some runs, or ask the operator for more (`dsage admin quota`)."
 
 
 class Busy(RequestError):

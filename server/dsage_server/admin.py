@@ -6,15 +6,17 @@ import asyncio
 import dataclasses
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
+from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
-from dsage.errors import UsageError
+from dsage.errors import NotFound, UsageError
 from dsage.home import Home
 from dsage.trust.ceremony import load_root, read
 from dsage_server.blobs.place import known_blobs
@@ -22,12 +24,14 @@ from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archi
 from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
-from dsage_server.settings import Settings
+from dsage_server.settings import Quota, Settings
+from dsage_server.store import quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
 
 DAY_S: Final = 86400.0
+LIMITS: Final = {"runs": "open runs", "open_units": "units that have not ended", "blob_bytes": "bytes of blobs"}
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -125,6 +129,64 @@ def migrate(url: str, as_json: bool) -> None:
     emit("dsage.migrate-store/1", data, as_json, shown(url))
     say(f"{sum(rows.values())} rows are there, and equal. The old file is {home.server / MOVED}: keep it until you")
     say("have seen the server run, then remove it.")
+
+
+@admin.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--runs", type=click.IntRange(0), metavar="N", help="Runs that may be open.")
+@click.option("--open-units", type=click.IntRange(0), metavar="N", help="Units that may wait or be computed.")
+@click.option("--blob-bytes", type=click.IntRange(0), metavar="N", help="Bytes of input files, answers and programs.")
+@click.option("--clear", is_flag=True, help="Let the server's settings hold again.")
+@json_option
+def quota(
+    name: str | None, runs: int | None, open_units: int | None, blob_bytes: int | None, clear: bool, as_json: bool
+) -> None:
+    """Show what researchers may have at a time and have, or change it for one of them.
+
+    NAME is what the researcher's code key is certified under (`dsage keys status`). The server may run meanwhile, and
+    takes note within seconds.
+    """
+    given = {"runs": runs, "open_units": open_units, "blob_bytes": blob_bytes}
+    limits = {what: limit for what, limit in given.items() if limit is not None}
+    if (limits or clear) and name is None:
+        raise UsageError("whose quota is to be changed?", hint="dsage admin quota NAME --runs N")
+    if limits and clear:
+        raise UsageError("--clear and a new limit are one too many")
+    home = Home()
+    store = Store(existing(home.server))
+    try:
+        keys = _named(home, name)
+        for key in keys.values() if limits else ():
+            store.write_now(partial(quotas.change, researcher=key, limits=limits))
+        for key in keys.values() if clear else ():
+            store.write_now(partial(quotas.clear, researcher=key))
+        shown = {who: store.read_now(partial(_quota, key=key)) for who, key in sorted(keys.items())}
+    finally:
+        store.close()
+    lines = [
+        f"{who}: " + ", ".join(f"{has[0]:,} of {has[1]:,} {LIMITS[what]}" for what, has in each.items())
+        for who, each in shown.items()
+    ]
+    data = {who: {w: {"used": u, "allowed": a} for w, (u, a) in each.items()} for who, each in shown.items()}
+    emit("dsage.quota/1", data, as_json, "\n".join(lines))
+
+
+def _named(home: Home, name: str | None) -> dict[str, bytes]:
+    """Return the code keys of all researchers, or of one, by name. Raises NotFound."""
+    keys = {entry.name: entry.key for entry in read(load_root(home.root_file)).code_keys}
+    if name is None:
+        return keys
+    if name not in keys:
+        raise NotFound(
+            f"no code key is certified under the name {name!r}", hint=f"There are: {', '.join(sorted(keys))}."
+        )
+    return {name: keys[name]}
+
+
+def _quota(connection: Connection, key: bytes) -> dict[str, tuple[int, int]]:
+    """Return what a researcher has, and may have."""
+    limits = quotas.allowed(connection, key, Quota())
+    return {what: (quotas.used(connection, key, what), getattr(limits, what)) for what in LIMITS}
 
 
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:

@@ -23,6 +23,7 @@ from dsage.states import ReplicaState, RunState, UnitState
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import Envelope
 from dsage.trust.keys import PrivateKey
+from dsage_server.allowances import Allowances
 from dsage_server.blobs.library import Blobs
 from dsage_server.control import Control
 from dsage_server.exchange import Exchanges
@@ -36,6 +37,7 @@ from dsage_server.scheduling.shares import FairShare
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
+from dsage_server.settings import Quota
 from dsage_server.store import runs, units
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
@@ -76,9 +78,12 @@ class Hub:
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
     retired: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a run was retired, so that it is to be archived now."""
+    quota: Quota = field(default_factory=Quota)
+    """What each researcher may have at a time, unless it was set for their key."""
     exchanges: Exchanges = field(init=False)
     requests: Requests = field(init=False)
     control: Control = field(init=False)
+    allowances: Allowances = field(init=False)
     neighbours: Neighbours = field(init=False)
     serves: bool = True
     """Whether hosts may call this process: only then it has a queue."""
@@ -94,6 +99,7 @@ class Hub:
         self.exchanges = Exchanges(self)
         self.requests = Requests(self)
         self.control = Control(self)
+        self.allowances = Allowances(self.store, self.ticks, self.quota)
         self.neighbours = Neighbours(self)
 
     @property

@@ -23,7 +23,7 @@ from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
 from dsage_server.signing import sign_units
-from dsage_server.store import blobs, hosting, runs, units
+from dsage_server.store import blobs, hosting, quotas, runs, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Requests:
             await self._check_hosting()
 
         def change(connection: Connection) -> wire.RunCreated:
+            quotas.check_run(connection, authorisation.run_key, session.key, self.hub.quota)
             created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
             blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
             return created
@@ -115,6 +116,7 @@ class Requests:
             authorisation = await self.authorisation(info.authorisation)
             check_dates("the run's authorisation", None, authorisation.expires, now)
             count = len(step.units)
+            await self.hub.allowances.take(session.key, "open_units", count)
             numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", count))
             signed = await asyncio.to_thread(
                 sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, step.units, now,

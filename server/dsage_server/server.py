@@ -99,7 +99,10 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             lambda challenge, expires: store.write(lambda c: use_challenge(c, challenge, expires, time.time())),
         )
         serves = roles.API in settings.roles
-        hub = Hub(store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions, serves=serves)
+        hub = Hub(
+            store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions, serves=serves,
+            quota=settings.quota,
+        )  # fmt: skip
         if place is not None:
             group.append(("keeping its number", partial(roles.keep_number, hub, place)))
         hub.pressure.most_held = min(settings.held_calls, most_connections() // 2)
@@ -143,7 +146,7 @@ async def _listen(
     )
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
-    uploads = Uploads(hub.blobs)
+    uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))
     stack.push_async_callback(uploads.close)
     api = Api(
         hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,

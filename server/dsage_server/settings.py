@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """What one researcher may have at a time: open runs, units that have not ended, bytes of blobs."""
+
+    runs: int = 1000
+    open_units: int = 5_000_000
+    blob_bytes: int = 100 << 30
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where the server listens and what it allows. Ports of 0 mean any free one."""
@@ -41,6 +50,17 @@ class Settings:
     """Calls held open at once for volunteers and drivers who wait; half of the files that may be open, if fewer."""
     archive_after_days: float = 0.0
     """Runs that ended so long ago leave the database for a file each; 0: never."""
+    quota_runs: int = Quota.runs
+    """Runs that one researcher may have open; `dsage admin quota` sets it, and the next two, for one key."""
+    quota_open_units: int = Quota.open_units
+    """Units that have not ended, of all of a researcher's runs."""
+    quota_blob_bytes: int = Quota.blob_bytes
+    """Input files, answers and programs that a researcher's runs need, and uploads that are under way."""
     max_blob_bytes: int = 1 << 30
     min_free_bytes: int = 256 << 20
     """A directory of blobs takes nothing that would leave less of its disk free."""
+
+    @property
+    def quota(self) -> Quota:
+        """What each researcher may have, unless it was set for their key."""
+        return Quota(runs=self.quota_runs, open_units=self.quota_open_units, blob_bytes=self.quota_blob_bytes)

@@ -44,7 +44,7 @@ class Views:
         hub, trouble = self.hub, self.hub.store.trouble
 
         def look(connection: Connection) -> wire.StatusView:
-            view = views.status(connection, hub.server_id, self.name, hub.clock())
+            view = views.status(connection, hub.server_id, self.name, hub.clock(), self._names())
             view.trouble = trouble
             return view
 
@@ -52,7 +52,7 @@ class Views:
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
         """The newest runs."""
-        return await self._shared(request, "runs", lambda c: views.runs(c, self.hub.clock()))
+        return await self._shared(request, "runs", lambda c: views.runs(c, self.hub.clock(), names=self._names()))
 
     async def leaderboard(self, request: web.Request) -> web.StreamResponse:
         """Volunteers by recent average."""
@@ -61,7 +61,7 @@ class Views:
     async def run(self, request: web.Request) -> web.Response:
         """One run."""
         wanted = asked_run(request)
-        return reply(await self.hub.store.read(lambda c: views.run_view(c, wanted, self.hub.clock())))
+        return reply(await self.hub.store.read(lambda c: views.run_view(c, wanted, self.hub.clock(), self._names())))
 
     async def events(self, request: web.Request) -> web.Response:
         """What happened in a run after an event."""
@@ -90,6 +90,10 @@ class Views:
         """Thousandths of credit by pseudonym in one run."""
         wanted = asked_run(request)
         return await self._shared(request, f"credit {wanted}", lambda c: views.credit_of_run(c, wanted))
+
+    def _names(self) -> dict[bytes, str]:
+        """Return what researchers' keys are certified under."""
+        return {certificate.key: certificate.name for certificate in self.hub.chain.root.code_keys}
 
     async def _shared(self, request: web.Request, key: str, look: Callable[[Connection], Any]) -> web.StreamResponse:
         async def make() -> Kept:

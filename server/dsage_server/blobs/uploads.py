@@ -14,7 +14,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from dsage.blobs import PIECE_BYTES, UploadState
 from dsage.errors import Busy, Conflict, NotFound, TooLarge, UsageError
@@ -37,22 +37,33 @@ PIECE_S: Final = 240.0
 BUSY_S: Final = 2.0
 
 
-class Uploads:
-    """The uploads of one server process; the rows are shared with the others. An owner is a researcher's key."""
+class Allow(Protocol):
+    """Whether an owner may send more."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    async def __call__(self, owner: bytes, /, *, more: int) -> None:
+        """Let an owner send `more` bytes. Raises QuotaExceeded."""
+
+
+class Uploads:
+    """The uploads of one server process; the rows are shared with the others. An owner is a researcher's key, which
+    `allow` lets send so many more bytes, or raises QuotaExceeded."""
+
+    def __init__(self, blobs: Blobs, allow: Allow | None = None) -> None:
         self._blobs = blobs
+        self._allow = allow
         self._streams: Counter[bytes] = Counter()
         self._finishing: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(MAX_FINISHING)
 
     async def begin(self, sha256: str, owner: bytes, size: int) -> UploadState:
-        """Open an upload, or say how far it has come. Raises TooLarge, StorageFull, Conflict."""
+        """Open an upload, or say how far it has come. Raises TooLarge, QuotaExceeded, StorageFull, Conflict."""
         blobs = self._blobs
         if size > blobs.most:
             raise TooLarge(f"a blob of {size} bytes; at most {blobs.most} are taken")
         if await blobs.has(sha256):
             return UploadState(received=size, bytes=size, done=True)
+        if self._allow and await blobs.store.read(lambda c: tables.upload(c, sha256, owner)) is None:
+            await self._allow(owner, more=size)
         await blobs.objects.room(size)
         return _state(await blobs.store.write(lambda c: tables.begin(c, sha256, owner, size, blobs.clock())))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -38,20 +38,25 @@ MOST_NAMED: Final = 1000
 """Volunteers named in one answer about a run."""
 
 
-def run_view(connection: Connection, number: int, now: float) -> wire.RunView:
+Names = Mapping[bytes, str]
+"""What researchers' keys are certified under."""
+NOBODY: Final[Names] = {}
+
+
+def run_view(connection: Connection, number: int, now: float, names: Names = NOBODY) -> wire.RunView:
     """Return one run as people see it; raises NotFound."""
-    found = _runs(connection, _RUN.where(run.c.id == number), now)
+    found = _runs(connection, _RUN.where(run.c.id == number), now, names)
     if not found:
         raise NotFound(f"there is no run {number}")
     return found[0]
 
 
-def runs(connection: Connection, now: float, limit: int = 50) -> list[wire.RunView]:
+def runs(connection: Connection, now: float, limit: int = 50, names: Names = NOBODY) -> list[wire.RunView]:
     """Return the newest runs."""
-    return _runs(connection, _RUN.order_by(run.c.id.desc()).limit(limit), now)
+    return _runs(connection, _RUN.order_by(run.c.id.desc()).limit(limit), now, names)
 
 
-def _runs(connection: Connection, query: Select[Any], now: float) -> list[wire.RunView]:
+def _runs(connection: Connection, query: Select[Any], now: float, names: Names) -> list[wire.RunView]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
     sums: dict[int, dict[str, int]] = {number: {} for number in ids}
@@ -63,10 +68,12 @@ def _runs(connection: Connection, query: Select[Any], now: float) -> list[wire.R
         select(archive.c.run_id, archive.c.made, archive.c.file).where(archive.c.run_id.in_(ids))
     )
     files = {number: archived(made, file) for number, made, file in filed}
-    return [_run_view(connection, row, sums[row.id], files.get(row.id, ""), now) for row in rows]
+    return [_run_view(connection, row, sums[row.id], files.get(row.id, ""), now, names) for row in rows]
 
 
-def _run_view(connection: Connection, row: Any, sums: dict[str, int], filed: str, now: float) -> wire.RunView:
+def _run_view(
+    connection: Connection, row: Any, sums: dict[str, int], filed: str, now: float, names: Names
+) -> wire.RunView:
     units = _by_state(sums, "unit")
     reasons = [row.reason or _why_waiting(connection, row, units, now), filed]
     return wire.RunView(
@@ -75,7 +82,8 @@ def _run_view(connection: Connection, row: Any, sums: dict[str, int], filed: str
         replicas=_by_state(sums, "replica"), credit_milli=sums.get("credit", 0), volunteers=sums.get("volunteers", 0),
         progress=row.progress, result=row.result, reason="; ".join(filter(None, reasons)), params=row.params,
         priority=row.priority, platforms=msgspec.json.decode(row.platforms, type=list[str]),
-        tags=msgspec.json.decode(row.tags, type=list[str]),
+        tags=msgspec.json.decode(row.tags, type=list[str]), hosted=row.hosted,
+        researcher=names.get(row.researcher, ""),
     )  # fmt: skip
 
 
@@ -155,7 +163,7 @@ def finders(connection: Connection, number: int, units: list[int]) -> list[wire.
     ]
 
 
-def status(connection: Connection, server_id: str, name: str, now: float) -> wire.StatusView:
+def status(connection: Connection, server_id: str, name: str, now: float, names: Names = NOBODY) -> wire.StatusView:
     """Return the server at a glance."""
     live = connection.execute(
         select(func.count()).select_from(host).where(host.c.last_seen > now - LIVE_S)
@@ -165,7 +173,7 @@ def status(connection: Connection, server_id: str, name: str, now: float) -> wir
         server_id=server_id, name=name, version=__version__, time=now,
         volunteers=sum(some.people for some in everybody(connection).values()), hosts_live=live,
         units=_by_state(sums, "unit"), replicas=_by_state(sums, "replica"),
-        runs=runs(connection, now, limit=20),
+        runs=runs(connection, now, limit=20, names=names),
     )  # fmt: skip
 
 
@@ -229,5 +237,6 @@ def _is_live(connection: Connection, now: float, besides: Iterable[int] = ()) ->
 _RUN: Final = select(
     run.c.id, run.c.project, run.c.title, run.c.app, run.c.state, run.c.created, run.c.finished, run.c.driver_seen,
     run.c.step, run.c.progress, run.c.result, run.c.reason, run.c.params, run.c.priority, run.c.platforms, run.c.tags,
+    run.c.hosted, run.c.researcher,
 )  # fmt: skip
 """All but the driver's state, which may have a megabyte."""

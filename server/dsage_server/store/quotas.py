@@ -1,0 +1,99 @@
+"""What a researcher's key may have at a time, and what it has: open runs, open units, bytes among the blobs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, select
+
+from dsage.errors import QuotaExceeded
+from dsage.states import OPEN_RUNS, OPEN_UNITS
+from dsage_server.settings import Quota
+from dsage_server.store.dialect import upsert
+from dsage_server.store.schema import among, blob, blob_ref, blob_upload, quota, run, tally
+
+WORDS: Final = {
+    "runs": ("open runs", "End some of them (`dsage cancel ID`)"),
+    "open_units": ("units that have not ended", "Let some of them end before you make more, or cancel a run"),
+    "blob_bytes": ("bytes of input files, answers and programs", "Retire runs that have ended (`dsage retire ID`)"),
+}
+"""What is counted, as people read it, and how there comes to be less of it."""
+
+
+def allowed(connection: Connection, researcher: bytes, default: Quota) -> Quota:
+    """Return what a researcher may have: what the server's settings say, but for what was set for this key."""
+    return dataclasses.replace(default, **own(connection, researcher))
+
+
+def own(connection: Connection, researcher: bytes) -> dict[str, int]:
+    """Return what was set for one key."""
+    row = connection.execute(select(quota).where(quota.c.researcher == researcher)).mappings().first()
+    return {} if row is None else {what: row[what] for what in WORDS if row[what] is not None}
+
+
+def change(connection: Connection, researcher: bytes, limits: Mapping[str, int]) -> None:
+    """Set some limits for one key; the others stay."""
+    statement = upsert(connection, quota).values(researcher=researcher, **limits)
+    connection.execute(statement.on_conflict_do_update(index_elements=["researcher"], set_=dict(limits)))
+
+
+def clear(connection: Connection, researcher: bytes) -> None:
+    """Let the server's settings hold for a key again."""
+    connection.execute(delete(quota).where(quota.c.researcher == researcher))
+
+
+def used(connection: Connection, researcher: bytes, what: str) -> int:
+    """Return how much of `what` (a name in WORDS) a researcher has."""
+    return _USED[what](connection, researcher)
+
+
+def check(connection: Connection, researcher: bytes, what: str, more: int, default: Quota) -> int:
+    """Return how much of `what` a researcher may still have, beyond `more` that are asked for now.
+
+    Raises QuotaExceeded if `more` are too many.
+    """
+    limit = getattr(allowed(connection, researcher, default), what)
+    has = used(connection, researcher, what)
+    if has + more > limit:
+        words, hint = WORDS[what]
+        raise QuotaExceeded(
+            f"{has:,} {words}, and {more:,} more would be above the {limit:,} that you may have",
+            hint=f"{hint}, or ask the operator for more (`dsage admin quota`).",
+        )
+    return int(limit - has - more)
+
+
+def check_run(connection: Connection, run_key: str, researcher: bytes, default: Quota) -> None:
+    """Raise QuotaExceeded if a run with this key would be new, and one too many."""
+    if connection.execute(select(run.c.id).where(run.c.run_key == run_key)).first() is None:
+        check(connection, researcher, "runs", 1, default)
+
+
+def _runs(connection: Connection, researcher: bytes) -> int:
+    query = select(func.count()).select_from(run).where(run.c.researcher == researcher, among(run.c.state, OPEN_RUNS))
+    return connection.execute(query).scalar_one()
+
+
+def _open_units(connection: Connection, researcher: bytes) -> int:
+    query = (
+        select(func.sum(tally.c.n))
+        .join(run, run.c.id == tally.c.run_id)
+        .where(run.c.researcher == researcher, among(run.c.state, OPEN_RUNS))
+        .where(tally.c.what.in_([f"unit.{state}" for state in OPEN_UNITS]))
+    )
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _blob_bytes(connection: Connection, researcher: bytes) -> int:
+    """Return the bytes of what the researcher's runs need, each blob once, and of uploads that are under way."""
+    needed = select(blob_ref.c.sha256).join(run, run.c.id == blob_ref.c.run_id).where(run.c.researcher == researcher)
+    kept = connection.execute(select(func.sum(blob.c.bytes)).where(blob.c.sha256.in_(needed.distinct()))).scalar()
+    coming = connection.execute(select(func.sum(blob_upload.c.bytes)).where(blob_upload.c.owner == researcher)).scalar()
+    return int(kept or 0) + int(coming or 0)
+
+
+_USED: Final[dict[str, Callable[[Connection, bytes], int]]] = {
+    "runs": _runs, "open_units": _open_units, "blob_bytes": _blob_bytes,
+}  # fmt: skip

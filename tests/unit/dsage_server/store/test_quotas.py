@@ -1,0 +1,113 @@
+"""What a researcher's key may have: counted from the tables, and said when it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert, update
+
+from dsage.errors import QuotaExceeded
+from dsage_server.allowances import RECOUNT_S, Allowances
+from dsage_server.settings import Quota
+from dsage_server.store import quotas
+from dsage_server.store.engine import Store
+from dsage_server.store.schema import blob, blob_ref, blob_upload, document, run, tally
+from dsage_server.store.testing import fresh, kinds
+
+ME, OTHER = b"me", b"other"
+DEFAULT = Quota(runs=3, open_units=100, blob_bytes=1000)
+
+
+@pytest.fixture(params=kinds())
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store with three open runs of mine, one that ended, and one of somebody else."""
+    store = Store(fresh(tmp_path, request.param))
+
+    def fill(c: Connection) -> None:
+        c.execute(insert(document).values(hash="d", kind="manifest", envelope=b"", created=0.0))
+        for number, (who, state) in enumerate(
+            [(ME, "running"), (ME, "running"), (ME, "paused"), (ME, "done"), (OTHER, "running")], 1
+        ):
+            c.execute(
+                insert(run).values(
+                    id=number, run_key=f"k{number}", project="p", title="t", app="d", authorisation="d",
+                    researcher=who, params=b"", state=state, fence=0, step=0, driver_state=b"", progress=b"",
+                    created=0.0,
+                )
+            )  # fmt: skip
+            for what, n in [("unit.ready", 10), ("unit.comparing", 1), ("unit.valid", 500)]:
+                c.execute(insert(tally).values(run_id=number, slot=0, what=what, n=n))
+        for name, size in [("a", 300), ("b", 50), ("c", 7)]:
+            c.execute(insert(blob).values(sha256=name, bytes=size, object=name, created=0.0, last_used=0.0))
+        for name, number, kind in [("a", 1, "input"), ("a", 2, "input"), ("b", 4, "bundle"), ("c", 5, "input")]:
+            c.execute(insert(blob_ref).values(sha256=name, run_id=number, kind=kind))
+        c.execute(insert(blob_upload).values(id="u", sha256="z", owner=ME, bytes=25, received=0, pieces=0, touched=0.0))
+
+    store.write_now(fill)
+    yield store
+    store.close()
+
+
+def left(store: Store, what: str, more: int) -> int:
+    """Return what I may have beyond `more`."""
+    return store.read_now(lambda c: quotas.check(c, ME, what, more, DEFAULT))
+
+
+def test_what_is_counted(store: Store) -> None:
+    found = {what: store.read_now(lambda c, w=what: quotas.used(c, ME, w)) for what in quotas.WORDS}  # type: ignore[misc]
+    assert found == {"runs": 3, "open_units": 33, "blob_bytes": 300 + 50 + 25}
+
+
+def test_up_to_the_limit_and_no_further(store: Store) -> None:
+    assert left(store, "open_units", 60) == 7
+    assert left(store, "open_units", 67) == 0
+    with pytest.raises(QuotaExceeded, match="33 units that have not ended, and 68 more would be above the 100") as no:
+        left(store, "open_units", 68)
+    assert "dsage admin quota" in no.value.hint
+    assert (no.value.exit_status, no.value.status) == (10, 403)
+
+
+def test_a_run_that_is_there_already_is_not_one_too_many(store: Store) -> None:
+    store.read_now(lambda c: quotas.check_run(c, "k1", ME, DEFAULT))
+    with pytest.raises(QuotaExceeded, match="3 open runs"):
+        store.read_now(lambda c: quotas.check_run(c, "new", ME, DEFAULT))
+    store.read_now(lambda c: quotas.check_run(c, "new", OTHER, DEFAULT))
+
+
+def test_one_key_may_have_limits_of_its_own(store: Store) -> None:
+    store.write_now(lambda c: quotas.change(c, ME, {"runs": 10}))
+    store.write_now(lambda c: quotas.change(c, ME, {"blob_bytes": 400}))
+    mine = store.read_now(lambda c: quotas.allowed(c, ME, DEFAULT))
+    assert mine == Quota(runs=10, open_units=100, blob_bytes=400)
+    assert store.read_now(lambda c: quotas.allowed(c, OTHER, DEFAULT)) == DEFAULT
+    assert left(store, "blob_bytes", 25) == 0
+    store.write_now(lambda c: quotas.clear(c, ME))
+    assert store.read_now(lambda c: quotas.allowed(c, ME, DEFAULT)) == DEFAULT
+
+
+async def test_the_tables_are_asked_now_and_then_and_when_it_matters(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    allowances = Allowances(store, lambda: now[0], DEFAULT)
+    asked: list[int] = []
+    count = quotas.check
+
+    def counted(c: Connection, researcher: bytes, what: str, more: int, default: Quota) -> int:
+        asked.append(more)
+        return count(c, researcher, what, more, default)
+
+    monkeypatch.setattr(quotas, "check", counted)
+    for more in (10, 20, 30):
+        await allowances.take(ME, "open_units", more)
+    assert asked == [10]
+    with pytest.raises(QuotaExceeded):
+        await allowances.take(ME, "open_units", 68)
+    store.write_now(lambda c: c.execute(update(tally).values(n=0)))
+    await allowances.take(ME, "open_units", 68)
+    assert asked == [10, 68, 68]
+    now[0] += RECOUNT_S + 1.0
+    await allowances.take(ME, "open_units", 1)
+    assert asked == [10, 68, 68, 1]
