@@ -29,6 +29,8 @@ ERRORS_PER_VOLUNTEER: Final = 2
 LOSSES_PER_VOLUNTEER: Final = 50
 """Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
 
+_COUNT: Final = frozenset({ReplicaState.REPORTED, ReplicaState.VALID})
+
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One copy of a unit, leased to one host.
@@ -119,10 +121,7 @@ def centres(unit: Unit) -> frozenset[int]:
     return frozenset(
         r.id
         for r in unit.replicas
-        if r.camp == r.id
-        and r.proof is not False
-        and not r.partial
-        and (r.id > unit.since or r.state is not ReplicaState.REDUNDANT)
+        if r.camp == r.id and r.proof is not False and not r.partial and (r.id > unit.since or r.state in _COUNT)
     )
 
 
@@ -190,6 +189,26 @@ def retried(unit: Unit) -> Unit:
     since = max((r.id for r in replicas), default=0)
     state = move(unit.state, UnitState.READY)
     return _settle(replace(unit, state=state, reason="", code="", since=since, replicas=replicas))
+
+
+def reopened(unit: Unit) -> Unit:
+    """Return a unit whose accepted answer does not hold: it and all that agree with it are refused as proven lies.
+
+    A fresh quorum is wanted, from volunteers who have no answer in; copies that are still out count on. What was paid
+    for the refused answers is not touched here. Raises Conflict for a unit that has no accepted answer.
+    """
+    if unit.state is not UnitState.VALID:
+        raise Conflict(f"unit {unit.id} is {unit.state}", hint="Only an accepted answer can be refused.")
+    camp = unit.replica(unit.canonical or 0).camp
+    replicas = tuple(
+        replace(r, state=move(r.state, ReplicaState.INVALID), proof=False)
+        if r.state is ReplicaState.VALID and r.camp == camp and not r.partial
+        else r
+        for r in unit.replicas
+    )
+    since = max(r.id for r in replicas)
+    state = move(unit.state, UnitState.READY)
+    return _settle(replace(unit, state=state, canonical=None, since=since, replicas=replicas))
 
 
 def failures(unit: Unit) -> int:

@@ -6,6 +6,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -54,6 +55,28 @@ def test_a_liar_among_two_gets_nothing_and_a_third_decides() -> None:
     assert (unit.state, unit.unsent, states(unit)) == (U.READY, 1, ["reported", "reported"])
     unit = answered(unit, 3, camp=2)
     assert (unit.state, unit.canonical, states(unit)) == (U.VALID, 2, ["invalid", "valid", "valid"])
+
+
+def test_an_accepted_answer_that_does_not_hold_is_refused_with_its_camp_and_asked_again() -> None:
+    unit = answered(answered(answered(life.created(1, 2), 1, camp=1), 2, camp=2), 3, camp=1)
+    late = leased(life.created(2, 1), 4).replicas[0]
+    unit = life.reopened(msgspec.structs.replace(unit, replicas=(*unit.replicas, late)))
+    assert (unit.state, unit.canonical, unit.unsent) == (U.READY, None, 1)
+    assert states(unit) == ["invalid", "invalid", "invalid", "leased"]
+    assert not any(life.may_take(unit, 1000 + number) for number in (1, 2, 3))
+    with pytest.raises(Conflict, match="not the centre"):
+        life.judge(life.report(unit, 4), 4, camp=1)
+    unit = answered(life.judge(life.report(unit, 4), 4, camp=4), 5, camp=4)
+    assert (unit.state, unit.canonical, states(unit)[3:]) == (U.VALID, 4, ["valid", "valid"])
+    with pytest.raises(Conflict, match="unit 3 is ready"):
+        life.reopened(life.created(3, 1))
+
+
+def test_a_unit_may_be_reopened_as_often_as_it_has_to_be() -> None:
+    unit = life.created(1, 2)
+    for number in range(1, 21, 2):
+        unit = life.reopened(answered(answered(unit, number, camp=number), number + 1, camp=number))
+        assert (unit.state, unit.unsent) == (U.READY, 2)
 
 
 def test_one_proof_decides_alone_and_a_partner_that_differs_is_wrong() -> None:
@@ -409,6 +432,19 @@ class History(RuleBasedStateMachine):
     def cancel(self, chance: int) -> None:
         if chance == 9:
             self.become(life.cancel(self.unit, checked=self.checked))
+
+    @precondition(lambda self: self.unit.state is U.VALID)
+    @rule(chance=st.integers(0, 2))
+    def reopen(self, chance: int) -> None:
+        if chance:
+            return
+        refused = self.unit.replica(self.unit.canonical or 0).camp
+        wrong = [r for r in self.unit.replicas if r.camp == refused and r.state is R.VALID and not r.partial]
+        self.unit = self.before = life.reopened(self.unit)
+        assert {self.unit.replica(r.id).state for r in wrong} == {R.INVALID}
+        assert not self.unit.final
+        assert not any(life.may_take(self.unit, r.volunteer) for r in wrong)
+        assert not life.centres(self.unit) & {r.id for r in wrong}
 
     @precondition(lambda self: self.unit.final)
     @rule(chance=st.integers(0, 2))
