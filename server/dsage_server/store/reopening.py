@@ -1,0 +1,160 @@
+"""Answers that were accepted and do not hold: their units are asked again, and their runs taken back to before them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, or_, select, update
+
+from dsage import wire
+from dsage.errors import Conflict, NotFound
+from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
+from dsage_server.store import runs, steps, units
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.events import note
+from dsage_server.store.schema import archive, run, unit
+from dsage_validator import life
+
+
+def reopen(connection: Connection, number: int, chosen: Sequence[int], now: float) -> list[units.Changed]:
+    """Refuse the accepted answers of units of a run, with all that agree with them: they are computed again by others.
+
+    An answer that a step has folded stays known until the run's driver has taken it back, and a run that was done is
+    taken up again for that, with what its end had cancelled; its old result stays to be seen until the new one is
+    there. A unit that nobody waits for any more (its run is done without it, or has gone back to before it) is not
+    computed again. Units that are open already stay as they are. Credit that was granted for refused answers is not
+    taken back here.
+
+    Raises NotFound; Conflict for a unit that was given up or cancelled, and for a run that failed, was cancelled or is
+    archived.
+    """
+    state = _state(connection, number)
+    rows = _chosen(connection, number, chosen)
+    folded = [row.id for row in rows if row.folded_step and row.refused_id is None]
+    again = state is RunState.DONE and bool(folded)
+    if again:
+        values = {"state": move(state, RunState.RUNNING).value, "finished": None, "retired": None}
+        connection.execute(update(run).where(run.c.id == number).values(**values))
+    connection.execute(_REFUSE, {"ids": numbers(connection, folded)})
+    book = units.Book.of(connection, [row.id for row in rows])
+    for row in rows:
+        unit_id, idle = row.id, row.folded_step == steps.ASIDE_STEP or (state is RunState.DONE and not row.folded_step)
+        current = life.reopened(book.now[unit_id])
+        book.now[unit_id] = life.cancel(current, checked=False) if idle else current
+    changed = book.write(now)
+    if again:
+        changed += steps.opened_again(connection, _cancelled_by_the_end(connection, number), now)
+    _tell(connection, number, rows, again, now)
+    return changed
+
+
+def replay(
+    connection: Connection, number: int, researcher: bytes, fence: int, now: float
+) -> tuple[wire.Drive, list[units.Changed]]:
+    """Take a run back to the newest kept state from before the first step that folded an answer which does not hold.
+
+    What later steps folded waits to be folded again, and what they cancelled is open again. The units that they made
+    are put aside: they come back, with their answers, when the run makes the same ones again. Step numbers go on. Where
+    nothing is to be taken back nothing changes, so a driver that lost the reply may ask again.
+
+    Raises Conflict for an older fence, and if no state from before is kept.
+    """
+    runs.check_owner(connection, number, researcher)
+    query = select(run.c.state, run.c.step).where(run.c.id == number).with_for_update(key_share=True)
+    row = connection.execute(query).one()
+    runs.check_driver(connection, number, researcher, fence)
+    first = steps.first_refused(connection, number)
+    changed: list[units.Changed] = []
+    if first is not None and row.state in OPEN_RUNS:
+        to, driver_state = steps.kept_before(connection, number, first)
+        changed = _put_later_units_aside(connection, number, to, now) + _unfold(connection, number, to, now)
+        steps.forget_after(connection, number, to)
+        connection.execute(update(run).where(run.c.id == number).values(driver_state=driver_state, driver_seen=now))
+        note(connection, now, "replayed", f"run {number} goes back from step {row.step} to step {to}", run=number)
+    return runs.standing(connection, number), changed
+
+
+def _state(connection: Connection, number: int) -> RunState:
+    query = select(run.c.state).where(run.c.id == number).with_for_update(key_share=True)
+    found = connection.execute(query).scalar()
+    if found is None:
+        raise NotFound(f"there is no run {number}")
+    state = RunState(found)
+    if state in (RunState.FAILED, RunState.CANCELLED):
+        raise Conflict(f"run {number} is {state}", hint=f"`dsage retry {number}` first, if it failed.")
+    if connection.execute(select(archive.c.run_id).where(archive.c.run_id == number)).first() is not None:
+        raise Conflict(f"the units of run {number} lie in an archive", hint="Submit it again.")
+    return state
+
+
+def _chosen(connection: Connection, number: int, chosen: Sequence[int]) -> list[Any]:
+    """Return those of the chosen units that have an accepted answer. Raises NotFound, Conflict."""
+    rows = connection.execute(_CHOSEN, {"run": number, "ids": numbers(connection, chosen)}).all()
+    missing = sorted(set(chosen) - {row.id for row in rows})
+    if missing:
+        raise NotFound(f"run {number} has no unit {missing[0]}")
+    other = [row for row in rows if row.state in (UnitState.FAILED, UnitState.CANCELLED)]
+    if other:
+        raise Conflict(f"unit {other[0].id} is {other[0].state}", hint="Only an accepted answer can be refused.")
+    return [row for row in rows if row.state == UnitState.VALID]
+
+
+def _cancelled_by_the_end(connection: Connection, number: int) -> list[int]:
+    """Return the units that no step cancelled: the end of the run did."""
+    cancelled = unit.c.state == UnitState.CANCELLED.value
+    query = select(unit.c.id).where(unit.c.run_id == number, cancelled, unit.c.folded_step.is_(None))
+    return list(connection.execute(query).scalars())
+
+
+def _tell(connection: Connection, number: int, rows: Sequence[Any], again: bool, now: float) -> None:
+    for row in rows:
+        text = f"unit {row.id}: the accepted answer does not hold; others are asked again"
+        note(connection, now, "reopened", text, run=number, unit=row.id)
+    if again:
+        text = f"run {number} goes on: a folded answer did not hold; the result is being corrected"
+        note(connection, now, "correcting", text, run=number)
+
+
+def _put_later_units_aside(connection: Connection, number: int, to: int, now: float) -> list[units.Changed]:
+    rows = connection.execute(_MADE_LATER, {"run": number, "to": to}).all()
+    if not rows:
+        return []
+    changed = _cancelled(connection, number, [row.id for row in rows if row.state in OPEN_UNITS], now)
+    steps.put_aside(connection, number, [row.id for row in rows], secrets.token_hex(6))
+    return changed
+
+
+def _cancelled(connection: Connection, number: int, wanted: Sequence[int], now: float) -> list[units.Changed]:
+    book = units.Book.of(connection, wanted)
+    checked = runs.info(connection, number).has_check if wanted else False
+    for unit_id, current in book.now.items():
+        book.now[unit_id] = life.cancel(current, checked=checked)
+    return book.write(now)
+
+
+def _unfold(connection: Connection, number: int, to: int, now: float) -> list[units.Changed]:
+    """Let the answers wait again that steps after `to` folded, and open again what they cancelled."""
+    found = list(connection.execute(_FOLDED_LATER, {"run": number, "to": to}).scalars())
+    connection.execute(_UNFOLD, {"ids": numbers(connection, found)})
+    return steps.opened_again(connection, found, now)
+
+
+_CHOSEN = (
+    select(unit.c.id, unit.c.state, unit.c.folded_step, unit.c.refused_id)
+    .where(among_ids(unit.c.id), unit.c.run_id == bindparam("run"))
+    .order_by(unit.c.id)
+)
+_REFUSE = update(unit).where(among_ids(unit.c.id)).values(refused_id=unit.c.canonical_id)
+_MADE_LATER = select(unit.c.id, unit.c.state).where(
+    unit.c.run_id == bindparam("run"),
+    unit.c.made_step > bindparam("to"),
+    or_(unit.c.folded_step.is_(None), unit.c.folded_step != steps.ASIDE_STEP),
+)
+_FOLDED_LATER = select(unit.c.id).where(
+    unit.c.run_id == bindparam("run"),
+    func.coalesce(unit.c.made_step, 0) <= bindparam("to"),
+    unit.c.folded_step > bindparam("to"),
+)
+_UNFOLD = update(unit).where(among_ids(unit.c.id)).values(folded_step=None, refused_id=None)
