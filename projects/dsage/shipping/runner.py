@@ -20,7 +20,7 @@ def run(text: str, name: str, variables: dict[str, Any], sage: bool) -> Any:
         scope.update(_sage_names())
         text = str(importlib.import_module("sage.repl.preparse").preparse(text))
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    scope.update(variables)
+    scope.update({name: _lifted(thing, scope["Integer"]) if sage else thing for name, thing in variables.items()})
     tree = ast.parse(text, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, name, "exec"), scope)
@@ -39,6 +39,13 @@ def _sage_names() -> dict[str, Any]:
             continue
         return {name: thing for name, thing in vars(module).items() if not name.startswith("_")}
     raise ImportError("Sage is not on this computer")
+
+
+def _lifted(value: Any, integer: Any) -> Any:
+    """Return a variable with Sage's integers for Python's: of these, `n/2` would be a float."""
+    if type(value) is int:
+        return integer(value)
+    return type(value)(_lifted(item, integer) for item in value) if type(value) in (list, tuple, set) else value
 
 
 def plain(value: Any) -> Any:
