@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dsage import shipping
+from dsage import codec, shipping
 from dsage.calls import Call, CallFailed, Feed
 from dsage.driver import Ended
 from dsage.errors import RunCancelled, RunFailed
@@ -35,7 +35,10 @@ class Executor(futures.Executor):
         self._shut = False
 
     def submit(self, fn: Callable[..., V], /, *args: Any, **kwargs: Any) -> futures.Future[V]:
-        """Call `fn` elsewhere. Raises ShipError if its source cannot travel, RuntimeError after shutdown."""
+        """Call `fn` elsewhere.
+
+        Raises ShipError if its source cannot travel, CodecError for such arguments, RuntimeError after shutdown.
+        """
         with self._lock:
             if self._shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -69,6 +72,7 @@ class _Line:
         self._driving.add_done_callback(self._over)
 
     def add(self, call: Call) -> futures.Future[Any]:
+        codec.encode(call)
         future: futures.Future[Any] = futures.Future()
         self._waiting.append((call, future))
         self._nudge()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Si
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from dsage import saved, shipping
+from dsage import codec, saved, shipping
 from dsage.background import Background
 from dsage.bundle import Bundle
 from dsage.calls import KEY, Call, Calls, Feed
@@ -255,6 +255,7 @@ class Grid:
 
     def _evaluated(self, packed: Bundle, vars: Mapping[str, Any] | None, options: CallOptions) -> EvalJob:
         options.setdefault("timeout", EVAL_S)
+        codec.encode(dict(vars or {}))
         feed = self.feed([((), dict(vars or {}))], chunk=1, total=1)
         return self._called(EvalJob, packed, feed, options)
 
