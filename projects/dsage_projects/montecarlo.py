@@ -11,7 +11,7 @@ from math import ceil, sqrt
 from operator import mul
 from typing import Any
 
-from dsage import DistributedFunction, Unit, checkpoint, progress, restored
+from dsage import DistributedFunction, Limits, Unit, checkpoint, progress, restored
 from dsage.errors import UsageError
 
 FUNCTION = "MonteCarlo"
@@ -31,6 +31,7 @@ class MonteCarlo(DistributedFunction[list[int], int]):
     points: int
     seed: int
     title = "The volume of a ball by random points"
+    limits = Limits(cpu_s=10 * 86400, wall_s=100 * 86400)
 
     def __init__(self, d: int = 2, error: float | str = 0.01, points: int = 100_000, seed: int = 1) -> None:
         super().__init__(d=int(d), error=float(error), points=int(points), seed=int(seed))
@@ -45,7 +46,9 @@ class MonteCarlo(DistributedFunction[list[int], int]):
             return None
         self.made += 1
         seconds = self.points * (1e-7 + 7e-8 * self.d)  # measured on the reference core
-        return Unit([self.seed, self.made, self.d, self.points], credit=seconds / 60, deadline_s=600 + 60 * seconds)
+        limits = Limits(cpu_s=60 + 30 * seconds, wall_s=600 + 300 * seconds)
+        args = [self.seed, self.made, self.d, self.points]
+        return Unit(args, credit=seconds / 60, deadline_s=600 + 60 * seconds, limits=limits)
 
     @staticmethod
     def compute(args: list[int]) -> int:

@@ -83,7 +83,7 @@ class Prp(DistributedFunction[list[int], dict[str, Any]]):
         for e in range(max(self.first, self.k.bit_length(), 2), self.last + 1):
             n = number(self.k, e)
             if (self.k or is_prime(e)) and gcd(n, SMALL) in (1, n):
-                seconds = 0.13 * (n.bit_length() / 10_000) ** 2.6  # measured on the reference core
+                seconds = 0.16 * (n.bit_length() / 10_000) ** 2.6  # measured on the reference core
                 limits = Limits(cpu_s=60 + 30 * seconds, wall_s=600 + 300 * seconds)
                 yield Unit([self.k, e], credit=seconds / 60, deadline_s=600 + 60 * seconds, limits=limits)
 

@@ -32,6 +32,7 @@ class Points(DistributedFunction[list[Any], list[int]]):
     block: int
     title = "Points of an elliptic curve modulo primes"
     needs = ("gmpy2",)
+    limits = Limits(cpu_s=10 * 86400, wall_s=100 * 86400)
 
     def __init__(
         self, curve: Sequence[int] | str = "0,-1,1,-10,-20", below: int = 1000, start: int = 2, block: int = 10_000
