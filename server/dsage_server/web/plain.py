@@ -41,9 +41,24 @@ def opened(data: bytes | None, where: str, elsewhere: int = 0) -> Opened:
     if not data or size > MAX_VALUE_BYTES:
         return Opened(note=f"{size:,} bytes are too many for a page: {where} fetches them")
     try:
-        return Opened(codec.decode(data, max_items=MAX_VALUE_ITEMS))
+        return Opened(_simple(codec.decode(data, max_items=MAX_VALUE_ITEMS)))
     except CodecError as error:
         return Opened(note=f"it cannot be read ({error.message})")
+
+
+def _simple(value: Any) -> Value:
+    """Return a value as what pages and JSON know: sets and arrays as lists, other keys and numbers as text."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _simple(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_simple(item) for item in value]
+    if hasattr(value, "tolist"):
+        if value.size > MAX_VALUE_ITEMS:
+            raise CodecError(f"an array of {value.size:,} numbers is too large for a page")
+        return _simple(value.tolist())
+    return str(value)
 
 
 def mapping(value: Value) -> dict[str, Value]:
