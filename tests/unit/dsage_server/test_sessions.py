@@ -9,7 +9,7 @@ import pytest
 
 from dsage.errors import LoggedOut, NotAllowed, Replayed
 from dsage_server import sessions
-from dsage_server.sessions import CHALLENGE_S, SLACK_S, TOKEN_S, Session, Sessions
+from dsage_server.sessions import CHALLENGE_S, DRIVER, SLACK_S, TOKEN_S, Session, Sessions
 
 NOW = 1.8e9
 SECRET = bytes(range(32))
@@ -155,3 +155,24 @@ async def test_bent_challenges_are_refused() -> None:
     with pytest.raises(Replayed):
         await Sessions().use(challenge, NOW)
     await mine.use(challenge, NOW)
+
+
+def test_a_token_of_a_hosted_driver_drives_one_run_and_no_other() -> None:
+    mine = Sessions(SECRET)
+    driver = Session(role=DRIVER, key=b"k" * 32, expires=NOW + TOKEN_S, run=5)
+    token = header(mine.open(driver))
+    assert Sessions(SECRET).find_driver(token, 5, NOW) == driver
+    with pytest.raises(NotAllowed, match="good for run 5 alone"):
+        mine.find_driver(token, 6, NOW)
+    for role in ("researcher", "host"):
+        with pytest.raises(NotAllowed, match="not a driver's"):
+            mine.find(token, role, NOW)
+    with pytest.raises(LoggedOut):
+        mine.find_driver(token, 5, NOW + TOKEN_S + 1.0)
+    with pytest.raises(NotAllowed):
+        mine.find_driver(header(mine.open(HOST)), 5, NOW)
+    researcher = msgspec.structs.replace(HOST, role="researcher", host=0, volunteer=0)
+    assert mine.find_driver(header(mine.open(researcher)), 6, NOW) == researcher
+    mine.drop_keys({driver.key})
+    with pytest.raises(LoggedOut):
+        mine.find_driver(token, 5, NOW)
