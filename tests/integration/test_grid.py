@@ -189,7 +189,7 @@ def test_a_call_that_raises_says_what_and_where(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("while True: pass", "more than 1"),
+        ("while True: pass", "more than 1|cpu"),
         ("import os; os._exit(3)", "crash"),
         ("import ctypes; ctypes.string_at(0)", "crash|exception|ctypes"),
         ("bytes(5 << 30)", "memory"),
@@ -203,7 +203,7 @@ def test_a_call_that_raises_says_what_and_where(grid: Grid) -> None:
 )
 def test_bad_code_is_a_clear_error_and_the_next_call_works(grid: Grid, source: str, said: str) -> None:
     with pytest.raises((CallFailed, RunFailed), match=said):
-        grid.eval(source, timeout=1.0).wait(60)
+        grid.eval(source, timeout=1.0 if "while" in source else 30.0).wait(60)
     assert grid.eval("1 + 1").wait(60) == 2
 
 
