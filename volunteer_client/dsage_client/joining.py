@@ -14,21 +14,18 @@ from typing import Final
 from dsage import __version__
 from dsage.connection import Connection
 from dsage.errors import SandboxRefused
-from dsage.sandbox import Level, Report, strongest
+from dsage.sandbox import Level, Report, offers, strongest
 from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
 from dsage.wire import INPUTS, HostInfo
 from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Event, Tell
-from dsage_client.library import available
 from dsage_client.membership import Membership
 from dsage_client.runner import Runner, SandboxRunner
 from dsage_client.session import Session
 from dsage_client.settings import Settings
 
-OFFERED_MODULES: Final = ("flint", "gmpy2", "numpy")
-OFFERED_PROGRAMS: Final = ("ecm",)
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -100,15 +97,14 @@ async def _work(
 
 
 def host_info(settings: Settings, level: Level) -> HostInfo:
-    """Return what this host offers: modules that apps may name in `needs`, programs worth having, disk, its tags."""
-    programs = [program for program in OFFERED_PROGRAMS if shutil.which(program)]
+    """Return what this host offers: what apps may name in `needs`, disk, its tags."""
     return HostInfo(
         client=f"dsage/{__version__}",
         platform=f"{sys.platform}-{os.uname().machine}",
         cores=settings.slots,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         sandbox=level.value,
-        offers=[*filter(available, OFFERED_MODULES), *programs],
+        offers=offers.offered(),
         disk_bytes=max(1, min(settings.input_bytes, shutil.disk_usage(settings.folder).free)),
         tags=list(settings.tags),
         features=[INPUTS],

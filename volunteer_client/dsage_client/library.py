@@ -7,7 +7,6 @@ fetched, they are checked each time a client starts: hash, signature, role, date
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import shutil
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dsage import bundle
 from dsage.codec import digest
 from dsage.errors import Expired, Revoked, StorageFull, TooLarge, TrustError, UnitFailed, WrongRole
 from dsage.files import write_whole
+from dsage.sandbox.offers import available
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
@@ -33,7 +33,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class MissingNeed(UnitFailed):
-    """The app needs a module that this host does not have."""
+    """The app needs a module, program or set of instructions that this host does not have."""
 
     code = "host.needs"
 
@@ -149,11 +149,6 @@ class Library:
                 raise StorageFull(f"the app cannot be unpacked into {folder}: {error.strerror}") from error
             self._unpacked[name] = folder
             return folder
-
-
-def available(module: str) -> bool:
-    """Say whether a top-level module could be imported here, without importing it."""
-    return module.isidentifier() and importlib.util.find_spec(module) is not None
 
 
 def _check_name(sha256: str) -> None:

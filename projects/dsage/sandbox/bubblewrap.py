@@ -20,7 +20,7 @@ INPUTS: Final = "/inputs"
 ENVIRONMENT: Final = {
     "HOME": SLOT,
     "TMPDIR": SLOT,
-    "PATH": "/usr/bin:/bin",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
     "PYTHONHASHSEED": "0",

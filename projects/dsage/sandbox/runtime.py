@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives")
+SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/povray")
+"""What the system's programs and libraries read besides; POV-Ray looks there for what it may do and include."""
 
 
 @dataclass(frozen=True, slots=True)
