@@ -101,10 +101,11 @@ class Factor(DistributedFunction):
         n, group = composite["n"], composite["group"]
         level = climb.level_at(composite, composite["level"])
         if not self.b1 and composite["sieve"] != "failed" and ladder.sieve_now(n, level):
-            if composite["sieve"] == "running":
+            if composite["sieve"] != "running":
+                composite["sieve"] = "running"
+                return ladder.sieve_unit(n, group=group)
+            if not ladder.curves_beside(n):
                 return None
-            composite["sieve"] = "running"
-            return ladder.sieve_unit(n, group=group)
         curves = climb.take(composite, ladder.curves_a_unit(n, level))
         if not curves:
             if self.b1:

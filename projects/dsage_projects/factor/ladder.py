@@ -85,6 +85,11 @@ def sieve_now(n: int, level: Level) -> bool:
     return digits(n) <= SIEVE_DIGITS and sieve_s(n) <= level.curves * curve_s(n, level.b1)
 
 
+def curves_beside(n: int) -> bool:
+    """Say whether others may go on with curves while one computer sieves: a hit makes the sieve's number smaller."""
+    return digits(n) > DIRECT_DIGITS
+
+
 def curves_a_unit(n: int, level: Level) -> int:
     """Return how many curves make a unit of 1.5 s (a low level) to 5 min (a high one), dividing the level evenly."""
     total_s = level.curves * curve_s(n, level.b1)
