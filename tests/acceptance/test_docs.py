@@ -1,4 +1,5 @@
-"""The documents are executed: what a reader would type is typed, in order, in one session a document.
+"""The documents are executed: what a reader would type is typed, in order, in one session a document; the gallery's
+pages share one.
 
 The language of a fenced block says what happens to it:
 
@@ -25,7 +26,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
@@ -37,10 +38,11 @@ from dsage.sandbox import strongest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 GALLERY: Final = sorted((ROOT / "docs" / "gallery").glob("*.md"))
-DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GALLERY]
+GUIDES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS: Final = [*GUIDES, *GALLERY]
 DSAGE: Final = Path(sys.executable).with_name("dsage")
 ASSUMED: Final = {"researchers.md": ("server", "volunteers"), "volunteers.md": ("server elsewhere",)}
-"""What a document's reader has before its first block; in the gallery, what readers of researchers.md have."""
+"""What a document's reader has before its first block."""
 READY: Final = {"serve": "On this computer you are logged in", "join": "connected to the server"}
 OURS: Final = re.compile(r"^(\$ )?(dsage|make)\b", re.MULTILINE)
 QUOTED: Final = re.compile(r"# (dsage_projects/[\w/]+\.py)\n+")
@@ -92,6 +94,16 @@ class Session:
     def environment(self, home: Path) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
         return kept | {"PATH": self._path, "HOME": str(self.folder), "DSAGE_HOME": str(home), "TERM": "dumb"}
+
+    def prepare(self, assumed: Iterable[str]) -> None:
+        """Give the reader a server and volunteers."""
+        if "server elsewhere" in assumed:
+            self.server_home = self.folder / "elsewhere"
+        if assumed:
+            self.start("dsage serve", self.server_home)
+        if "volunteers" in assumed:
+            for number in range(2):
+                self.do(f"dsage join 'LINK' --when always --home volunteer{number}")
 
     def execute(self, block: Block) -> None:
         """Do what a block says. Raises AssertionError if it is not true."""
@@ -253,22 +265,32 @@ def session(tmp_path: Path) -> Iterator[Session]:
         session.close()
 
 
+@pytest.fixture(scope="module")
+def gallery(sandbox: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """One reader for all pages of the gallery, who has what readers of researchers.md have."""
+    session = Session(tmp_path_factory.mktemp("gallery"))
+    try:
+        session.prepare(ASSUMED["researchers.md"])
+        yield session
+    finally:
+        session.close()
+
+
 @pytest.mark.timeout(150)
 @pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
 def test_what_a_document_shows_happens(path: Path, session: Session) -> None:
     found = [block for block in blocks(path) if block.language != "text"]
-    likeness = "researchers.md" if path in GALLERY else path.name
-    assumed = ASSUMED.get(likeness, ()) if found else ()
-    if "server elsewhere" in assumed:
-        session.server_home = session.folder / "elsewhere"
-    if assumed:
-        session.start("dsage serve", session.server_home)
-    if "volunteers" in assumed:
-        for number in range(2):
-            session.do(f"dsage join 'LINK' --when always --home volunteer{number}")
+    session.prepare(ASSUMED.get(path.name, ()) if found else ())
     for block in found:
         session.execute(block)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.name)
+def test_what_the_gallery_shows_happens(path: Path, gallery: Session) -> None:
+    for block in blocks(path):
+        gallery.execute(block)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
