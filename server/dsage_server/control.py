@@ -1,4 +1,4 @@
-"""A researcher's control over a run: pause it, let it go on, try failed units again, retire it."""
+"""A researcher's control over a run: pause it, let it go on, try failed units again, refuse answers, retire it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsage.errors import Revoked
 from dsage.trust.chain import check_dates
 from dsage_server.retention.archive import check_settled
 from dsage_server.sessions import Session
-from dsage_server.store import control, units
+from dsage_server.store import control, reopening, runs, units
 
 if TYPE_CHECKING:
     from dsage_server.hub import Hub
@@ -50,6 +50,17 @@ class Control:
 
         await hub.store.write(change, then=hub.learn)
         await hub.begin(number)
+
+    async def reopen(self, session: Session, number: int, chosen: wire.Chosen) -> None:
+        """Refuse the accepted answers of units: others compute them again, and the run takes the old ones back."""
+        now = self.hub.clock()
+
+        def change(connection: Connection) -> list[units.Changed]:
+            runs.check_owner(connection, number, session.key)
+            return reopening.reopen(connection, number, chosen.units, now)
+
+        await self.hub.store.write(change, then=self.hub.learn)
+        await self.hub.begin(number)
 
     async def retire(self, session: Session, number: int) -> None:
         """Free what a run that ended keeps here, but its answer and its credit: its rows go into an archive soon."""

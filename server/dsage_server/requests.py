@@ -23,7 +23,7 @@ from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
 from dsage_server.signing import sign_units
-from dsage_server.store import blobs, hosting, quotas, runs, units
+from dsage_server.store import blobs, hosting, quotas, reopening, runs, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -131,6 +131,17 @@ class Requests:
             self.hub.over(number)
         return wire.StepReply(step=step.step, hungry=self.hub.hungry())
 
+    async def replay(self, session: Session, number: int, fence: int) -> wire.Drive:
+        """Take a run back to before the first folded answer that does not hold any more."""
+        now = self.hub.clock()
+
+        def told(done: tuple[wire.Drive, list[units.Changed]]) -> None:
+            self.hub.learn(done[1])
+
+        drive, _ = await self.hub.store.write(lambda c: reopening.replay(c, number, session.key, fence, now), then=told)
+        self.hub.tell(number)
+        return drive
+
     async def answers(self, session: Session, number: int, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
         """Return what a driver can fold; hold the call until there is something or volunteers are hungry.
 
@@ -154,7 +165,7 @@ class Requests:
             paused = found.state_of_run == RunState.PAUSED
             found.hungry = 0 if paused else self.hub.hungry()
             ended = found.state_of_run not in OPEN_RUNS or not found.open_units
-            if found.answers or ended or (hungry and found.hungry) or left <= 0 or self.hub.closing:
+            if found.answers or found.retracted or ended or (hungry and found.hungry) or left <= 0 or self.hub.closing:
                 return found
             if hungry and not paused:
                 self.hub.hungry_drivers.add(number)

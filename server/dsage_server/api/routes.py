@@ -68,7 +68,9 @@ class Api:
                 web.post("/v1/runs/{run}/pause", self.pause),
                 web.post("/v1/runs/{run}/resume", self.resume),
                 web.post("/v1/runs/{run}/retry", self.retry),
+                web.post("/v1/runs/{run}/reopen", self.reopen),
                 web.post("/v1/runs/{run}/retire", self.retire),
+                web.post("/v1/runs/{run}/replay", self.replay),
                 web.get("/v1/runs/{run}/events", views.events),
                 web.get("/v1/runs/{run}/finders", views.finders),
                 web.get("/v1/runs/{run}/credit", views.credit),
@@ -242,6 +244,18 @@ class Api:
         session = self._who(request, "researcher")
         await self.hub.control.retry(session, asked_run(request), await body(request, wire.Chosen))
         return web.Response(status=204)
+
+    async def reopen(self, request: web.Request) -> web.Response:
+        """Refuse the accepted answers of units of a run."""
+        session = self._who(request, "researcher")
+        await self.hub.control.reopen(session, asked_run(request), await body(request, wire.Chosen))
+        return web.Response(status=204)
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """Take a run back to before an answer that does not hold any more."""
+        session = self._driver(request)
+        asked = await body(request, wire.Replay)
+        return reply(await self.hub.requests.replay(session, asked_run(request), asked.fence))
 
     async def retire(self, request: web.Request) -> web.Response:
         """Free what a run that ended keeps here."""

@@ -39,7 +39,20 @@ from dsage_server.store import views
 from dsage_server.store.blobs import INPUT, OUTPUT, release
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, answer, archive, event, printed, proof, replica, run, signed_unit, unit
+from dsage_server.store.schema import (
+    among,
+    answer,
+    archive,
+    aside,
+    event,
+    printed,
+    proof,
+    replica,
+    run,
+    run_step,
+    signed_unit,
+    unit,
+)
 from dsage_server.store.units import chunks, tallies
 
 log = logging.getLogger(__name__)
@@ -277,6 +290,8 @@ def _finish(connection: Connection, number: int, now: float) -> None:
     connection.execute(delete(event).where(event.c.run_id == number, event.c.kind.not_in(KEPT_EVENTS)))
     release(connection, number, [INPUT, OUTPUT])
     connection.execute(update(run).where(run.c.id == number).values(retired=None))
+    for table in (run_step, aside):
+        connection.execute(delete(table).where(table.c.run_id == number))
     connection.execute(update(archive).where(archive.c.run_id == number).values(cleared=now))
     note(connection, now, "archived", views.archived(row.made, row.file), run=number)
 

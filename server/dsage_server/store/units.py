@@ -348,9 +348,11 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
             note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
     lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID]
     if lies:
-        known = {r.id for r in old.replicas if r.state is ReplicaState.INVALID}
-        for name in names_of(connection, set(lies) - known).values():
-            text = f"unit {new.id}: the answer of {name} was found wrong; it is refused and unpaid"
+        was = {r.id: r.state for r in old.replicas}
+        fresh = [number for number in lies if was.get(number) is not ReplicaState.INVALID]
+        for number, name in names_of(connection, fresh).items():
+            unpaid = "" if was.get(number) is ReplicaState.VALID else " and unpaid"
+            text = f"unit {new.id}: the answer of {name} was found wrong; it is refused{unpaid}"
             note(connection, now, "refused", text, run=changed.run, unit=new.id)
     if changed.ended and new.state is UnitState.FAILED:
         text = f"unit {new.id} was given up: {new.reason}"
