@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import operator
 import struct
 import sys
 import types
@@ -24,6 +25,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from numbers import Rational
 from typing import Any, Final
 
 import msgspec
@@ -118,12 +120,13 @@ def _simpler(value: Any) -> Any:
             return plain(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if hasattr(type(value), "__index__"):
-        return int(value)
-    above: Any = getattr(value, "numerator", None)
-    below: Any = getattr(value, "denominator", None)
-    if hasattr(type(above), "__index__") and hasattr(type(below), "__index__"):
-        return Fraction(int(above), int(below))
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    if isinstance(value, Rational):
+        parts = (part() if callable(part) else part for part in (value.numerator, value.denominator))
+        return Fraction(*map(int, parts))
     raise _no_data(value)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import linecache
+import operator
+import pkgutil
 from fractions import Fraction
+from numbers import Rational
 from typing import Any
-
-SAGE_HOMES = ("sage.all", "sage.all__sagemath_standard_no_symbolics", "sage.all__sagemath_schemes",
-              "sage.all__sagemath_modules", "sage.all__sagemath_categories", "sage.all__sagemath_objects")  # fmt: skip
-"""Where Sage's names are, whole or in parts (passagemath): the first that is there."""
 
 
 def run(text: str, name: str, variables: dict[str, Any], sage: bool) -> Any:
@@ -32,13 +31,26 @@ def run(text: str, name: str, variables: dict[str, Any], sage: bool) -> Any:
 
 
 def _sage_names() -> dict[str, Any]:
-    for home in SAGE_HOMES:
-        try:
-            module = importlib.import_module(home)
-        except ImportError:
-            continue
-        return {name: thing for name, thing in vars(module).items() if not name.startswith("_")}
-    raise ImportError("Sage is not on this computer")
+    """Return the names of Sage, or of those parts of it (passagemath's packages) that are here."""
+    try:
+        homes = [importlib.import_module("sage.all")]
+    except ImportError:
+        parts = sorted(found.name for found in pkgutil.iter_modules(importlib.import_module("sage").__path__))
+        homes = [part for name in parts if name.startswith("all__") and (part := _part(f"sage.{name}"))]
+    found: dict[str, Any] = {}
+    for home in homes:
+        for name, thing in vars(home).items():
+            # A part that lacks Sage's integers has Python's under their name. (Anything else would load what is lazy.)
+            if not name.startswith("_") and (name not in found or not (thing is int or thing is float)):
+                found[name] = thing
+    return found
+
+
+def _part(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _lifted(value: Any, integer: Any) -> Any:
@@ -57,9 +69,11 @@ def plain(value: Any) -> Any:
         return kind(plain(item) for item in value)
     if kind is dict:
         return {plain(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "__index__"):
-        return int(value)
-    above, below = getattr(value, "numerator", None), getattr(value, "denominator", None)
-    if callable(above) and callable(below) and hasattr(above(), "__index__") and hasattr(below(), "__index__"):
-        return Fraction(int(above()), int(below()))
-    return float(value) if hasattr(value, "__float__") and "real" in kind.__module__ else str(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    if isinstance(value, Rational):
+        whole: Any = value
+        return Fraction(operator.index(whole.numerator()), operator.index(whole.denominator()))
+    return float(value) if kind.__module__.startswith("sage.rings.real") else str(value)

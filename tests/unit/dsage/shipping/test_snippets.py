@@ -108,6 +108,7 @@ STAND_IN = {
     "sage/__init__.py": "",
     "sage/all.py": """
 from fractions import Fraction
+import numbers
 
 class Integer:
     def __init__(self, n): self.n = int(n)
@@ -120,8 +121,13 @@ class Integer:
 
 class Rational:
     def __init__(self, f): self.f = f
+    def __index__(self):
+        if self.f.denominator > 1: raise TypeError("not a whole number")
+        return self.f.numerator
     def numerator(self): return Integer(self.f.numerator)
     def denominator(self): return Integer(self.f.denominator)
+
+numbers.Rational.register(Rational)
 
 class Polynomial:
     def __str__(self): return "x^2 + 1"
@@ -140,10 +146,17 @@ def test_sage_s_language_is_run_where_sage_is(tmp_path: Path, monkeypatch: pytes
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    packed = ship_source("[2^100, 6/4, {1: poly()}, (n/2,)]", names=("n",), sage=True)
+    packed = ship_source("[2^100, 6/4, 6/2, {1: poly()}, (n/2,)]", names=("n",), sage=True)
     assert packed.function.needs == ("sage",)
     monkeypatch.setattr(sys, "modules", {k: v for k, v in sys.modules.items() if k.partition(".")[0] != "sage"})
     monkeypatch.syspath_prepend(str(tmp_path))
     (outcome,) = packed.function.compute([[[], {"n": 1}]])
-    assert outcome == [[2**100, Fraction(3, 2), {1: "x^2 + 1"}, (Fraction(1, 2),)]]
+    assert outcome == [[2**100, Fraction(3, 2), 3, {1: "x^2 + 1"}, (Fraction(1, 2),)]]
     assert {type(part) for part in outcome[0]} == {int, Fraction, dict, tuple}
+
+
+def test_sage_itself_if_it_is_here() -> None:
+    pytest.importorskip("sage.repl.preparse", reason="neither Sage nor passagemath is installed")
+    packed = ship_source("R.<x> = ZZ[]\n[2^100, 6/n, factor(12), x^2 + 1, 1.5 * 2]", names=("n",), sage=True)
+    answer = [2**100, Fraction(3, 2), "2^2 * 3", "x^2 + 1", 3.0]
+    assert packed.function.compute([[[], {"n": 4}]]) == [[answer]]
