@@ -47,6 +47,8 @@ def main(control_fd: int) -> None:
     settings = codec.decode(control.recv(MAX_CONTROL))
     _settle(settings)
     try:
+        for module in settings["preload"]:
+            importlib.import_module(module)
         owner = _load(settings["entry"], settings["app"])
         typed.prepare(owner)
     except BaseException as error:  # noqa: BLE001 - the app's code may raise anything; the host is told

@@ -36,6 +36,7 @@ class Plan:
 
     `folder` is the box's own on the host; `sources` says where a path of the box really lies. `environment` changes
     what calls find in theirs; `start` is another folder for them to begin in (under Landlock each slot is another).
+    `preload` names modules that are imported before the app.
     """
 
     level: Level
@@ -48,6 +49,7 @@ class Plan:
     filter: bytes
     environment: Mapping[str, str] = field(default_factory=dict)
     start: str = ""
+    preload: tuple[str, ...] = ()
 
     @property
     def layers(self) -> int:
@@ -111,6 +113,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
         on_failure.callback(remove, place)
         settings: dict[str, Any] = {
             "entry": plan.entry,
+            "preload": list(plan.preload),
             "nice": plan.nice,
             "processes": _most_processes(plan.level),
             "landlock": None,

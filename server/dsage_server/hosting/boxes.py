@@ -51,7 +51,9 @@ class Boxes:
         async with self._turn, warm.busy:
             await self._tidy()
             if warm.box is None:
-                warm.box = await Box.open(self._level, app_dir, entry, self._work_dir, nice=NICE)
+                warm.box = await Box.open(
+                    self._level, app_dir, entry, self._work_dir, nice=NICE, preload=("dsage.hosted",)
+                )
             return await warm.box.call("hosted_step", args, STEP_LIMITS)
 
     async def drop(self, run: int) -> None:
