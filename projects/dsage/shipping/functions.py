@@ -47,7 +47,7 @@ def ship_function(function: Callable[..., Any]) -> Bundle:
     plain = undecorated(function)
     place = importable(plain)
     if place is None:
-        if not isinstance(plain, types.FunctionType | type) and not hasattr(plain, "__wrapped__"):
+        if not isinstance(plain, types.FunctionType | type) and not _is_decorated(plain):
             raise _no_source(plain)
         text, files, needs = written.module_of(plain)
         module, path = written.MODULE, plain.__name__
@@ -103,11 +103,18 @@ def refuse(function: Any) -> None:
     plain = undecorated(function)
     if isinstance(plain, types.FunctionType):
         _refuse_kinds(plain)
-    elif not isinstance(plain, type | types.BuiltinFunctionType) and importable(plain) is None:
+    elif isinstance(plain, type | types.BuiltinFunctionType) or _is_decorated(plain):
+        return
+    elif importable(plain) is None:
         raise ShipError(
             f"a {type(plain).__name__} object cannot travel, although it can be called",
             hint="Write a function that takes what it needs as arguments.",
         )
+
+
+def _is_decorated(function: Any) -> bool:
+    """Say whether somebody's decorator (`functools.cache`) made this object of a function, which it remembers."""
+    return isinstance(getattr(function, "__wrapped__", None), types.FunctionType)
 
 
 def _refuse_kinds(function: types.FunctionType) -> None:

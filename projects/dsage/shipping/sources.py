@@ -47,7 +47,10 @@ def _class_text(kind: type) -> str:
             if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
                 return "".join(lines[first - 1 : node.end_lineno])
-    raise _none(kind)
+    raise ShipError(
+        f"the class statement of {kind.__name__} cannot be found",
+        hint=f"Write it as `class {kind.__name__}...` at the top of a file or cell (a namedtuple: typing.NamedTuple).",
+    )
 
 
 def _newest_texts(kind: type) -> list[list[str]]:

@@ -16,7 +16,7 @@ from dsage.shipping import constants, imports, sources
 from dsage.shipping.names import Used, used_names
 from dsage.shipping.refusals import ShipError
 
-MODULE: Final = "functions"
+MODULE: Final = "dsage_functions"
 HEAD: Final = '"""Functions of a script or notebook, with what they use."""\n\nfrom __future__ import annotations\n'
 
 

@@ -108,9 +108,9 @@ def work(point: Point, *, by: F = F(1, 2)) -> Point:
 def test_a_script_s_function_takes_along_what_it_uses(tmp_path: Path) -> None:
     told = shipped(tmp_path, SCRIPT, "work", [[[{"x": 2, "colour": "red"}], {}], [[{"x": 0}], {"by": 4}]])
     assert [answer[0]["x"] for answer in told["answers"]] == [9, 15]
-    assert set(told["files"]) == {"calls.py", "functions.py"}
+    assert set(told["files"]) == {"calls.py", "dsage_functions.py"}
     assert (told["needs"], told["title"], told["entry"]) == ([], "work", "calls:Shipped")
-    text = told["files"]["functions.py"]
+    text = told["files"]["dsage_functions.py"]
     assert "a comment stays" in text
     assert "UNUSED" not in text
     assert "namedtuple" not in text
@@ -198,7 +198,7 @@ def test_a_script_takes_modules_beside_it(tmp_path: Path) -> None:
         [[[3], {}]],
     )
     assert told["answers"] == [[8]]
-    assert set(told["files"]) == {"calls.py", "functions.py", "tools.py"}
+    assert set(told["files"]) == {"calls.py", "dsage_functions.py", "tools.py"}
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,62 @@ def test_what_any_computer_has_travels_by_name(
     packed = ship_function(function)
     assert set(codec.decode(packed.data)["files"]) == {"calls.py"}
     assert (packed.function.compute([[args, {}]]), packed.function.needs) == ([[answer]], needs)
+
+
+DECORATED = """
+import functools, collections
+from typing import NamedTuple
+import functions
+
+class Pair(NamedTuple):
+    left: int
+    right: int = 1
+
+counter = 0
+
+@functools.cache
+def slow(n):
+    global counter
+    counter += 1
+    return n if n < 2 else slow(n - 1) + slow(n - 2)
+
+class Tools:
+    @staticmethod
+    def f(x, print=len):
+        return [slow(each) + functions.K + Pair(x).right for each in range(x)] + [f"{slow(x)!r:>{functions.K}}"]
+"""
+
+
+def test_decorators_statics_and_a_neighbour_of_any_name(tmp_path: Path) -> None:
+    write(tmp_path, {"functions.py": "K = 5\n"})
+    told = shipped(tmp_path, DECORATED, "Tools.f", [[[3], {}]])
+    assert told["answers"] == [[[6, 7, 7, "    2"]]]
+    assert shipped(tmp_path, DECORATED, "slow", [[[9], {}]])["answers"] == [[34]]
+    assert set(told["files"]) == {"calls.py", "dsage_functions.py", "functions.py"}
+
+
+def test_our_own_decorator_is_left_out(tmp_path: Path) -> None:
+    source = """
+    from dsage.grid import Parallel
+
+    class grid:
+        @staticmethod
+        def parallel(function):
+            return Parallel(None, function, {})
+
+    grid.__module__ = "dsage.grid"
+
+    @grid.parallel
+    def helper(x):
+        return x + 1
+
+    @grid.parallel
+    def f(x):
+        return helper(x) * 2
+    """
+    told = shipped(tmp_path, source, "f", [[[3], {}]])
+    assert told["answers"] == [[8]]
+    assert "parallel" not in told["files"]["dsage_functions.py"]
 
 
 # -- what does not travel ----------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_cells_use_things_of_other_cells(shell: InteractiveShell) -> None:
     assert answer(packed, {"x": 5}) == 13
     changed = run(shell, "N = 10", "@dataclass\nclass Point:\n    x: int = 0\n    y: int = 1", "ship_function(f)")
     assert answer(changed, {"x": 5}) == 53
-    assert b"y: int" in codec.decode(changed.data)["files"]["functions.py"]
+    assert b"y: int" in codec.decode(changed.data)["files"]["dsage_functions.py"]
     with pytest.raises(ShipError, match="the global 'N', a _io"):
         run(shell, "import os; N = open(os.devnull)", "ship_function(f)")
     run(shell, "N.close()")
