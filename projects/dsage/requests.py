@@ -125,7 +125,7 @@ class Requests:
         return await self._authed("GET", f"/v1/runs/{run}/attempts", None, list[Attempt], query={"unit": unit})
 
     async def remainder(self, run: int, *, after: int = 0) -> Remainder:
-        """Return what is left of a run of one's own, by unit id above `after`."""
+        """Return what no step of a run of one's own has folded, by unit id above `after`."""
         return await self._authed("GET", f"/v1/runs/{run}/remainder", None, Remainder, query={"after": after})
 
     async def replay(self, run: int, *, fence: int) -> Drive:

@@ -136,6 +136,9 @@ async def test_what_is_left_can_be_made_again_just_as_it_was(world: World, monke
     await run.make(5, splits=True, memory_bytes=1 << 20, disk_bytes=1 << 21, output_bytes=1 << 10, **more)  # type: ignore[arg-type]
     assert await report(host, await host.fetch(1), [1]) == ["ok"]
     await host.fetch(1)
+    unfolded = await run.researcher.remainder(run.run)
+    assert [codec.decode(each.args) for each in unfolded.units] == [1, 2, 3, 4, 5]
+    await run.commit(folded=[each.unit for each in (await run.answers()).answers])
     left = await run.researcher.remainder(run.run)
     assert [codec.decode(each.args) for each in left.units] == [2, 3, 4, 5]
     assert not left.more

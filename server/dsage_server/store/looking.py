@@ -62,8 +62,11 @@ def attempts(connection: Connection, number: int, of: int = 0) -> list[wire.Atte
 
 
 def remainder(connection: Connection, number: int, after: int) -> wire.Remainder:
-    """Return the units of a run that have not ended, by id above `after`, as their driver made them."""
+    """Return the units of a run that no step has folded, by id above `after`, as their driver made them."""
     rows = _by_id(connection, _LEFT, number, after, MAX_UNITS + 1, OPEN_UNITS)
+    waiting = _LEFT.where(unit.c.run_id == number, unit.c.id > after, *_UNFOLDED)
+    rows += connection.execute(waiting.order_by(unit.c.id).limit(MAX_UNITS + 1)).all()
+    rows.sort(key=lambda row: row.id)
     left = wire.Remainder(last=after)
     size = 0
     for row in rows:
@@ -173,6 +176,7 @@ _ATTEMPTS = (
 
 _PRINTED = select(printed.c.replica_id, printed.c.output).where(among_ids(printed.c.replica_id))
 
+_UNFOLDED: Final = (among(unit.c.state, (UnitState.VALID, UnitState.FAILED)), unit.c.folded_step.is_(None))
 _LEFT = select(
     unit.c.id, unit.c.key, unit.c.grp, unit.c.quorum, unit.c.deadline_s, unit.c.splits, signed_unit.c.document
 ).join(signed_unit, signed_unit.c.unit_id == unit.c.id)
