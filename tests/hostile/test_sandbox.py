@@ -359,6 +359,15 @@ async def test_cancelling_kills_everything_at_once(box, marker):
     await still_works(box)
 
 
+async def test_what_a_call_printed_outlives_its_box(box):
+    heard = []
+    task = asyncio.create_task(call(box, "say", "hang", on_output=heard.append))
+    await until(lambda: heard)
+    await box.close()
+    outcome = await task
+    assert (outcome.status, outcome.output) == ("stopped", b"hang\n")
+
+
 async def test_closing_stops_a_running_call(box, marker):
     ready = asyncio.Event()
     task = asyncio.create_task(call(box, "leave_and_hang", marker, on_checkpoint=lambda _: ready.set()))

@@ -23,6 +23,7 @@ class Printed:
     def __init__(self, handed: Iterable[int] = ()) -> None:
         self._fds = list(handed)
         self._seen = 0
+        self._last = b""
 
     @property
     def usable(self) -> bool:
@@ -30,11 +31,13 @@ class Printed:
         return len(self._fds) == 1 and stat.S_ISREG(os.fstat(self._fds[0]).st_mode)
 
     def size(self) -> int:
-        """Return how much was printed, in bytes."""
-        return os.fstat(self._fds[0]).st_size
+        """Return how much was printed, in bytes; nothing once the file has gone."""
+        return os.fstat(self._fds[0]).st_size if self._fds else 0
 
     def tail(self, most: int = MAX_OUTPUT) -> bytes:
-        """Return the end of what was printed, empty if it cannot be read."""
+        """Return the end of what was printed (of a file that has gone: as it was then), empty if it cannot be read."""
+        if not self._fds:
+            return self._last[-most:]
         size = self._seen = self.size()
         if not size:
             return b""
@@ -49,7 +52,7 @@ class Printed:
 
     def clear(self) -> bool:
         """Forget what was printed; say whether that worked."""
-        self._seen = 0
+        self._seen, self._last = 0, b""
         if not self.size():
             return True
         try:
@@ -59,6 +62,8 @@ class Printed:
         return True
 
     def close(self) -> None:
-        """Let the file go. May be called again."""
+        """Let the file go, and keep its end. May be called again."""
+        if self.usable:
+            self._last = self.tail()
         while self._fds:
             os.close(self._fds.pop())
