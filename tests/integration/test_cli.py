@@ -47,6 +47,23 @@ class Sum(DistributedFunction):
         self.result = (self.result or 0) + value
 
 
+class Noisy(Sum):
+    """Prints; the second of its units fails on every computer, and the run lives with it."""
+
+    @staticmethod
+    def compute(args):
+        print("hello from", args[0])
+        if args[0] == 2:
+            raise ValueError("two is bad")
+        return {"i": args[0], "big": 2**80}
+
+    def process_result(self, unit, value):
+        self.result = (self.result or 0) + value["i"]
+
+    def unit_failed(self, unit, reason):
+        pass
+
+
 class Broken(Sum):
     def process_result(self, unit, value):
         raise ZeroDivisionError("no good")
@@ -316,6 +333,140 @@ def test_a_project_that_the_key_is_not_certified_for(lab: Lab) -> None:
     code, _, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=1", "--project", "moon")
     assert code == 4
     assert "'moon'" in err
+
+
+# -- looking, and what an owner may do -------------------------------------------------------------------------------
+
+
+def started(lab: Lab, *args: str) -> str:
+    """Start a run that nobody drives and return its number."""
+    code, out, err = lab.run("submit", *args, "--detach")
+    assert code == 0, err
+    return out.strip()
+
+
+def test_the_same_word_is_the_same_run(lab: Lab) -> None:
+    first = started(lab, f"{lab.app}:Sum", "-p", "n=1", "--once", "tuesday")
+    assert started(lab, f"{lab.app}:Sum", "-p", "n=1", "--once", "tuesday") == first
+    assert started(lab, f"{lab.app}:Sum", "-p", "n=1", "--once", "wednesday") != first
+
+
+def test_a_dry_run_sends_nothing(lab: Lab) -> None:
+    before = lab.run("ls", "--json")[1]
+    code, out, err = lab.run("submit", f"{lab.app}:Sum", "-p", "n=3", "--dry-run", "--json")
+    assert code == 0, err
+    told = json.loads(out)["data"]
+    assert (told["project"], told["first_units"], told["all_units"]) == ("lab", 3, True)
+    assert lab.run("ls", "--json")[1] == before
+
+
+def test_runs_are_listed_and_shown(lab: Lab) -> None:
+    run = started(lab, f"{lab.app}:Sum", "-p", "n=2")
+    code, out, _ = lab.run("ls", "--mine", "--state", "running")
+    assert code == 0
+    assert out.splitlines()[1].split()[:3] == [run, "Sum", "running"]
+    lines = [json.loads(line) for line in lab.run("ls", "--jsonl")[1].splitlines()]
+    assert [each["run"] for each in lines] == sorted((each["run"] for each in lines), reverse=True)
+    code, out, _ = lab.run("show", run)
+    assert code == 0
+    assert f"`dsage attach {run}` drives it" in out
+    assert json.loads(lab.run("show", run, "--json")[1])["data"]["researcher"] == "lab"
+    code, out, _ = lab.run("open", run)
+    assert (code, out.strip().endswith(f"/run/{run}")) == (0, True)
+
+
+def test_a_run_is_paused_resumed_cancelled_and_retired(lab: Lab) -> None:
+    run = started(lab, f"{lab.app}:Sum", "-p", "n=2")
+    assert json.loads(lab.run("pause", run, "--json")[1])["data"]["state"] == "paused"
+    code, _, err = lab.run("results", run)
+    assert code == 3
+    assert f"`dsage resume {run}` lets it go on" in err
+    assert lab.run("resume", run)[0] == 0
+    code, _, err = lab.run("cancel", run)
+    assert code == 2
+    assert "--yes" in err
+    code, _, err = lab.run("retire", run, "--yes")
+    assert code == 7
+    assert f"`dsage cancel {run}` ends it" in err
+    assert lab.run("cancel", run, "--yes")[0] == 0
+    assert lab.run("cancel", run, "--yes")[0] == 7
+    assert lab.run("retire", run, "--yes")[0] == 0
+    assert lab.run("watch", run)[0] == 9
+
+
+def test_what_units_answered_printed_and_why_one_failed(lab: Lab, tmp_path: Path) -> None:
+    process, run = lab.start("submit", f"{lab.app}:Noisy", "-p", "n=3")
+    number = str(run)
+    assert lab.run("watch", number, "--until", "first")[0] == 0
+    told = [json.loads(line) for line in lab.run("logs", number, "--copies", "--jsonl")[1].splitlines()]
+    assert "hello from 1\n" in [each["output"] for each in told]
+    answers: list[dict[str, Any]] = []
+    while len(answers) < 2:
+        code, out, err = lab.run("results", number, "--partial")
+        assert code == 0, err
+        answers = [json.loads(line) for line in out.splitlines()]
+    assert {each["value"]["big"] for each in answers if each["state"] == "valid"} == {str(2**80)}
+    code, out, _ = lab.run("results", number, "--partial", "--format", "csv")
+    assert (code, out.splitlines()[0][:13]) == (0, "run,app,unit,")
+    folder = tmp_path / "answers"
+    assert lab.run("results", number, "--partial", "--format", "files", "-o", str(folder))[0] == 0
+    assert json.loads((folder / "run.json").read_text())["run"] == run
+    failed = [each for each in told if each["state"] == "error"]
+    for each in failed:
+        code, out, _ = lab.run("logs", number, "--unit", str(each["unit"]))
+        assert code == 0
+        assert "ValueError: two is bad" in out
+    assert lab.run("logs", number, "--unit", "99999999")[0] == 3
+    follow = lab.command("results", number, "--follow")
+    assert lab.run("cancel", number, "--yes")[0] == 0
+    out, err = follow.communicate(timeout=60)
+    assert follow.returncode == 9, err
+    assert len(out.splitlines()) >= 2
+    process.communicate(timeout=60)
+
+
+def test_another_researcher_sees_the_run_and_no_more(lab: Lab, tmp_path: Path) -> None:
+    run = started(lab, f"{lab.app}:Sum", "-p", "n=1")
+    assert lab.run("keys", "new", "code", "--name", "eve", home=tmp_path)[0] == 0
+    assert lab.run("login", lab.link, home=tmp_path)[0] == 0
+    assert lab.run("show", run, home=tmp_path)[0] == 0
+    assert lab.run("logs", run, home=tmp_path)[0] == 0
+    for command in (["logs", run, "--copies"], ["pause", run], ["cancel", run, "--yes"], ["results", run, "--partial"]):
+        code, out, err = lab.run(*command, home=tmp_path)
+        assert (code, out) == (4, ""), (command, err)
+    code, out, err = lab.run("whoami", home=tmp_path)
+    assert code == 4
+    assert "you can look, but not submit" in err
+
+
+def test_who_one_is_until_one_is_not(lab: Lab, tmp_path: Path) -> None:
+    shutil.copytree(lab.home / "keys", tmp_path / "keys")
+    assert lab.run("login", lab.link, home=tmp_path)[0] == 0
+    told = json.loads(lab.run("whoami", "--json", home=tmp_path)[1])["data"]
+    assert (told["researcher"], "lab" in told["projects"]) == ("lab", True)
+    assert lab.run("logout", home=tmp_path)[0] == 0
+    assert lab.run("whoami", home=tmp_path)[0] == 6
+    assert lab.run("logout", home=tmp_path)[0] == 3
+
+
+def test_the_doctor_finds_nothing(lab: Lab) -> None:
+    code, out, err = lab.run("doctor", "--json")
+    assert code == 0, out + err
+    told = {each["what"]: each["mark"] for each in json.loads(out)["data"]}
+    assert (told["server"], told["clock"], told["you"]) == ("ok", "ok", "ok")
+    gone = lab.link.replace(lab.link.partition("/join")[0], "https://127.0.0.1:9")
+    code, out, err = lab.run("doctor", "--server", gone)
+    assert code == 6
+    assert "PROBLEM" in out
+
+
+def test_an_estimate_knows_the_computers_of_the_server(lab: Lab) -> None:
+    code, out, err = lab.run("estimate", f"{lab.app}:Sum", "-p", "n=4", "-p", "cpu_ms=50", "--json")
+    assert code == 0, err
+    told = json.loads(out)["data"]
+    assert (told["units"], told["copies"], told["computers"]) == (4, 4, 1)
+    assert told["unit_cpu_s"] >= 0.05
+    assert told["eta_s"] >= 0.2
 
 
 def test_a_server_that_does_not_answer_is_6(lab: Lab) -> None:

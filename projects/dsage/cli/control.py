@@ -16,7 +16,7 @@ from dsage.cli.values import shown
 from dsage.errors import Conflict, NotFound
 from dsage.home import Home
 from dsage.researcher import Researcher
-from dsage.states import OPEN_RUNS, UnitState
+from dsage.states import OPEN_RUNS, RunState, UnitState
 from dsage.trust.invite import Link
 from dsage.wire import RunView, UnitView
 
@@ -103,7 +103,8 @@ def retry(run: int, units: tuple[int, ...], only: str, server: Link | None, key:
                 hint=f"`dsage show {run}` lists those that failed.",
             )
         chosen = [unit.unit for unit in found if only == "failed" or unit.code in TIMEOUTS]
-        if not chosen and (units or only == "timeout"):
+        whole = not units and only == "failed" and (await api.run(run)).state == RunState.FAILED
+        if not chosen and not whole:
             raise NotFound(f"run {run} has no such failed units", hint=f"`dsage show {run}` lists those that failed.")
         await api.retry(run, chosen if units or only == "timeout" else ())
         tried.extend(chosen)

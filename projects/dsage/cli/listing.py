@@ -32,7 +32,13 @@ ANSWER: Final = 200
 
 
 @click.command(short_help="List runs.")
-@click.option("--state", "states", multiple=True, type=click.Choice([*RunState]), help="Only these; repeatable.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in RunState]),
+    help="Only these; repeatable.",
+)
 @click.option("--mine/--all", "mine", default=False, help="Only runs of your own key, or everybody's (the default).")
 @server_option
 @key_option
@@ -117,8 +123,7 @@ async def _seen(run: int, server: Link | None, key: str | None) -> Shown:
 def _listed(found: list[RunView], now: float) -> str:
     if not found:
         return ""
-    named = any(view.researcher for view in found)
-    headings = ["id", "title", "state", "done", "units", "failed", "age", *(["whose"] if named else [])]
+    headings = ["id", "title", "state", "done", "units", "failed", "age", "whose"]
     rows = []
     for view in found:
         seen = facts(view, now)
@@ -133,10 +138,11 @@ def _listed(found: list[RunView], now: float) -> str:
                 f"{over}/{total}",
                 str(view.units.get(UnitState.FAILED, 0) or ""),
                 duration(max(0.0, now - view.created)),
-                *([shown(view.researcher, 16)] if named else []),
+                shown(view.researcher, 16),
             ]
         )
-    return table(headings, rows)
+    kept = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    return table([headings[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _told(seen: Shown, now: float) -> str:
