@@ -50,7 +50,6 @@ class Grid:
     def __init__(self, opening: Callable[[], Awaitable[Place]], *, away: bool) -> None:
         self.background = Background("dsage")
         self._away = away
-        self._packed: dict[Any, Bundle] = {}
         atexit.register(self.close)
         try:
             self.place: Place = self.background.call(_awaited(opening))
@@ -183,7 +182,7 @@ class Grid:
         in `inputs` lie in its folder. Raises ShipError for source that is not Python.
         """
         names = tuple(sorted(vars or {}))
-        packed = self._shipped((source, names, sage), lambda: shipping.ship_source(source, names=names, sage=sage))
+        packed = shipping.ship_source(source, names=names, sage=sage)
         return self._evaluated(packed, vars, options)
 
     def eval_file(
@@ -266,7 +265,7 @@ class Grid:
         if chunk is not None and chunk < 1:
             raise UsageError(f"a chunk of {chunk} calls holds nothing")
         feed = self.feed(calls, chunk=chunk, total=total)
-        packed = self._shipped(function, lambda: shipping.ship_function(function))
+        packed = shipping.ship_function(function)
         return self._called(CallsJob, packed, feed, options)
 
     def _called(self, kind: type[J], packed: Bundle, feed: Feed, options: CallOptions) -> J:
@@ -276,12 +275,6 @@ class Grid:
 
         number, driver = self.begin(packed, feed, options, single=kind is EvalJob)
         return kind(self, number, outcomes=feed.outcomes, inputs=feed.taken, driver=driver, again=again)
-
-    def _shipped(self, key: Any, ship: Callable[[], Bundle]) -> Bundle:
-        """Return what was packed before for the same thing. A function typed anew is another thing."""
-        if key not in self._packed:
-            self._packed[key] = ship()
-        return self._packed[key]
 
 
 class Parallel(Generic[V]):
