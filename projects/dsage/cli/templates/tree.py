@@ -16,8 +16,7 @@ class Queens(DistributedFunction):
         taken = {c + d * (len(queens) - r) for r, c in enumerate(queens) for d in (-1, 0, 1)}
         return [[n, [*queens, c]] for c in range(n) if c not in taken]
 
-    def process_result(self, unit, children):  # runs here: full boards count, others are units again
-        full = len(unit.args[1]) + 1 == self.n
-        self.result += len(children) if full else 0
-        for child in [] if full else children:
+    def process_result(self, unit, children):  # runs here: full boards count, the others have children
+        self.result += len(unit.args[1]) == self.n
+        for child in children:
             self.submit(child)
