@@ -319,3 +319,18 @@ async def test_code_that_no_key_vouches_for_is_not_stepped(tmp_path: Path) -> No
 
 async def _unhosted(running: Running, run: int) -> bool:
     return "unhosted" in await told(running, run)
+
+
+async def test_a_hosted_run_goes_back_by_itself_when_an_answer_does_not_hold(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        async with volunteers(running):
+            run = await submitted(tmp_path, "Sum", n=30)
+            await ended(running, run)
+        async with await Researcher.open(Home(tmp_path)) as researcher:
+            unit = (await researcher.units(run, limit=3)).units[2].unit
+            await researcher.reopen(run, [unit])
+            assert (await view(running, run)).state == RunState.RUNNING
+            async with volunteers(running):
+                again = await ended(running, run)
+        assert codec.decode(again.result or b"") == 30 * 31 // 2
+        assert again.hosted

@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 
-from dsage_server.hosting.house import serve
+from dsage_server.hosting.house import House
 from dsage_server.hosting.lines import MAX_LINE_BYTES, Greeting, Host, Line
 
 
@@ -18,7 +18,7 @@ async def _hosting(end: socket.socket) -> None:
     first = await reader.readline()
     if first:
         greeting = msgspec.json.decode(first, type=Greeting)
-        await serve(greeting, Line[Host](Host, reader, writer))
+        await House(greeting, Line[Host](Host, reader, writer)).serve()
     writer.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,16 @@ from typing import Final
 from dsage import bundle as bundles
 from dsage.connection import Connection, fetch_chain
 from dsage.driver import Driver
-from dsage.errors import Conflict, DSageError, NotAllowed, ServerAway, TooLarge, UnitFailed
+from dsage.errors import (
+    Busy,
+    Conflict,
+    DSageError,
+    NotAllowed,
+    ServerAway,
+    StorageFull,
+    TooLarge,
+    UnitFailed,
+)
 from dsage.requests import Requests
 from dsage.sandbox import Level
 from dsage.trust.chain import Chain
@@ -24,7 +32,7 @@ from dsage.trust.invite import Link
 from dsage.trust.keys import PrivateKey
 from dsage.wire import RunView
 from dsage_server.hosting.boxes import Boxes
-from dsage_server.hosting.lines import Greeting, Host, Left, Line, Renew
+from dsage_server.hosting.lines import MAX_REASON, Greeting, Host, Left, Line, Renew
 from dsage_server.hosting.stepping import Boxed
 
 log = logging.getLogger(__name__)
@@ -93,8 +101,8 @@ class House:
         try:
             async with await self._connected() as conn:
                 await self._drive(tenant, conn)
-        except (Conflict, ServerAway):
-            log.info("run %s has another driver, or the server is gone", run)
+        except (Conflict, ServerAway, Busy, StorageFull) as error:
+            log.info("run %s is left: %s", run, error.message)
         except DSageError as error:
             reason = f"{error.code}: {error.message}"
         except OSError as error:
@@ -102,7 +110,7 @@ class House:
         finally:
             del self._tenants[run]
             await self._boxes.drop(run)
-            self._line.say(Left(run=run, reason=reason))
+            self._line.say(Left(run=run, reason=reason[:MAX_REASON]))
 
     async def _connected(self) -> Connection:
         while True:
@@ -154,10 +162,3 @@ class House:
 
 def _no_key() -> PrivateKey:
     raise NotAllowed("a hosted driver has no key")
-
-
-async def serve(greeting: Greeting, line: Line[Host]) -> None:
-    """Serve a server from its greeting to its end."""
-    apps = Path(greeting.folder) / "apps"
-    shutil.rmtree(apps, ignore_errors=True)
-    await House(greeting, line).serve()

@@ -19,7 +19,7 @@ from dsage.sandbox import Level
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage_server.hosting.launching import Started, launch, workplace
-from dsage_server.hosting.lines import MAX_LINE_BYTES, Greeting, Host, Left, Line, Renew
+from dsage_server.hosting.lines import MAX_LINE_BYTES, MAX_REASON, Greeting, Host, Left, Line, Renew
 from dsage_server.hub import Hub
 from dsage_server.sessions import DRIVER, TOKEN_S, Session
 from dsage_server.store import hosting
@@ -140,7 +140,7 @@ class Keeper:
             if self.place is not None:
                 hosting.release(connection, self.place, said.run)
             if said.reason:
-                hosting.unhost(connection, said.run, said.reason[:500], self.hub.clock())
+                hosting.unhost(connection, said.run, said.reason[:MAX_REASON], self.hub.clock())
 
         await self.hub.store.write(change)
         self.hub.tell(said.run)
@@ -150,8 +150,11 @@ class Keeper:
         found = await self.hub.store.read(hosting.hosted)
         if not found or self.place is None:
             return found
-        numbers, place = [each.run for each in found], self.place
-        mine = await self.hub.store.write(lambda c: hosting.claim(c, numbers, place, self.hub.clock()))
+        mine, place, now = set(self._tenants), self.place, self.hub.clock()
+        others = [each.run for each in found if each.run not in mine]
+        free = await self.hub.store.read(lambda c: hosting.free(c, others, place, now)) if others else []
+        if free:
+            mine |= await self.hub.store.write(lambda c: hosting.claim(c, free, place, now))
         return [each for each in found if each.run in mine]
 
     def _link(self, connection: Connection) -> Link | None:

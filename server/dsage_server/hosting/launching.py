@@ -35,11 +35,15 @@ class Started:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """Make the folder that the hosting process works in, its own and empty; remove it at the end."""
-    with working_space(folder) as place:
+    """Make the folder that the hosting process works in, its own and empty; remove it at the end.
+
+    It lies in one that is ours: whom a folder belongs to could put a link in its place, and root would follow that.
+    """
+    with working_space(folder) as ours:
+        place = ours / "own"
+        place.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(place, HOSTING_USER, HOSTING_USER)
-        place.chmod(0o700)
         yield place
 
 

@@ -9,6 +9,8 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 MAX_LINE_BYTES: Final = 64 << 10
+MAX_REASON: Final = 500
+"""Characters of a reason: for an event, or a run's page."""
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True, tag="greeting"):

@@ -19,11 +19,11 @@ from dsage.sandbox import Outcome
 from dsage.trust.documents import Manifest
 from dsage.wire import MAX_BODY_BYTES, Answers, Step
 from dsage_server.hosting.boxes import Boxes
+from dsage_server.hosting.lines import MAX_REASON
 
 BROKEN_MOST: Final = 5
 """Times in a row that the box itself may fail before its run does."""
 FIRST_BACKOFF_S: Final = 1.0
-MAX_REASON: Final = 500
 
 
 class Misstep(Exception):

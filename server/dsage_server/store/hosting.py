@@ -44,10 +44,17 @@ def hosted(connection: Connection) -> list[Hosted]:
     return [Hosted(*row) for row in connection.execute(query.order_by(run.c.id))]
 
 
+def free(connection: Connection, numbers: Iterable[int], place: Place, now: float) -> list[int]:
+    """Return those of `numbers` that no other living process has claimed."""
+    others = set(_living(connection, now)) - {_name(place)}
+    held = connection.execute(select(meta.c.name).where(meta.c.name.startswith(CLAIM), meta.c.value.in_(others)))
+    taken = set(held.scalars())
+    return [number for number in numbers if f"{CLAIM}{number}" not in taken]
+
+
 def claim(connection: Connection, numbers: Iterable[int], place: Place, now: float) -> set[int]:
     """Claim runs that no living process has, and return those of `numbers` that are this process's."""
-    rows = connection.execute(select(process.c.id, process.c.started).where(process.c.seen >= now - GONE_S))
-    mine, living = _name(place), [_name(Place(row.id, row.started)) for row in rows]
+    mine, living = _name(place), _living(connection, now)
     names = {f"{CLAIM}{number}": number for number in numbers}
     for name in names:
         entry = upsert(connection, meta).values(name=name, value=mine)
@@ -93,6 +100,12 @@ def host(connection: Connection, number: int, researcher: bytes, now: float) -> 
     if not row.hosted:
         connection.execute(update(run).where(run.c.id == number).values(hosted=True))
         note(connection, now, "hosted", f"run {number} is hosted by the server now", run=number)
+
+
+def _living(connection: Connection, now: float) -> list[str]:
+    """Return how the claims of the processes that live are signed."""
+    rows = connection.execute(select(process.c.id, process.c.started).where(process.c.seen >= now - GONE_S))
+    return [_name(Place(row.id, row.started)) for row in rows]
 
 
 def _name(place: Place) -> str:

@@ -31,6 +31,8 @@ def test_a_run_has_one_living_process_to_drive_it(world: World) -> None:
     write = world.store.write_now
     one, two = (write(lambda c: processes.join(c, "hosting", NOW)) for _ in range(2))
     assert write(lambda c: hosting.claim(c, [1, 2], one, NOW)) == {1, 2}
+    assert write(lambda c: hosting.free(c, [1, 2, 3], two, NOW)) == [3]
+    assert write(lambda c: hosting.free(c, [1, 2, 3], one, NOW)) == [1, 2, 3]
     assert write(lambda c: hosting.claim(c, [1, 2, 3], two, NOW)) == {3}
     assert write(lambda c: hosting.claim(c, [1, 2, 3], one, NOW)) == {1, 2}
     write(lambda c: hosting.release(c, one, 1))
@@ -38,6 +40,7 @@ def test_a_run_has_one_living_process_to_drive_it(world: World) -> None:
     assert write(lambda c: hosting.claim(c, [1, 2, 3], two, NOW)) == {1, 3}
     later = NOW + GONE_S + 1.0
     write(lambda c: processes.refresh(c, two, later))
+    assert write(lambda c: hosting.free(c, [1, 2, 3], two, later)) == [1, 2, 3]
     assert write(lambda c: hosting.claim(c, [1, 2, 3], two, later)) == {1, 2, 3}
     write(lambda c: hosting.release(c, two))
     assert write(lambda c: list(c.execute(select(meta.c.name).where(meta.c.name.startswith(hosting.CLAIM))))) == []
