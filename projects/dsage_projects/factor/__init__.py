@@ -7,7 +7,7 @@ The project that DSage's ancestor showed in 2007, and the one to read first. In 
 * `groundwork` divides out small primes and proves primes, on the driver's machine;
 * `ladder` decides what to try on what is left, and how much of it makes a unit;
 * `work` does a unit on a volunteer's computer and judges answers: `program` runs curves with GMP-ECM, `curve` the same
-  curves with gmpy2, to the same bits;
+  curves with gmpy2, to the same bits; `minus` is Pollard's p-1, `sieve` a whole factorisation on one computer;
 * `function` is the driver that ties them together: the `DistributedFunction`.
 """
 

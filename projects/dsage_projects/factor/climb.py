@@ -23,15 +23,17 @@ class Composite(TypedDict):
     issued: int  # curves given out at it
     passed: list[int]  # curves of each level whose answers are in, or that were given up
     sieve: str  # "", "running" or "failed"
+    minus: str  # the same of p-1: "", "running" or "done"
 
 
 def begin(n: int, multiplicity: int, group: str, fixed: list[int], heir_of: Composite | None) -> Composite:
-    """Return a part where its climb begins. A cofactor has had all the curves of what it divides."""
+    """Return a part where its climb begins. A cofactor has had all that was done to what it divides."""
     level = standing(heir_of) if heir_of else 0
     passed = list(heir_of["passed"]) if heir_of else [0]
+    minus = "done" if heir_of and heir_of["minus"] == "done" else ""
     return {
         "n": n, "multiplicity": multiplicity, "group": group, "fixed": fixed,
-        "level": level, "issued": passed[level], "passed": passed, "sieve": "",
+        "level": level, "issued": passed[level], "passed": passed, "sieve": "", "minus": minus,
     }  # fmt: skip
 
 

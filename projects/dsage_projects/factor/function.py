@@ -106,6 +106,9 @@ class Factor(DistributedFunction):
                 return ladder.sieve_unit(n, group=group)
             if not ladder.curves_beside(n):
                 return None
+        if not self.b1 and composite["level"] and not composite["minus"]:
+            composite["minus"] = "running"
+            return ladder.minus_unit(n, group=group, quorum=self.quorum)
         curves = climb.take(composite, ladder.curves_a_unit(n, level))
         if not curves:
             if self.b1:
@@ -124,6 +127,10 @@ class Factor(DistributedFunction):
         self.work_s += ladder.unit_s(unit.args)
         if unit.args["kind"] == "flint":
             self._divide([p for p, _ in value["factors"]], unit)
+        elif unit.args["kind"] == "minus":
+            self._pass_minus(unit.args["n"])
+            if value["factor"]:
+                self._divide([value["factor"]], unit)
         else:
             self.curves_done += value["curve"] + (value["factor"] > 0)
             self._pass(unit.args, value["curve"])
@@ -149,6 +156,12 @@ class Factor(DistributedFunction):
         for composite in self.composites:
             if args["n"] % composite["n"] == 0:
                 climb.count(composite, args["b1"], curves)
+
+    def _pass_minus(self, n: int) -> None:
+        """Note that p-1 was tried on n, and so on all divisors of n."""
+        for composite in self.composites:
+            if n % composite["n"] == 0:
+                composite["minus"] = "done"
 
     def _divide(self, factors: Iterable[int], unit: Unit) -> None:
         """Split every composite that has a factor in common with the new ones, and stop the work on it."""

@@ -6,6 +6,8 @@ sigmas sigma, sigma + 1, ... Its answer is {"residues": [one per curve that ende
 not, so two answers are compared by their residues; a factor is an extra which the partner need not have, because
 stage 2 differs between programs.
 
+A "minus" unit is {"kind": "minus", "n", "b1"}: Pollard's p-1. Its answer is {"residue", "factor": f or 0}.
+
 A "flint" unit is {"kind": "flint", "n"}: a whole factorisation, {"factors": [[prime, multiplicity], ...]}, which
 proves itself too.
 
@@ -20,7 +22,8 @@ from typing import Any, Final
 import flint
 
 from dsage import checkpoint, progress, restored
-from dsage_projects.factor import curve, program, sieve
+from dsage_projects.factor import curve, minus, program, sieve
+from dsage_projects.factor.curve import to_bytes
 
 CHECKPOINT_S: Final = 1.0
 """Seconds of work that a stopped unit may lose (or one curve, if that takes longer)."""
@@ -30,6 +33,8 @@ def compute(args: dict[str, Any]) -> dict[str, Any]:
     """Do a unit's work."""
     if args["kind"] == "flint":
         return {"factors": sieve.factor(args["n"])}
+    if args["kind"] == "minus":
+        return _compute_minus(args)
     return _compute_curves(args)
 
 
@@ -37,7 +42,7 @@ def verify(args: dict[str, Any], value: Any) -> bool | None:
     """True: the factors are right. False: a lie or not an answer. None: no factor, so ask somebody else too."""
     if args["kind"] == "flint":
         return _is_factorisation(args, value) and all(flint.fmpz(p).is_prime() for p, _ in value["factors"])
-    if not _is_answer(args, value):
+    if not (_is_minus(args, value) if args["kind"] == "minus" else _is_answer(args, value)):
         return False
     return True if value["factor"] else None
 
@@ -47,6 +52,8 @@ def agree(args: dict[str, Any], a: Any, b: Any) -> bool:
     if args["kind"] == "flint":
         both = _is_factorisation(args, a) and _is_factorisation(args, b)
         return both and sorted(map(tuple, a["factors"])) == sorted(map(tuple, b["factors"]))
+    if args["kind"] == "minus":
+        return bool(_is_minus(args, a) and _is_minus(args, b) and a == b)
     if not (_is_answer(args, a) and _is_answer(args, b)):
         return False
     shared = min(a["curve"], b["curve"])
@@ -55,7 +62,7 @@ def agree(args: dict[str, Any], a: Any, b: Any) -> bool:
 
 def partial(args: dict[str, Any], value: Any, seed: int) -> float:
     """Return the share of curves done in a stopped unit's last checkpoint, if one picked by `seed` is right."""
-    if args["kind"] == "flint" or not _has_residues(args, value) or not value["residues"]:
+    if args["kind"] != "ecm" or not _has_residues(args, value) or not value["residues"]:
         return 0.0
     done = len(value["residues"])
     picked = seed % done
@@ -77,6 +84,28 @@ def _compute_curves(args: dict[str, Any]) -> dict[str, Any]:
             progress(len(residues) / count)
             kept = time.monotonic()
     return {"residues": residues, "factor": 0, "curve": count}
+
+
+def _compute_minus(args: dict[str, Any]) -> dict[str, Any]:
+    n, b1 = args["n"], args["b1"]
+    state = restored()
+    start, x = state["minus"] if type(state) is dict and "minus" in state else (0, minus.BASE)
+    kept = time.monotonic()
+    for done, power in minus.powers(n, b1, x, start):
+        x = power
+        if time.monotonic() - kept >= CHECKPOINT_S:
+            checkpoint({"minus": [done, x]})
+            progress(done / b1)
+            kept = time.monotonic()
+    return {"residue": to_bytes(x, n), "factor": minus.factor(n, x)}
+
+
+def _is_minus(args: dict[str, Any], value: Any) -> bool:
+    if type(value) is not dict or value.keys() != {"residue", "factor"} or type(value["factor"]) is not int:
+        return False
+    n, factor, residue = args["n"], value["factor"], value["residue"]
+    right = type(residue) is bytes and len(residue) == (n.bit_length() + 7) // 8 and int.from_bytes(residue, "big") < n
+    return bool(right and (factor == 0 or (1 < factor < n and n % factor == 0)))
 
 
 def _has_residues(args: dict[str, Any], value: Any) -> bool:

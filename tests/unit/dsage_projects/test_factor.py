@@ -242,6 +242,8 @@ def test_sigmas_never_repeat_and_are_not_small() -> None:
     seen: set[int] = set()
     for _ in range(40):
         args = factor.next_job().args  # type: ignore[union-attr]
+        if args["kind"] == "minus":
+            continue
         sigmas = set(range(args["sigma"], args["sigma"] + args["curves"]))
         assert not seen & sigmas
         assert min(sigmas) >= 1 << 32
@@ -252,7 +254,8 @@ def test_sigmas_never_repeat_and_are_not_small() -> None:
 
 def test_the_ladder_is_climbed_and_its_top_repeated() -> None:
     factor = Factor(prime(40) * prime(41))
-    bounds = [factor.next_job().args["b1"] for _ in range(1200)]  # type: ignore[union-attr]
+    units = [factor.next_job() for _ in range(1200)]
+    bounds = [unit.args["b1"] for unit in units if unit and unit.args["kind"] == "ecm"]
     assert bounds == sorted(bounds)
     assert bounds[0] == 2000
     assert len(set(bounds)) >= 6
@@ -316,6 +319,66 @@ def test_failed_units_are_done_without_until_too_many() -> None:
         factor.unit_failed(curves, "no luck")
     with pytest.raises(UsageError, match="25 units failed in a row"):
         factor.unit_failed(curves, "no luck")
+
+
+def test_p_minus_1_is_tried_once_and_its_hit_counts_like_any_other() -> None:
+    p, q, r = prime(30), prime(31), prime(52)
+    factor = Factor(p * q * r)
+    units = [unit for unit in (factor.next_job() for _ in range(40)) if unit]
+    (minus,) = [unit for unit in units if unit.args["kind"] == "minus"]
+    assert units[0].args["kind"] == "ecm", "the shortest factors are looked for before"
+    assert 1.5 < 60 * minus.credit < 5
+    factor.process_result(minus, {"residue": b"", "factor": r})
+    assert factor.take_outbox()[1] == [minus.group]
+    (rest,) = factor.composites
+    assert (rest["n"], rest["minus"]) == (p * q, "done")
+    assert factor.result["factors"] == [[r, 1]]
+
+
+def test_p_minus_1_that_was_cancelled_is_tried_on_the_cofactor() -> None:
+    p, q, r = prime(30), prime(31), prime(52)
+    factor = Factor(p * q * r)
+    units = [unit for unit in (factor.next_job() for _ in range(3)) if unit]
+    factor.process_result(units[0], {"residues": [], "factor": p, "curve": 0})
+    kinds = [unit.args["kind"] for unit in (factor.next_job() for _ in range(40)) if unit]
+    assert kinds.count("minus") == 1
+
+
+def test_a_sieve_goes_stale_while_others_run_curves_beside_it() -> None:
+    p, q, r = prime(20), prime(21), prime(22)
+    factor = Factor(p * q * r)
+    units: list[Unit] = []
+    while not units or units[-1].args["kind"] != "flint":
+        units.append(factor.next_job())  # type: ignore[arg-type]
+    sieve = units[-1]
+    beside = factor.next_job()
+    assert beside is not None
+    assert beside.args["kind"] == "ecm"
+    assert "quadratic sieve" in factor.progress()["phase"]
+    factor.process_result(beside, {"residues": [], "factor": q, "curve": 0})
+    assert factor.take_outbox()[1] == [sieve.group] == [beside.group]
+    smaller = factor.next_job()
+    assert smaller is not None
+    assert smaller.args == {"kind": "flint", "n": p * r}
+    assert smaller.group != sieve.group
+    factor.process_result(smaller, work.compute(smaller.args))
+    check(factor.result, p * q * r)
+
+
+@pytest.mark.parametrize(
+    ("n", "found"),
+    [
+        ("2^125-1", [31, 601, 1801, 269089806001, 4710883168879506001]),
+        ("2^67-1", [193707721, 761838257287]),
+        ("2^128+1", [59649589127497217, 5704689200685129054721]),
+        ("2^2*3^3*(10^18+9)^2*(10^19+51)", [2, 3, 10**18 + 9, 10**19 + 51]),
+    ],
+)
+def test_numbers_whose_factors_are_known(n: str, found: list[int]) -> None:
+    """Sources: the ancestor's tutorial; Cole 1903; Morrison and Brillhart 1970."""
+    result = Loop(Factor(n), seed=3).run(late_answers=False)
+    check(result, evaluate(n))
+    assert [p for p, _ in result["factors"]] == found
 
 
 def test_the_budget_outlives_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,8 +514,8 @@ def test_a_cofactor_goes_on_where_the_answers_are_in() -> None:
     factor.process_result(high, {"residues": [], "factor": 0, "curve": high.args["curves"]})
     factor.process_result(units[0], {"residues": [], "factor": q, "curve": 0})
     later: list[int] = []
-    while (unit := factor.next_job()) is not None and unit.args["b1"] <= 11_000:
-        later += [unit.args["curves"]] * (unit.args["b1"] == 11_000)
+    while (unit := factor.next_job()) is not None and (unit.args["kind"] == "minus" or unit.args["b1"] <= 11_000):
+        later += [unit.args["curves"]] if unit.args["b1"] == 11_000 else []
     assert sum(later) == ladder.LADDER[1].curves - high.args["curves"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gmpy2
@@ -177,3 +178,38 @@ def test_a_unit_resumes_where_it_was_stopped(kept: list[bytes], monkeypatch: pyt
 def test_a_damaged_checkpoint_is_a_fresh_start(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hooks, "restored", state)
     assert work.compute(ARGS) == answer()
+
+
+def test_p_minus_1_finds_a_prime_whose_neighbour_is_smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, q = 2 * 3**4 * 10007 * 19997 * 19891 + 1, 10**40 + 121
+    p = next(c for c in range(p, p * 50, p - 1) if gmpy2.is_prime(c))
+    args = {"kind": "minus", "n": p * q, "b1": 40_001}
+    kept: list[Any] = []
+    monkeypatch.setattr(work, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(Hooks, "checkpoint", kept.append)
+    answer = work.compute(args)
+    assert answer["factor"] == p
+    assert work.verify(args, answer) is True
+    assert [done for state in kept for done in state["minus"][:1]] == [20_000, 40_000, 40_001]
+    for state in kept:
+        monkeypatch.setattr(Hooks, "restored", codec.decode(codec.encode(state)))
+        assert work.compute(args) == answer
+
+
+def test_p_minus_1_without_luck_takes_a_second_opinion() -> None:
+    n = (10**40 + 121) * (10**42 + 63)
+    args = {"kind": "minus", "n": n, "b1": 5_000}
+    answer = work.compute(args)
+    exponent = math.lcm(*range(1, 5_001))
+    assert answer == {"residue": pow(3, exponent, n).to_bytes((n.bit_length() + 7) // 8, "big"), "factor": 0}
+    assert work.verify(args, answer) is None
+    assert work.agree(args, answer, answer)
+    assert not work.agree(args, answer, {**answer, "residue": bytes(len(answer["residue"]))})
+    assert work.partial(args, answer, 1) == 0.0
+    lies: list[Any] = [
+        None, {}, {"residue": b""}, {**answer, "factor": 1}, {**answer, "factor": n}, {**answer, "factor": 7},
+        {**answer, "factor": "0"}, {**answer, "residue": b"\xff" * len(answer["residue"])}, {**answer, "residue": b""},
+    ]  # fmt: skip
+    for lie in lies:
+        assert work.verify(args, lie) is False
+        assert not work.agree(args, answer, lie)
