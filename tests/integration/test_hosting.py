@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,20 +19,23 @@ from sqlalchemy import select, update
 from dsage import codec, wire
 from dsage.bundle import pack
 from dsage.errors import Conflict, NotAllowed, SandboxRefused
-from dsage.home import Home
+from dsage.home import Home, Login
 from dsage.researcher import Researcher, construct
 from dsage.states import RunState
+from dsage.trust.ceremony import LAB
 from dsage.trust.keys import PrivateKey
 from dsage_server.api.routes import Api
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hosting import keeper
 from dsage_server.hosting.launching import HOSTING_USER
-from dsage_server.server import Running
+from dsage_server.roles import HOSTING
+from dsage_server.server import Running, serving
 from dsage_server.sessions import DRIVER, Session
 from dsage_server.store import events, hosting, views
 from dsage_server.store import schema as tables
 from dsage_server.store.meta import remember
-from dsage_server.testing import Host, document, running_server, until
+from dsage_server.store.testing import POSTGRESQL, fresh
+from dsage_server.testing import Host, document, local_settings, running_server, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -334,3 +338,28 @@ async def test_a_hosted_run_goes_back_by_itself_when_an_answer_does_not_hold(tmp
                 again = await ended(running, run)
         assert codec.decode(again.result or b"") == 30 * 31 // 2
         assert again.hosted
+
+
+async def test_a_paused_hosted_run_waits_and_goes_on(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running, await Researcher.open(Home(tmp_path)) as researcher:
+        run = await submitted(tmp_path, "Sum", n=40)
+        await steps(running, run, 1)
+        await researcher.pause(run)
+        async with volunteers(running):
+            assert (await view(running, run)).state == RunState.PAUSED
+            await researcher.resume(run)
+            assert codec.decode((await ended(running, run)).result or b"") == 40 * 41 // 2
+
+
+async def test_hosting_may_be_a_server_process_of_its_own(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    everything = replace(local_settings(home), store=str(fresh(tmp_path, POSTGRESQL)))
+    both = [replace(everything, roles=everything.roles - {HOSTING}), replace(everything, roles=frozenset({HOSTING}))]
+    async with serving(home, both[0]) as running:
+        Login(link=str(running.link()), key=LAB).save(home)
+        with pytest.raises(SandboxRefused, match="no sandbox to host drivers in"):
+            await submitted(tmp_path, "Sum", n=40)
+        async with serving(home, both[1]) as keeping, volunteers(running):
+            assert keeping.url == ""
+            run = await submitted(tmp_path, "Sum", n=40)
+            assert codec.decode((await ended(running, run)).result or b"") == 40 * 41 // 2
