@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from dsage.errors import RunFailed, TimedOut
+from dsage.errors import CodecError, RunFailed, TimedOut
 from dsage.function import DistributedFunction, Unit
 
 MAX_CHUNK: Final = 4096
@@ -123,7 +123,8 @@ class Feed:
 
     The driver works on copies of the function; this is the same for all of them. A chunk has `chunk` calls or, if
     None, as many as take `fill_s` seconds; of the `total` of calls, if it is known, no more than a `spread`-th of what
-    is left. Further calls may come as long as it is not `closed`.
+    is left. Further calls may come as long as it is not `closed`. `returned` makes a value what its
+    function is annotated to return.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Feed:
         self.per_call_s: float | None = None
         self.largest = 0
         self.on_outcome: Callable[[int, list[Any]], None] | None = None
+        self.returned: Callable[[Any], Any] | None = None
         self.taken: list[Call] = []
         self.closed = closed
 
@@ -244,6 +246,7 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
             return
         if unit.wall_s:
             self._feed.learn(len(outcomes), unit.wall_s)
+        outcomes = [_given(self._feed, outcome) for outcome in outcomes]
         first = int(unit.key.split(".")[1])
         self._feed.outcomes.cpu_s += unit.cpu_s
         self._feed.outcomes.wall_s += unit.wall_s
@@ -251,6 +254,16 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
         if self._feed.on_outcome is not None:
             for number, outcome in enumerate(outcomes, first):
                 self._feed.on_outcome(number, outcome)
+
+
+def _given(feed: Feed, outcome: list[Any]) -> list[Any]:
+    """Return an outcome with its value as the type that the function says it returns."""
+    if feed.returned is None or len(outcome) > 1:
+        return outcome
+    try:
+        return [feed.returned(outcome[0])]
+    except CodecError as error:
+        return [None, error.message]
 
 
 def split_calls(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

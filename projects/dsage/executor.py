@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dsage import codec, shipping
+from dsage import codec, shipping, typed
 from dsage.calls import Call, CallFailed, Feed
 from dsage.driver import Ended
 from dsage.errors import RunCancelled, RunFailed
@@ -67,6 +67,7 @@ class _Line:
         self._given: list[futures.Future[Any]] = []
         self._feed: Feed = grid.feed(_Empty(self._next), chunk=None, total=None, closed=False)
         self._feed.on_outcome = self._told
+        self._feed.returned = typed.returning(function)
         self.run, self._driver = grid.begin(shipping.ship_function(function), self._feed, options)
         self._driving = grid.background.start(self._driver.drive())
         self._driving.add_done_callback(self._over)

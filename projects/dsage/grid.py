@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Si
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from dsage import codec, saved, shipping
+from dsage import codec, saved, shipping, typed
 from dsage.background import Background
 from dsage.bundle import Bundle
 from dsage.calls import KEY, Call, Calls, Feed
@@ -265,12 +265,14 @@ class Grid:
         if chunk is not None and chunk < 1:
             raise UsageError(f"a chunk of {chunk} calls holds nothing")
         feed = self.feed(calls, chunk=chunk, total=total)
+        feed.returned = typed.returning(function)
         packed = shipping.ship_function(function)
         return self._called(CallsJob, packed, feed, options)
 
     def _called(self, kind: type[J], packed: Bundle, feed: Feed, options: CallOptions) -> J:
         def again() -> J:
             fresh = self.feed([*feed.taken, *feed.calls], chunk=feed.chunk, total=feed.total)
+            fresh.returned = feed.returned
             return self._called(kind, packed, fresh, options)
 
         number, driver = self.begin(packed, feed, options, single=kind is EvalJob)

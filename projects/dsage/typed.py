@@ -89,10 +89,13 @@ def fitted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def returned(function: Callable[..., Any], answer: Any) -> Any:
-    """Return a decoded answer of a plain function as its annotation says. Raises CodecError if it does not fit."""
+def returning(function: Callable[..., Any]) -> Callable[[Any], Any] | None:
+    """Return what makes a decoded answer of a plain function the type that it is annotated with; None: nothing does.
+
+    What it returns raises CodecError for an answer that does not fit.
+    """
     hint = _hint(function, "return")
-    return fit(answer, hint, VALUE) if changes(hint) else answer
+    return functools.partial(fit, hint=hint, name=VALUE) if changes(hint) else None
 
 
 def fit(data: Any, hint: Any, name: str) -> Any:

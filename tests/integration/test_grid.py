@@ -241,7 +241,7 @@ def test_map_in_the_order_of_its_input(grid: Grid) -> None:
 
 
 def test_structures_arrive_as_what_they_are(grid: Grid) -> None:
-    assert grid.map(across, [Point(1, 2)]).wait() == [{"x": 2, "y": 1}]
+    assert grid.map(across, [Point(1, 2)]).wait() == [Point(2, 1)]
 
 
 def test_a_map_pulls_no_more_of_an_endless_input_than_it_can_use(grid: Grid) -> None:

@@ -172,12 +172,17 @@ def test_a_plain_function_gets_what_it_takes() -> None:
     call = typed.fitted(move)
     assert call(p, p, p, p, scale="red", q=p) == (Point(1), p, (Point(1), Point(1)), Colour.RED, {"q": Point(1)})
     assert call(point=p, by=0)[0] == Point(1)
-    assert typed.returned(move, p) == Point(1)
+    given = typed.returning(move)
+    assert given is not None
+    assert given(p) == Point(1)
+    with pytest.raises(CodecError, match="value does not fit"):
+        given(5)
     with pytest.raises(CodecError, match="point"):
         call(5, 6)
     assert typed.fitted(travelled) is travelled
     assert typed.fitted(len) is len
-    assert typed.returned(travelled, p) is p
+    assert typed.returning(travelled) is None
+    assert typed.returning(len) is None
 
 
 class Walk(DistributedFunction[Point, Pair]):
