@@ -19,7 +19,7 @@ import msgspec
 import dsage
 from dsage.cli.login import me_of
 from dsage.cli.options import json_option, server_option
-from dsage.cli.output import colour, count, emit, say, size
+from dsage.cli.output import colour, count, emit, hanging, say, size
 from dsage.cli.terminal import duration
 from dsage.cli.values import shown
 from dsage.errors import DSageError, NoServer, NotAllowed, NotFound, SandboxRefused, ServerAway
@@ -189,8 +189,8 @@ def _failed(what: str, error: DSageError) -> Finding:
 
 def _line(found: Finding) -> str:
     mark = colour(f"{MARKS[found.mark]:<8}", COLOURS[found.mark])
-    head = f"{found.what:<9} {mark} {shown(found.text, 400)}"
-    return head + (f"\n{'':19}{shown(found.todo, 400)}" if found.todo else "")
+    told = hanging(f"{found.what:<9} {mark} ", shown(found.text, 400))
+    return told + (f"\n{hanging(' ' * 19, shown(found.todo, 400))}" if found.todo else "")
 
 
 def _existing(folder: Path) -> Path:

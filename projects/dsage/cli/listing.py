@@ -14,7 +14,7 @@ from dsage import codec
 from dsage.cli.control import failed_units
 from dsage.cli.following import SCHEMA, answer_text, document
 from dsage.cli.options import json_option, jsonl_option, key_option, run_argument, server_option
-from dsage.cli.output import emit, line, say, table
+from dsage.cli.output import emit, hanging, line, say, table
 from dsage.cli.terminal import duration, facts, terms
 from dsage.cli.values import as_json, shown
 from dsage.errors import DSageError
@@ -169,11 +169,11 @@ def _told(seen: Shown, now: float) -> str:
     ]
     kept = [(name, value) for name, value in fields if value]
     width = max(len(name) for name, _ in kept)
-    lines = [f"{name:<{width}}  {value}" for name, value in kept]
+    lines = [hanging(f"{name:<{width}}  ", value) for name, value in kept]
     if seen.failures:
         more = view.units.get(UnitState.FAILED, 0) - len(seen.failures)
         lines += ["", "failed units" + (f" (the first {len(seen.failures)}; {more} more)" if more > 0 else "")]
-        lines += [f"  {unit.unit}  {shown(unit.key, 30)}  {shown(unit.failed, 160)}" for unit in seen.failures]
+        lines += [hanging(f"  {unit.unit}  {shown(unit.key, 30)}  ", shown(unit.failed, 160)) for unit in seen.failures]
         lines += [f"`dsage logs {view.run} --unit {seen.failures[0].unit}` shows what one printed;"]
         lines += [f"`dsage retry {view.run}` tries them again"]
     return "\n".join(lines)

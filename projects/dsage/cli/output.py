@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from textwrap import wrap
 from typing import Any, Final
 
 import click
 import msgspec
 
+NARROW: Final = 20
+"""Columns that are too few to wrap text in."""
 SIZES: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -27,6 +31,20 @@ def colour(text: str, name: str) -> str:
     """Return `text` in a colour where standard output is a terminal that has them and nobody asked for none."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb") or not sys.stdout.isatty()
     return text if plain else click.style(text, fg=name)
+
+
+def hanging(head: str, text: str) -> str:
+    """Return `text` behind `head`; on a terminal its further lines begin where the first one does.
+
+    Escape sequences in `head` take no room.
+    """
+    indent = len(click.unstyle(head))
+    columns = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or columns - indent < NARROW:
+        return head + text
+    return head + f"\n{'':{indent}}".join(
+        wrap(text, columns - indent, break_long_words=False, break_on_hyphens=False) or [""]
+    )
 
 
 def say(text: str) -> None:

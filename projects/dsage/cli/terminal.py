@@ -172,8 +172,9 @@ def drawn(view: RunView, events: Sequence[Event], now: float, footer: str = "") 
         rows.add_row(Text(name), Text(value))
     if seen.terms:
         rows.add_row("asks for", Text(seen.terms))
-    rows.add_row("volunteers", Text(str(seen.volunteers)))
-    rows.add_row("credit", Text(f"{seen.credit:.1f} reference minutes"))
+    if seen.volunteers:
+        rows.add_row("volunteers", Text(str(seen.volunteers)))
+        rows.add_row("credit", Text(f"{seen.credit:.1f} reference minutes"))
     rows.add_row("time", Text(duration(seen.elapsed_s)))
     for event in events[-EVENTS_SHOWN:]:
         rows.add_row(
