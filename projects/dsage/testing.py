@@ -202,6 +202,8 @@ class MemoryServer:
 
     def work(self, count: int) -> None:
         """Let volunteers compute up to `count` units, the youngest first: no order is promised."""
+        if self.state_of_run is RunState.PAUSED:
+            return
         for unit in reversed(self._open()[-count:]):
             Hooks.inputs = {name: str(self.files[sha256]) for name, sha256 in unit.new.inputs.items()}
             try:
@@ -244,7 +246,7 @@ class MemoryServer:
         return [unit for unit in self.units.values() if unit.state in ended and not unit.folded_in]
 
     def _wanted(self) -> int:
-        return max(0, self._hungry - len(self._open()))
+        return 0 if self.state_of_run is RunState.PAUSED else max(0, self._hungry - len(self._open()))
 
     def _refused(self) -> list[MemoryUnit]:
         return [unit for unit in self.units.values() if unit.refused is not None]

@@ -102,10 +102,11 @@ def _failed(connection: Connection, number: int, chosen: Sequence[int]) -> list[
 
 
 def _cancelled_at(connection: Connection, number: int, finished: float) -> list[int]:
-    """Return the units that were cancelled because the run ended. What the driver cancelled in the step that failed it
-    is among them: that step's state is the one before."""
+    """Return the units that were cancelled because the run ended, and not by an earlier step of its driver."""
     cancelled = unit.c.state == UnitState.CANCELLED.value
-    query = select(unit.c.id).where(unit.c.run_id == number, cancelled, unit.c.finished == finished)
+    query = select(unit.c.id).where(
+        unit.c.run_id == number, cancelled, unit.c.finished == finished, unit.c.folded_step.is_(None)
+    )
     return list(connection.execute(query).scalars())
 
 

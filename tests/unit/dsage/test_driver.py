@@ -396,3 +396,97 @@ def test_the_smallest_credit_is_not_none() -> None:
     server = MemoryServer(function)
     drive(function, server)
     assert {unit.credit_milli for step in server.steps for unit in step.units} >= {1}
+
+
+class Parts(DistributedFunction):
+    """The length of a range, asked in parts that fit a time limit."""
+
+    def units(self) -> Iterator[Any]:
+        yield [0, 8]
+
+    @staticmethod
+    def compute(part: list[int]) -> int:
+        return part[1] - part[0]
+
+    def process_result(self, unit: Unit, value: int) -> None:
+        self.result = (self.result or 0) + value
+
+    def split(self, unit: Unit) -> Iterator[Any]:
+        low, high = unit.args
+        middle = (low + high) // 2
+        if low < middle:
+            yield [low, middle]
+            yield Unit([middle, high], group="upper")
+
+
+class SlowServer(MemoryServer):
+    """Volunteers on whose computers a range of more than `fits` runs into a limit, named `code`."""
+
+    fits, code = 2, "wall"
+
+    def work(self, count: int) -> None:
+        for key, unit in self.units.items():
+            low, high = codec.decode(unit.new.args)
+            if unit.state is UnitState.READY and high - low > self.fits:
+                self.give_up(key, "it ran too long", self.code)
+        super().work(count)
+
+
+def test_a_unit_that_runs_into_its_time_limit_is_split_until_it_fits() -> None:
+    server = SlowServer(Parts(), hungry=1, pace=2)
+    assert drive(Parts(), server) == Ended(RunState.DONE, result=8)
+    made = sorted(codec.decode(unit.new.args) for unit in server.units.values())
+    assert made == [[0, 2], [0, 4], [0, 8], [2, 4], [4, 6], [4, 8], [6, 8]]
+    assert {unit.new.group for unit in server.units.values()} == {"", "upper"}
+    assert all(unit.new.splits for unit in server.units.values())
+
+
+@pytest.mark.parametrize(("fits", "code"), [(2, "memory"), (2, ""), (0, "cpu")])
+def test_what_is_no_time_limit_or_cannot_be_split_is_a_failed_unit(fits: int, code: str) -> None:
+    server = SlowServer(Parts(), hungry=1, pace=2)
+    server.fits, server.code = fits, code
+    ended = drive(Parts(), server)
+    assert ended.state is RunState.FAILED
+    assert "it ran too long" in ended.reason
+
+
+def test_only_classes_that_split_have_units_that_do() -> None:
+    function = Sum(n=2)
+    function.result = 0
+    server = MemoryServer(function)
+    drive(function, server)
+    assert [unit.new.splits for unit in server.units.values()] == [False, False]
+
+
+class Paused:
+    """A server whose run is paused from the start, and goes on after some calls."""
+
+    def __init__(self, server: MemoryServer, calls: int) -> None:
+        self.server, self.calls = server, calls
+        server.pause()
+
+    async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> Answers:
+        self.calls -= 1
+        if not self.calls:
+            self.server.resume()
+        return await self.server.answers(run, fence=fence, wait_s=wait_s, hungry=hungry)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.server, name)
+
+
+def test_a_paused_run_has_not_ended() -> None:
+    function = Sum(n=5)
+    function.result = 0
+    api = Paused(MemoryServer(function), 6)
+    assert drive(function, api) == Ended(RunState.DONE, result=15)
+    assert api.calls < 0
+
+
+def test_a_run_may_be_cancelled_while_it_is_paused() -> None:
+    function = Sum(n=5)
+    function.result = 0
+    server = MemoryServer(function)
+    server.pause()
+    server.resume = server.cancel  # type: ignore[method-assign]
+    assert drive(function, Paused(server, 4)).state is RunState.CANCELLED

@@ -28,7 +28,7 @@ from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.signing import sign_units
-from dsage_server.store import checking, credit, hosts, leases, runs, units, views
+from dsage_server.store import checking, control, credit, hosts, leases, runs, units, views
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
@@ -83,6 +83,8 @@ class Tables(RuleBasedStateMachine):
         self.steps: Counter[int] = Counter()
         self.folded: dict[int, int] = {}
         self.over: set[int] = set()
+        self.failed: dict[int, list[int]] = {}
+        self.paused: set[int] = set()
         self.cases: dict[int, checking.Case] = {}
         self.group: dict[int, str] = {}
         self.cpu: dict[int, float] = defaultdict(float)
@@ -109,7 +111,7 @@ class Tables(RuleBasedStateMachine):
         self.callers.append(leases.Caller(host=second, volunteer=first.volunteer, key=b"second"))
         self.runs = [self.submitted(checked) for checked in (False, True)]
         for which in (0, 1):
-            self.step(which, [1, 2, 3], False, 0, False, False)
+            self.step(which, [1, 2, 3], False, 0, False, "")
 
     def joined(self, code: str, public: bool) -> leases.Caller:
         key = secrets.token_bytes(32)
@@ -144,9 +146,10 @@ class Tables(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 1), quorums=st.lists(st.integers(1, 3), min_size=1, max_size=3), fold=st.booleans(),
-        cancel=st.sampled_from([0, 0, 0, 1]), again=st.booleans(), ends=st.sampled_from([False] * 19 + [True]),
+        cancel=st.sampled_from([0, 0, 0, 1]), again=st.booleans(),
+        ends=st.sampled_from([""] * 16 + ["done"] + ["failed"] * 3),
     )  # fmt: skip
-    def step(self, which: int, quorums: list[int], fold: bool, cancel: int, again: bool, ends: bool) -> None:
+    def step(self, which: int, quorums: list[int], fold: bool, cancel: int, again: bool, ends: str) -> None:
         run = self.runs[which]
         number = self.steps[run.number] + 1
         new = [
@@ -158,8 +161,9 @@ class Tables(RuleBasedStateMachine):
         ]  # fmt: skip
         heard = self.do(lambda c: runs.answers(c, run.number)).answers if fold else []
         step = wire.Step(
-            fence=1, step=number, units=new, cancel_groups=["g0"] * cancel, state=b"%d" % number, finished=ends,
-            folded=[answer.unit for answer in heard], result=b"r" if ends else None,
+            fence=1, step=number, units=new, cancel_groups=["g0"] * cancel, state=b"%d" % number,
+            finished=ends == "done", failed="it broke" * (ends == "failed"),
+            folded=[answer.unit for answer in heard], result=b"r" if ends == "done" else None,
         )  # fmt: skip
         if run.number in self.over:
             with pytest.raises(Conflict):
@@ -171,7 +175,9 @@ class Tables(RuleBasedStateMachine):
         self.steps[run.number] = number
         self.folded |= dict.fromkeys(step.folded, number)
         called_off = [n for n, r in self.run_of.items() if cancel and r is run and self.group[n] == "g0"]
-        self.folded |= {n: number for n in called_off if not self.model[n].final}
+        open_before = [n for n, r in self.run_of.items() if r is run and not self.model[n].final]
+        if ends != "failed":
+            self.folded |= {n: number for n in called_off if n in open_before}
         self.cancelled(run, called_off.__contains__)
         rows = self.do(lambda c: c.execute(select(unit).where(unit.c.run_id == run.number)).all())
         for row in (row for row in rows if row.id not in self.model):
@@ -180,7 +186,39 @@ class Tables(RuleBasedStateMachine):
         assert len(rows) == sum(r is run for r in self.run_of.values())
         if ends:
             self.over.add(run.number)
+            self.paused.discard(run.number)
+            if ends == "failed":
+                made = [n for n, r in self.run_of.items() if r is run and not self.model[n].final]
+                self.failed[run.number] = sorted({*open_before, *made})
             self.cancelled(run, lambda n: True)
+
+    @rule(which=st.integers(0, 1), to=st.sampled_from(["pause", "resume", "resume"]))
+    def pause_and_resume(self, which: int, to: str) -> None:
+        number = self.runs[which].number
+        change = control.pause if to == "pause" else control.resume
+        if number in self.over:
+            with pytest.raises(Conflict, match=r"is (done|failed)"):
+                self.do(lambda c: change(c, number, KEY.public, self.now))
+            return
+        self.do(lambda c: change(c, number, KEY.public, self.now))
+        (self.paused.add if to == "pause" else self.paused.discard)(number)
+
+    @rule(which=st.integers(0, 1), pick=st.integers(0, 30))
+    def try_again(self, which: int, pick: int) -> None:
+        """What failed is tried again: one unit, or all that no step has folded."""
+        run = self.runs[which]
+        number = run.number
+        failed = [n for n, r in self.run_of.items() if r is run and self.model[n].state is UnitState.FAILED]
+        chosen = failed[pick % len(failed) :][:1] if failed and pick % 3 == 0 else []
+        if number in self.over and number not in self.failed:
+            with pytest.raises(Conflict, match="is done"):
+                self.do(lambda c: control.retry(c, number, KEY.public, chosen, self.now))
+            return
+        self.do(lambda c: control.retry(c, number, KEY.public, chosen, self.now))
+        for n in [*(chosen or set(failed) - self.folded.keys()), *self.failed.pop(number, [])]:
+            self.model[n] = life.retried(self.model[n])
+            self.folded.pop(n, None)
+        self.over.discard(number)
 
     def cancelled(self, run: Run, which: Callable[[int], bool]) -> None:
         for n, r in self.run_of.items():
@@ -219,7 +257,13 @@ class Tables(RuleBasedStateMachine):
         callers = [self.callers[who] for who in order]
         served = self.serve(*[leases.Call(caller=caller, chosen=wishes) for caller in callers])
         for caller, applied in zip(callers, served, strict=True):
-            mine = [n for n in ready if self.model[n].unsent and life.may_take(self.model[n], caller.volunteer)]
+            mine = [
+                n
+                for n in ready
+                if self.model[n].unsent
+                and self.run_of[n].number not in self.paused
+                and life.may_take(self.model[n], caller.volunteer)
+            ]
             got = [msgspec.json.decode(a.document)["unit"] for a in applied.leased]
             assert got == mine
             for number, assignment in zip(got, applied.leased, strict=True):
