@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +20,9 @@ from dsage.researcher import Researcher, construct
 from dsage.states import RunState
 from dsage.trust.envelope import seal
 from dsage_projects.factor import work
-from dsage_projects.render import Render
+from dsage_projects.render import PovRay, Render, povray
 from dsage_projects.search import Search
-from dsage_server.testing import Host, World, document, held
+from dsage_server.testing import Host, World, document, held, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,6 +31,10 @@ async def started(researcher: Researcher, name: str, **params: Any) -> tuple[int
     packed = pack(name)
     function = construct(packed.function, params)
     return await researcher.submit(packed, function, params), function
+
+
+async def stepped(researcher: Researcher, run: int, step: int) -> bool:
+    return (await researcher.run(run)).step >= step
 
 
 async def next_unit(host: Host) -> tuple[wire.Assignment, Any]:
@@ -54,10 +61,10 @@ async def work_on(host: Host, compute: Callable[[Any], Any]) -> None:
         await host.report([unit], [compute(args)])
 
 
-async def volunteers(world: World, count: int) -> list[Host]:
+async def volunteers(world: World, count: int, *more: str) -> list[Host]:
     hosts = [await world.host() for _ in range(count)]
     for host in hosts:
-        await host.introduce(offers=["gmpy2", "flint"])
+        await host.introduce(offers=["gmpy2", "flint", *more])
     return hosts
 
 
@@ -68,8 +75,7 @@ async def test_a_search_is_split_where_it_takes_too_long_and_outlives_its_driver
         first = all.create_task(Driver(function, researcher, run).drive())
         split = [await pass_the_limit(hosts[0]) for _ in range(2)]
         working = [all.create_task(work_on(host, Search.compute)) for host in hosts]
-        while (await researcher.run(run)).step < 6:
-            await asyncio.sleep(0.01)
+        await until(lambda: stepped(researcher, run, 6))
         first.cancel()
         ended = await Driver(Search(2, 1), researcher, run).drive()
         for task in working:
@@ -95,6 +101,31 @@ async def test_bands_of_a_picture_come_from_several_computers(world: World) -> N
     whole = Render(32, 19, samples=1, bands=1)
     (unit,) = whole.units()
     whole.process_result(unit, Render.compute(unit.args))
+    assert ended.result == whole.result
+
+
+async def test_povray_is_asked_for_only_where_it_is(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("povray", path=povray.PLACES) is None:
+        if os.environ.get("CI"):
+            pytest.fail("POV-Ray is missing, and this is CI")
+        pytest.skip("POV-Ray is not installed (apt install povray)")
+    monkeypatch.chdir(tmp_path)
+    (without,), hosts = await volunteers(world, 1), await volunteers(world, 2, "povray")
+    async with await Researcher.open(Home(world.folder)) as researcher, asyncio.timeout(60), asyncio.TaskGroup() as all:
+        run, function = await started(researcher, "render:PovRay", width=32, height=19, bands=3)
+        driving = all.create_task(Driver(function, researcher, run).drive())
+        await until(lambda: stepped(researcher, run, 1))
+        assert await without.fetch(1) == []
+        working = [all.create_task(work_on(host, PovRay.compute)) for host in hosts]
+        ended = await driving
+        for task in working:
+            task.cancel()
+    assert ended.state is RunState.DONE, ended.reason
+    whole = PovRay(32, 19, bands=1)
+    (unit,) = whole.units()
+    whole.process_result(unit, PovRay.compute(unit.args))
     assert ended.result == whole.result
 
 

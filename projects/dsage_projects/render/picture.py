@@ -16,6 +16,7 @@ MAX_BYTES = 1_000_000
 """Three for each pixel. What has come in is the driver's state, which may have a mebibyte."""
 BAND_S = 5.0
 """Seconds of the reference core that a band takes, unless the number of bands is given."""
+FEWEST_BANDS = 4
 SLOWEST_HOST = 30
 """A computer may be so much slower than the reference core."""
 
@@ -44,7 +45,7 @@ class Picture(DistributedFunction[Band, bytes]):
         if not 0 < self.pixel_s < self.limits.cpu_s:
             raise UsageError(f"a pixel cannot take {pixel_s} seconds")
         seconds = self.width * self.height * self.pixel_s
-        self.bands = int(bands) or min(round(seconds / BAND_S) + 1, self.height)
+        self.bands = int(bands) or min(max(round(seconds / BAND_S), FEWEST_BANDS), self.height)
         band_s = SLOWEST_HOST * seconds / max(self.bands, 1)
         if not 1 <= self.bands <= self.height or 60 + band_s > self.limits.cpu_s:
             raise UsageError(f"{self.bands} bands are not right for {self.height} rows that take {seconds:.0f} seconds")

@@ -35,7 +35,7 @@ class PovRay(Picture):
     needs: ClassVar[tuple[str, ...]] = ("povray",)
 
     def __init__(
-        self, width: int = 640, height: int = 360, *, scene: str = "", pixel_us: float = 20.0, bands: int = 0
+        self, width: int = 640, height: int = 360, *, scene: str = "", pixel_us: float = 5.0, bands: int = 0
     ) -> None:
         self.scene = str(scene)
         super().__init__(width, height, bands, float(pixel_us) / 1e6)
@@ -83,7 +83,7 @@ class PovRay(Picture):
 SCENE = """\
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
-camera { location <-1.6, 4.6, -8.6> look_at <0.1, 0.35, 0> right x*image_width/image_height angle 50 }
+camera { location <-1.6, 4.6, -8.6> look_at <0.1, 0.35, 0> right x*image_width/image_height angle 79 }
 light_source { <-60, 30, 20>, rgb 1.3 }
 sky_sphere { pigment { gradient y color_map { [0 rgb <0.66, 0.70, 0.80>] [1 rgb <0.06, 0.18, 0.50>] } } }
 plane {
