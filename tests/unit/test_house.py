@@ -157,7 +157,8 @@ def test_errors_md_lists_every_exit_code() -> None:
 
 
 def test_protocol_md_names_every_call_of_the_machine_api_and_no_other() -> None:
-    source = "".join((FOLDERS["dsage_server"] / room / "routes.py").read_text() for room in ("api", "blobs"))
+    rooms = [FOLDERS["dsage_server"] / room for room in ("api", "blobs")]
+    source = "".join(file.read_text() for room in rooms for file in sorted(room.glob("*.py")))
     routes = re.findall(r'web\.(get|post|put|delete)\("(/v1/[^"]*)"', source)
     real = {f"{verb.upper()} {path.replace('{hash}', '{sha256}').replace('{run}', '{id}')}" for verb, path in routes}
     assert real
