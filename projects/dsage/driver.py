@@ -27,7 +27,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec, typed
 from dsage.errors import Busy, DSageError, Reopened, ServerAway, UsageError
-from dsage.function import DistributedFunction, Limits, Unit, as_unit
+from dsage.function import DistributedFunction, Limits, Unit
 from dsage.inputs import is_hash, named
 from dsage.states import OPEN_RUNS, TIME_LIMITS, RunState
 from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
@@ -200,7 +200,7 @@ def _split(function: DistributedFunction, unit: Unit) -> bool:
     """Submit what the author makes of a unit that ran into its time limit; say whether there was any."""
     if not splits(function):
         return False
-    parts = _author(f"split of unit {unit.key}", lambda: [as_unit(part) for part in function.split(unit)])
+    parts = _author(f"split of unit {unit.key}", lambda: [function.as_unit(part) for part in function.split(unit)])
     for part in parts:
         function.submit(part)
     return bool(parts)
@@ -220,7 +220,7 @@ def _pulled(function: DistributedFunction, step: int, start: int, want: int) -> 
 
 def _next(function: DistributedFunction, step: int, index: int) -> NewUnit | None:
     job = function.next_job()
-    return None if job is None else _new(function, as_unit(job), step, index)
+    return None if job is None else _new(function, function.as_unit(job), step, index)
 
 
 def _taken(function: DistributedFunction, step: int, start: int) -> tuple[list[NewUnit], list[str]]:

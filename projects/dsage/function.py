@@ -73,7 +73,7 @@ class DistributedFunction(Generic[A, V]):
     Subclass it, write `compute`, `process_result` and one of `units` or `next_job`. Keyword arguments of the
     constructor become attributes. Set `done` to end the run early; otherwise it ends when `next_job` has nothing
     more and every unit is folded. Set `wake_at` (Unix seconds) to have `next_job` asked at that time even if nothing
-    has happened. `result` is the answer.
+    has happened; until then the run goes on. `result` is the answer.
 
     `DistributedFunction[A, V]` tells type checkers what `compute` takes and gives; a dataclass or msgspec struct that
     `compute` is annotated with arrives as one.
@@ -170,11 +170,15 @@ class DistributedFunction(Generic[A, V]):
 
     def submit(self, unit: A | Unit[A]) -> None:
         """Create a unit in the step that is being folded."""
-        self._outbox.append(unit if isinstance(unit, Unit) else Unit(unit))
+        self._outbox.append(self.as_unit(unit))
 
     def cancel(self, group: str) -> None:
         """Cancel every unfinished unit of a group, at once on the volunteers' machines too."""
         self._cancelled_groups.append(group)
+
+    def as_unit(self, job: A | Unit[A]) -> Unit[A]:
+        """Return `job` as a Unit: bare arguments get the class's limits, and every default."""
+        return job if isinstance(job, Unit) else Unit(job, limits=self.limits)
 
     # -- what the driver calls -------------------------------------------------------------------------------
 
@@ -212,8 +216,3 @@ class DistributedFunction(Generic[A, V]):
         units, groups = self._outbox, self._cancelled_groups
         self._outbox, self._cancelled_groups = [], []
         return units, groups
-
-
-def as_unit(job: Any) -> Unit[Any]:
-    """Return `job` as a Unit: bare arguments get every default."""
-    return job if isinstance(job, Unit) else Unit(job)
