@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dsage import DistributedFunction, Limits, Unit, checkpoint, progress, restored
+from dsage import DistributedFunction, Limits, Unit, checkpoint, local, progress, restored
 
 
 class Sum(DistributedFunction[int, int]):
@@ -95,3 +95,11 @@ class Untyped(DistributedFunction):
 
 
 Sum(n=5).units_taken += 1
+
+
+def square(x: int) -> int:
+    """A function to map."""
+    return x * x
+
+
+squares: list[int] = local().map(square, [1, 2]).wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dsage import DistributedFunction, Limits, Unit
+from dsage import DistributedFunction, Limits, Unit, local
 
 
 class WrongArguments(DistributedFunction[int, int]):
@@ -62,3 +62,12 @@ class WrongCalls(DistributedFunction[int, int]):
         unit.args.upper()  # wrong
         value.upper()  # wrong
         Unit(1, quorum="two")  # wrong
+
+
+def square(x: int) -> int:
+    """A function to map."""
+    return x * x
+
+
+names: list[str] = local().map(square, [1, 2]).wait()  # wrong
+local().map("square", [1, 2])  # wrong

@@ -52,8 +52,8 @@ def class_in(files: Mapping[str, bytes], digest: str, entry: str, *, folder: str
     return found
 
 
-class _World(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds and loads the modules of one bundle, below the package `name`."""
+class _World(importlib.abc.InspectLoader):
+    """Loads the modules of one bundle, below the package `name`."""
 
     def __init__(self, name: str, files: Mapping[str, bytes], folder: str) -> None:
         self.name = name
@@ -62,12 +62,8 @@ class _World(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self._tops = {path.partition("/")[0].removesuffix(".py") for path in files}
         self._builtins = {**vars(builtins), "__import__": self._import}
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Say where a module of this world is; anything else is none of its business."""
-        if fullname != self.name and not fullname.startswith(self.name + "."):
-            return None
+    def spec(self, fullname: str) -> ModuleSpec | None:
+        """Say where a module of this world is, if it has it."""
         file, is_package = self._file(fullname)
         if not file and not is_package:
             return None
@@ -122,10 +118,24 @@ class _World(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return here if fromlist else sys.modules[f"{self.name}.{top}"]
 
 
+class _Finder(importlib.abc.MetaPathFinder):
+    """Leads imports to the worlds that there are."""
+
+    def __init__(self) -> None:
+        self.worlds: dict[str, _World] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Say where a module of a world is; anything else is none of its business."""
+        world = self.worlds.get(fullname.partition(".")[0])
+        return None if world is None else world.spec(fullname)
+
+
+_finder = _Finder()
+
+
 def _world(files: Mapping[str, bytes], name: str, folder: str) -> _World:
-    for finder in sys.meta_path:
-        if isinstance(finder, _World) and finder.name == name:
-            return finder
-    world = _World(name, dict(files), folder)
-    sys.meta_path.append(world)
-    return world
+    if _finder not in sys.meta_path:
+        sys.meta_path.append(_finder)
+    return _finder.worlds.setdefault(name, _World(name, dict(files), folder))
