@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner, Result
 
 from dsage import codec, wire
-from dsage.errors import Conflict, NotAllowed
+from dsage.errors import Conflict, NotAllowed, NotFound, QuotaExceeded, UsageError
 from dsage.trust.envelope import seal
+from dsage_server.admin import admin
 from dsage_server.scheduling import resting
 from dsage_server.sessions import Session
-from dsage_server.store import events
+from dsage_server.store import events, quotas
 from dsage_server.testing import HandDriver, Host, World, document, until
 from dsage_validator import life
 
@@ -183,6 +189,61 @@ async def rows(world: World, run: HandDriver) -> int:
     """Return how many units of a run the tables hold."""
     query = f"SELECT count(*) FROM unit WHERE run_id = {run.run}"
     return int(await world.running.hub.store.read(lambda c: c.exec_driver_sql(query).scalar_one()))
+
+
+async def test_a_researcher_has_no_more_than_their_quota(world: World, tmp_path: Path) -> None:
+    run, store = await world.run(), world.running.hub.store
+    key = run.researcher.key.public
+    has = await store.read(lambda c: {what: quotas.used(c, key, what) for what in quotas.WORDS})
+    room = {"runs": 0, "open_units": 2, "blob_bytes": 10}
+    await store.write(lambda c: quotas.change(c, key, {what: has[what] + more for what, more in room.items()}))
+    try:
+        world.running.hub.allowances._left.clear()
+        with pytest.raises(QuotaExceeded, match="open runs, and 1 more"):
+            await world.run()
+        await run.make(1, 2)
+        with pytest.raises(QuotaExceeded, match="units that have not ended"):
+            await run.make(3)
+        assert (await world.view(run)).units == {"ready": 2}
+        await run.commit(cancel_groups=[""])
+        await run.make(3)
+        file = tmp_path / "input"
+        file.write_bytes(b"x" * 11)
+        with pytest.raises(QuotaExceeded, match="bytes of input files"):
+            await run.researcher.upload(file)
+        file.write_bytes(b"x" * 10)
+        await run.researcher.upload(file)
+    finally:
+        await store.write(lambda c: quotas.clear(c, key))
+
+
+async def test_the_operator_sees_and_sets_quotas_while_the_server_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await world.run()
+    await run.make(1, 2, 3)
+    monkeypatch.setenv("DSAGE_HOME", str(world.folder))
+
+    async def asked(*words: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, admin, ["quota", *words])
+
+    key = run.researcher.key.public
+    has = await world.running.hub.store.read(lambda c: quotas.used(c, key, "open_units"))
+    told = json.loads((await asked("lab", "--open-units", "7", "--json")).stdout)
+    assert told["data"]["lab"]["open_units"] == {"used": has, "allowed": 7}
+    assert f"{has} of 7 units that have not ended" in (await asked()).stdout
+    await asked("lab", "--clear")
+    assert "of 5,000,000 units" in (await asked("lab")).stdout
+    wrong = [(["nobody"], NotFound), (["--runs", "1"], UsageError), (["lab", "--clear", "--runs", "1"], UsageError)]
+    for words, error in wrong:
+        assert isinstance((await asked(*words)).exception, error)
+
+
+async def test_people_see_whose_run_it_is_and_who_drives_it(world: World) -> None:
+    run = await world.run()
+    seen = await run.researcher.run(run.run)
+    assert (seen.researcher, seen.hosted) == ("lab", False)
+    assert {view.researcher for view in await run.researcher.runs()} == {"lab"}
 
 
 @pytest.mark.parametrize(("what", "more"), [("pause", []), ("resume", []), ("retry", [wire.Chosen()]), ("retire", [])])
