@@ -68,8 +68,10 @@ class _Writer:
         from dsage.shipping.functions import importable, undecorated
 
         name = used.name
+        if name.startswith("__") and name.endswith("__"):
+            return
         if name not in scope:
-            if used.runs and not hasattr(builtins, name) and name not in ("__name__", "__file__"):
+            if used.runs and not hasattr(builtins, name):
                 raise ShipError(
                     f"{by.__name__} uses {name!r}, which is not defined", hint="Define it, or pass it as an argument."
                 )

@@ -253,6 +253,15 @@ def test_decorators_statics_and_a_neighbour_of_any_name(tmp_path: Path) -> None:
     assert set(told["files"]) == {"calls.py", "dsage_functions.py", "functions.py"}
 
 
+def test_a_module_s_own_name_and_place_stay_here(tmp_path: Path) -> None:
+    told = shipped(
+        tmp_path, "def f(x):\n    return len(__name__) > 0 and '__file__' in globals() and x", "f", [[[3], {}]]
+    )
+    assert told["answers"] == [[3]]
+    assert str(tmp_path) not in "".join(told["files"].values())
+    assert "__main__" not in "".join(told["files"].values())
+
+
 def test_our_own_decorator_is_left_out(tmp_path: Path) -> None:
     source = """
     from dsage.grid import Parallel
