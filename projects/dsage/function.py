@@ -185,7 +185,7 @@ class DistributedFunction(Generic[A, V]):
     def dump_state(self) -> bytes:
         """Return the state as canonical bytes. Raises CodecError for attributes that are not data."""
         state = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        data = codec.encode(state)
+        data = codec.encode(state, name="self")
         if len(data) > MAX_STATE_BYTES:
             raise UsageError(
                 f"the driver's state is {len(data)} bytes; at most {MAX_STATE_BYTES} are kept",

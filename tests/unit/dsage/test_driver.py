@@ -247,6 +247,9 @@ class TakenKey(Sum):
 class TooMuch(Sum):
     limits = Limits(cpu_s=10.0)
 
+    def units(self) -> Iterator[Unit]:
+        yield Unit(1)
+
 
 @pytest.mark.parametrize(
     ("kind", "sentence"),
@@ -254,7 +257,7 @@ class TooMuch(Sum):
         (Broken, r"process_result of unit 1\.0 raised ZeroDivisionError: no good \(test_driver\.py line \d+\)"),
         (BrokenJobs, r"next_job raised ZeroDivisionError: .* \(test_driver\.py line \d+\)"),
         (BadArguments, r"args is of type object, which is not data that can travel \(next_job\)"),
-        (BadState, r"value\.result\[1\] is a function, which cannot travel"),
+        (BadState, r"self\.result\[1\] is a function, which cannot travel"),
         (TooMuch, r"a unit asks for cpu_s = 3600.0; TooMuch.limits allow 10.0 \(next_job\)"),
         (TakenKey, r"the unit key '1\.0' looks like .* \(next_job\)"),
     ],
