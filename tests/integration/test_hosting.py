@@ -26,7 +26,7 @@ from dsage.trust.ceremony import LAB
 from dsage.trust.keys import PrivateKey
 from dsage_server.api.routes import Api
 from dsage_server.blobs.uploads import Uploads
-from dsage_server.hosting import keeper
+from dsage_server.hosting import keeper, lines
 from dsage_server.hosting.launching import HOSTING_USER
 from dsage_server.roles import HOSTING
 from dsage_server.server import Running, serving
@@ -363,3 +363,25 @@ async def test_hosting_may_be_a_server_process_of_its_own(tmp_path: Path) -> Non
             assert keeping.url == ""
             run = await submitted(tmp_path, "Sum", n=40)
             assert codec.decode((await ended(running, run)).result or b"") == 40 * 41 // 2
+
+
+async def test_a_token_that_runs_out_is_renewed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    token = keeper.Keeper._token
+
+    def noted(self: keeper.Keeper, found: hosting.Hosted) -> lines.Host:
+        given.append(time.monotonic())
+        return token(self, found)
+
+    async def has_run_out() -> bool:
+        return time.monotonic() > given[0] + 0.3
+
+    monkeypatch.setattr(keeper, "TOKEN_S", 0.2)
+    monkeypatch.setattr(keeper.Keeper, "_token", noted)
+    async with running_server(tmp_path) as running:
+        run = await submitted(tmp_path, "Tree", n=5)
+        await steps(running, run, 1)
+        await until(has_run_out)
+        async with volunteers(running):
+            assert codec.decode((await ended(running, run)).result or b"") == 2**6 - 1
+    assert len(given) > 1
