@@ -39,12 +39,10 @@ class Looking:
         """A page of a run's units."""
         after, limit = _number(request, "after"), _number(request, "limit", looking.MAX_UNITS)
         state = request.query.get("state", "")
-        page = await self._look(request, lambda c, run: looking.unit_page(c, run, after, limit, state))
-        large = [view.unit for view in page.units if view.value == b""]
-        hashes = await self.hub.store.read(lambda c: runs.large_answers(c, large)) if large else {}
+        page, large = await self._look(request, lambda c, run: looking.unit_page(c, run, after, limit, state))
         for view in page.units:
-            if view.value == b"":
-                view.value = await answers.read(self.hub.blobs, hashes.get(view.unit, "0" * 64))
+            if view.unit in large:
+                view.value = await answers.read(self.hub.blobs, large[view.unit])
         return reply(page)
 
     async def attempts(self, request: web.Request) -> web.Response:

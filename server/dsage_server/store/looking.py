@@ -25,17 +25,19 @@ FIRST: Final = 100
 """Units that wait which are looked at for copies: those that failed before come first, being the oldest."""
 
 
-def unit_page(connection: Connection, number: int, after: int, limit: int, state: str) -> wire.UnitPage:
+def unit_page(
+    connection: Connection, number: int, after: int, limit: int, state: str
+) -> tuple[wire.UnitPage, dict[int, str]]:
     """Return units of a run by id above `after`, of one state or (empty) all. Raises UsageError for no state.
 
-    Large values are left empty, as no value is: `runs.large_answers` says which blobs they are.
+    Large values are left empty, as no value is; with the page come the blobs that they are, by unit.
     """
     known = [each.value for each in UnitState]
     if state and state not in known:
         raise UsageError(f"units are never {state[:40]!r}", hint=f"States are {', '.join(known)}.")
     most = max(1, min(limit, MAX_UNITS))
     rows = _by_id(connection, _PAGE, number, after, most + 1, [state] if state else known)
-    page = wire.UnitPage(more=len(rows) > most)
+    page, large = wire.UnitPage(more=len(rows) > most), dict[int, str]()
     size = 0
     for row in rows[:most]:
         size += len(row.document) + len(row.value or b"") + (row.bytes or 0)
@@ -43,10 +45,12 @@ def unit_page(connection: Connection, number: int, after: int, limit: int, state
             page.more = True
             break
         page.units.append(_view(row))
+        if row.blob is not None:
+            large[row.id] = row.blob
     sent = _sent(connection, [view.unit for view in page.units])
     for view in page.units:
         view.attempts = sent.get(view.unit, 0)
-    return page
+    return page, large
 
 
 def attempts(connection: Connection, number: int, of: int = 0) -> list[wire.Attempt]:
@@ -148,7 +152,7 @@ _ENDED: Final = frozenset({UnitState.VALID, UnitState.CANCELLED})
 _PAGE = (
     select(
         unit.c.id, unit.c.key, unit.c.grp, unit.c.state, unit.c.reason, unit.c.code, signed_unit.c.document,
-        answer.c.value, blob.c.bytes, replica.c.cpu_s, replica.c.wall_s,
+        answer.c.value, answer.c.blob, blob.c.bytes, replica.c.cpu_s, replica.c.wall_s,
     )
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .outerjoin(replica, replica.c.id == unit.c.canonical_id)
