@@ -404,6 +404,21 @@ def test_a_replay_computes_only_what_was_refused(tables: Tables) -> None:
     assert "correcting" in kinds
 
 
+def test_a_replay_forgets_the_states_that_rest_on_what_does_not_hold(tables: Tables) -> None:
+    to_its_end(Growing(seed=5, width=3), tables, [], [])
+    first = min(tables.rows(), key=lambda row: row.folded_step)
+    assert max(kept(tables)) > first.folded_step
+    tables.reopen([first.id])
+
+    fence = asyncio.run(tables.drive(tables.run)).fence
+    asyncio.run(tables.replay(tables.run, fence=fence))
+
+    assert max(kept(tables)) < first.folded_step
+    rows = tables.rows()
+    assert {row.folded_step for row in rows} == {None}
+    assert all(row.made_step < first.folded_step for row in rows)
+
+
 def test_other_limits_are_other_work() -> None:
     new = wire.NewUnit(key="a", args=b"x", inputs={"f": "0" * 64})
     assert steps.work_of(new) == steps.work_of(msgspec.structs.replace(new, key="b", group="g"))
