@@ -17,10 +17,12 @@ from dsage.wire import (
     Attempt,
     Chosen,
     CreditLine,
+    DescribeProject,
     Drive,
     Event,
     Finder,
     Hello,
+    ProjectView,
     Remainder,
     Replay,
     RunView,
@@ -157,6 +159,18 @@ class Requests:
     async def pause(self, run: int) -> None:
         """Let a run give out no more work; what volunteers have goes on."""
         await self._authed("POST", f"/v1/runs/{run}/pause", None, None)
+
+    async def approve(self, run: int) -> None:
+        """Let a new researcher's first run go on. Raises NotAllowed if it is one's own or of another project."""
+        await self._authed("POST", f"/v1/runs/{run}/approve", None, None)
+
+    async def described(self, project: str) -> ProjectView:
+        """Return what is said of a project. Raises NotFound if nothing is."""
+        return await self._conn.call("GET", f"/v1/projects/{project}", None, ProjectView)
+
+    async def describe(self, project: str, said: DescribeProject) -> ProjectView:
+        """Say what a project is for. Raises NotAllowed if the key is not certified for it."""
+        return await self._authed("PUT", f"/v1/projects/{project}", said, ProjectView)
 
     async def resume(self, run: int) -> None:
         """Let a paused run go on."""

@@ -371,6 +371,28 @@ class Remainder(Message):
 # -- views: the same structs feed pages, `watch` and `status` ------------------------------------------------------
 
 
+class DescribeProject(Message):
+    """Say in plain words what a project is for; a `new` one must not have been described before."""
+
+    title: Annotated[str, msgspec.Meta(max_length=200)]
+    purpose: Annotated[str, msgspec.Meta(max_length=5000)]
+    ethics: Annotated[str, msgspec.Meta(max_length=5000)] = ""
+    link: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    new: bool = False
+
+
+class ProjectView(Message):
+    """What is said of a project, by whom, since when (Unix seconds)."""
+
+    name: str
+    title: str
+    purpose: str
+    ethics: str
+    link: str
+    by: str
+    changed: float
+
+
 class Finder(Message):
     """Whose machine brought the accepted answer of a unit; the name only with their consent."""
 

@@ -113,11 +113,16 @@ DAY_S: Final = 86400.0
     metavar="DAYS",
     help="Move runs that ended so long ago from the database to a file each (0: never).  [default: 0]",
 )
+@click.option(
+    "--approve-first-runs",
+    is_flag=True,
+    help="A new researcher's first run waits until another one approves it (`dsage project approve`).",
+)
 @json_option
 def serve(
     listen: str, public: str, pages: str, pages_url: str, tls_cert: str | None, tls_key: str | None, tls_ca: str,
     name: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
-    as_json: bool,
+    approve_first_runs: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a project server.
 
@@ -137,6 +142,7 @@ def serve(
         tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,
+        approve_first_runs=approve_first_runs,
     )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -80,6 +80,8 @@ class Hub:
     """Whether a run was retired, so that it is to be archived now."""
     quota: Quota = field(default_factory=Quota)
     """What each researcher may have at a time, unless it was set for their key."""
+    approve_first_runs: bool = False
+    """Whether a new researcher's first run waits for a second person."""
     exchanges: Exchanges = field(init=False)
     requests: Requests = field(init=False)
     control: Control = field(init=False)

@@ -23,7 +23,7 @@ from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
 from dsage_server.signing import sign_units
-from dsage_server.store import blobs, hosting, quotas, reopening, runs, units
+from dsage_server.store import blobs, hosting, projects, quotas, reopening, runs, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Requests:
             quotas.check_run(connection, authorisation.run_key, session.key, self.hub.quota)
             created = runs.create(connection, request, manifest, authorisation.run_key, session.key, now)
             blobs.refer(connection, created.run, "bundle", [manifest.bundle], now)
+            if created.created and self.hub.approve_first_runs:
+                projects.ask(connection, created.run, session.key, now)
             return created
 
         made = await self.hub.store.write(change)

@@ -101,7 +101,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         serves = roles.API in settings.roles
         hub = Hub(
             store=store, unit_key=keys.unit_key, chain=chain, blobs=blobs, sessions=sessions, serves=serves,
-            quota=settings.quota,
+            quota=settings.quota, approve_first_runs=settings.approve_first_runs,
         )  # fmt: skip
         if place is not None:
             group.append(("keeping its number", partial(roles.keep_number, hub, place)))

@@ -50,6 +50,8 @@ class Settings:
     """Calls held open at once for volunteers and drivers who wait; half of the files that may be open, if fewer."""
     archive_after_days: float = 0.0
     """Runs that ended so long ago leave the database for a file each; 0: never."""
+    approve_first_runs: bool = False
+    """The first run of a new researcher waits until another researcher of its project approves it."""
     quota_runs: int = Quota.runs
     """Runs that one researcher may have open; `dsage admin quota` sets it, and the next two, for one key."""
     quota_open_units: int = Quota.open_units

@@ -449,6 +449,23 @@ def test_who_one_is_until_one_is_not(lab: Lab, tmp_path: Path) -> None:
     assert lab.run("logout", home=tmp_path)[0] == 3
 
 
+def test_a_project_says_what_it_is_for(lab: Lab) -> None:
+    said = ("--title", "Sums", "--purpose", "To add things up.")
+    code, out, err = lab.run("project", "create", "lab", *said)
+    assert code == 0, err
+    assert out.splitlines()[:2] == ["project   lab: Sums", "purpose   To add things up."]
+    assert lab.run("project", "create", "lab", *said)[0] == 7
+    assert lab.run("project", "describe", "lab", "--ethics", "Harmless.")[0] == 0
+    told = json.loads(lab.run("project", "describe", "lab", "--json")[1])["data"]
+    assert (told["title"], told["ethics"], told["by"]) == ("Sums", "Harmless.", "lab")
+    assert lab.run("project", "create", "moon", *said)[0] == 4
+    run = started(lab, f"{lab.app}:Sum", "-p", "n=1")
+    code, _, err = lab.run("project", "approve", run)
+    assert code == 2
+    assert "--yes" in err
+    assert lab.run("project", "approve", run, "--yes")[0] == 4
+
+
 def test_the_doctor_finds_nothing(lab: Lab) -> None:
     code, out, err = lab.run("doctor", "--json")
     assert code == 0, out + err

@@ -51,6 +51,7 @@ GROUPS = {
         "retry": "Try failed units of a run again.",
         "cancel": "End a run for good, without an answer.",
         "retire": "Free what an ended run keeps on the server.",
+        "project": "Say what a project is for, and approve newcomers' first runs.",
     },
     "Operators": {
         "serve": "Run a project server.",

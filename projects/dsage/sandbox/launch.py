@@ -138,7 +138,9 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             handed_over.callback(os.close, end)
             on_failure.callback(os.close, life)
             places = {"HOME": str(slot), "TMPDIR": str(slot)}
-            process = _start(boot, [inner.fileno(), end], bubblewrap.ENVIRONMENT | places | plan.environment, printed)
+            process = _start(
+                boot, [inner.fileno(), end], {**bubblewrap.ENVIRONMENT, **places, **plan.environment}, printed
+            )
             settings |= _landlock_settings(plan, slot, place, end)
         on_failure.pop_all()
     return Started(

@@ -18,6 +18,7 @@ from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
 from dsage_server.api.looking import Looking
+from dsage_server.api.projects import Projects
 from dsage_server.api.views import Views, asked_run
 from dsage_server.blobs.routes import BlobApi, send
 from dsage_server.blobs.uploads import Uploads
@@ -79,6 +80,7 @@ class Api:
             ]
         )
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
+        app.add_routes(Projects(hub=self.hub, who=self._who).routes())
         app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
         return app
 

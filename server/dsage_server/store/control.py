@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from dsage.errors import Conflict
 from dsage.states import RunState, UnitState, move
-from dsage_server.store import runs, units
+from dsage_server.store import projects, runs, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, archive, run, unit
@@ -22,7 +22,11 @@ def pause(connection: Connection, number: int, researcher: bytes, now: float) ->
 
 
 def resume(connection: Connection, number: int, researcher: bytes, now: float) -> None:
-    """Let a paused run go on; one that does already stays so. Raises Conflict if it has ended."""
+    """Let a paused run go on; one that does already stays so.
+
+    Raises Conflict if it has ended, NotAllowed if it waits for approval.
+    """
+    projects.check_approved(connection, number)
     _turn(connection, number, researcher, RunState.RUNNING, "goes on", now)
 
 
@@ -34,6 +38,7 @@ def retry(
     Then what its end cancelled is open again, too. A chosen unit whose failure was folded is heard of once more.
     Raises Conflict if the run cannot go on, or a chosen unit has not failed.
     """
+    projects.check_approved(connection, number)
     row = _locked(connection, number, researcher)
     if row.state in (RunState.DONE, RunState.CANCELLED):
         raise Conflict(f"run {number} is {row.state}", hint="Submit it again: only what failed can be tried again.")

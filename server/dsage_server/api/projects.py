@@ -1,0 +1,69 @@
+"""Projects as their researchers describe them, and the approval of a new researcher's first run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from dsage import wire
+from dsage.errors import NotAllowed
+from dsage.home import is_plain
+from dsage.trust.documents import CodeKey
+from dsage_server.api.http import body, reply
+from dsage_server.api.views import asked_run
+from dsage_server.hub import Hub
+from dsage_server.sessions import Session
+from dsage_server.store import projects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projects:
+    """The handlers. Describing and approving is for those whom the root key has certified for the project."""
+
+    hub: Hub
+    who: Callable[[web.Request, str], Session]
+    """Return the session of a request in a role. Raises LoggedOut or NotAllowed."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/v1/projects/{name}", self.project),
+            web.put("/v1/projects/{name}", self.describe),
+            web.post("/v1/runs/{run}/approve", self.approve),
+        ]
+
+    async def project(self, request: web.Request) -> web.Response:
+        """What is said of a project."""
+        name = request.match_info["name"]
+        return reply(await self.hub.store.read(lambda c: projects.find(c, name)))
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """Say what a project is for."""
+        session = self.who(request, "researcher")
+        said = await body(request, wire.DescribeProject)
+        name = request.match_info["name"]
+        known = self._certified(session, name)
+        view = wire.ProjectView(
+            name=name, title=said.title, purpose=said.purpose, ethics=said.ethics, link=said.link, by=known.name,
+            changed=self.hub.clock(),
+        )  # fmt: skip
+        await self.hub.store.write(lambda c: projects.describe(c, view, new=said.new))
+        return reply(view)
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """Let a new researcher's first run go on."""
+        session, number = self.who(request, "researcher"), asked_run(request)
+        known = self._certified(session, (await self.hub.run(number)).project)
+        now = self.hub.clock()
+        await self.hub.store.write(lambda c: projects.approve(c, number, session.key, known.name, now))
+        await self.hub.begin(number)
+        return web.Response(status=204)
+
+    def _certified(self, session: Session, project: str) -> CodeKey:
+        for known in self.hub.chain.root.code_keys:
+            if known.key == session.key and project in known.projects and known.expires > self.hub.clock():
+                return known
+        shown = project if is_plain(project) else "of that name"
+        raise NotAllowed(f"your key is not certified for the project {shown}")
