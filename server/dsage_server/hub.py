@@ -171,7 +171,10 @@ class Hub:
 
     def _rests(self, entry: units.Changed) -> bool:
         """Whether a unit rests, because a copy of it failed now or shortly before."""
-        number, failures = entry.unit.id, life.failures(entry.unit)
+        failures = life.failures(entry.unit)
+        if not failures:
+            return False
+        number = entry.unit.id
         if failures > life.failures(entry.was) and self.serves:
             self._opened(entry.run)
             self.ready.rest(number, entry.run, failures, self.ticks())
