@@ -9,6 +9,8 @@ from typing import Any, Final
 import click
 
 from dsage.cli import safe
+from dsage.cli.asking import sure
+from dsage.cli.options import yes_option
 from dsage.cli.output import emit, say, table
 from dsage.errors import Conflict, UsageError
 from dsage.home import Home, is_plain
@@ -130,17 +132,16 @@ def renew(above: int, root_key: Path | None, root_file: Path | None, as_json: bo
 
 
 @keys.command("replace-root")
-@click.confirmation_option(
-    prompt="Everybody will have to join and log in again by new links. Go on?", help="Do not ask whether to go on."
-)
+@yes_option
 @root_file_option
 @as_json_option
-def replace_root(root_file: Path | None, as_json: bool) -> None:
+def replace_root(yes: bool, root_file: Path | None, as_json: bool) -> None:
     """Make a new root key because the old one is lost or stolen.
 
     The server stays what it is: accounts, credit, runs and certified keys. But nobody can tell this change from a
     thief's, so each volunteer and researcher has to be given a new link by a way that they trust. Restart the server.
     """
+    sure("everybody will have to join and log in again by new links", yes)
     home = Home()
     root = ceremony.read(ceremony.replace_root(home, root_file))
     say(f"Version {root.version} of root.json is signed by a new root key, {fingerprint(root.root_key)}.")

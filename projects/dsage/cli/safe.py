@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import click
 import msgspec
 
+from dsage.cli.asking import NO_INPUT
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
 from dsage.errors import Conflict, NotFound, UsageError
@@ -35,6 +37,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 def read_passphrase(path: Path | None, *, new: bool) -> str:
     """Return the passphrase in a file, or ask for it (twice if `new`). Raises UsageError if it cannot be read."""
+    if path is None and os.environ.get(NO_INPUT):
+        raise UsageError("a passphrase is needed, and nobody is to be asked", hint="Name a --passphrase-file.")
     if path is None:
         return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
     try:
