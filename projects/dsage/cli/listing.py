@@ -49,7 +49,7 @@ def ls(
 ) -> None:
     """List runs.
 
-    The newest first. Needs a key only with --mine.
+    The newest 50 that the server tells of, the newest first. Needs a key only with --mine.
     """
 
     async def fetch() -> list[RunView]:
