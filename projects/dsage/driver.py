@@ -30,7 +30,7 @@ from dsage.errors import Busy, DSageError, Reopened, ServerAway, UsageError
 from dsage.function import DistributedFunction, Limits, Unit
 from dsage.inputs import is_hash, named
 from dsage.states import OPEN_RUNS, TIME_LIMITS, RunState
-from dsage.wire import MAX_BODY_BYTES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
+from dsage.wire import MAX_BODY_BYTES, MAX_RETRIES, MAX_WAIT_S, Answer, Answers, Drive, NewUnit, Step, StepReply
 
 MAX_UNITS_A_STEP: Final = 256
 """Units pulled from `next_job` in one step: one Merkle batch of the server's."""
@@ -236,6 +236,8 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         asked, allowed = getattr(unit.limits, name), getattr(function.limits, name)
         if not 0 < asked <= allowed:
             raise UsageError(f"a unit asks for {name} = {asked}; {type(function).__name__}.limits allow {allowed}")
+    if unit.retries is not None and not 0 <= unit.retries <= MAX_RETRIES:
+        raise UsageError(f"a unit asks for {unit.retries} retries; 0 to {MAX_RETRIES} can be had")
     return NewUnit(
         key=unit.key or f"{step}.{index}",
         args=codec.encode(unit.args, name="args"),
@@ -250,6 +252,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         output_bytes=unit.limits.output_bytes,
         inputs=named(unit.inputs),
         splits=splits(function),
+        retries=unit.retries,
     )
 
 

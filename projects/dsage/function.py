@@ -50,8 +50,9 @@ class Unit(Generic[A]):
     agree unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement
     is issued. `id` is given by the server and is 0 before that. `inputs` are files that `compute` may read, by the
     name that it gives to `dsage.running.input`: a path, sent to the server before the unit is made, or the SHA-256 of a
-    file that the server has. Together they may have `limits.disk_bytes`. Of a unit that is folded, `cpu_s` and `wall_s`
-    are what the computer that brought its answer says it took.
+    file that the server has. Together they may have `limits.disk_bytes`. `retries` is how many failures are followed by
+    another try (None: on a server until it is clear that it is not the computers, on one's own machines none). Of a
+    unit that is folded, `cpu_s` and `wall_s` are what the computer that brought its answer says it took.
     """
 
     args: A
@@ -65,6 +66,7 @@ class Unit(Generic[A]):
     inputs: Mapping[str, str | Path] = field(default_factory=dict)
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    retries: int | None = None
 
 
 class DistributedFunction(Generic[A, V]):

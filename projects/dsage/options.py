@@ -27,9 +27,11 @@ class Options(TypedDict, total=False):
 
 class CallOptions(Options, total=False):
     """How calls are to be treated. `timeout` (s) and `memory` (bytes) are limits of one unit; `quorum` is how many
-    volunteers must agree; `credit` (minutes of the reference core) is for one call; `inputs` are files by name."""
+    volunteers must agree; `credit` (minutes of the reference core) is for one call; `inputs` are files by name;
+    `retries` is after how many failures a unit is tried again."""
 
     timeout: float
+    retries: int
     memory: int
     quorum: int
     credit: float
@@ -73,4 +75,5 @@ def template(kind: type[DistributedFunction], options: CallOptions) -> tuple[Lim
     return limits, Unit(
         None, credit=options.get("credit", plain.credit), quorum=options.get("quorum", plain.quorum),
         deadline_s=options.get("deadline_s", plain.deadline_s), limits=limits, inputs=options.get("inputs", {}),
+        retries=options.get("retries"),
     )  # fmt: skip

@@ -26,6 +26,8 @@ MAX_WAIT_S: Final = 50.0
 MAX_BODY_BYTES: Final = 32 << 20
 INPUTS: Final = "inputs"
 """The feature of hosts that can fetch input files: others get no units that have any."""
+MAX_RETRIES: Final = 50
+"""More failures than this teach nobody anything, and every event of a unit looks at all its copies."""
 MAX_OUTPUT: Final = 16 << 10
 """What is kept of what a replica prints (bytes): its end."""
 MANY: Final = msgspec.Meta(max_length=100_000)
@@ -224,6 +226,7 @@ class NewUnit(Message):
     """A unit to make in a step; `args` and limits as in dsage.Unit, `inputs` as hashes of blobs by name.
 
     One that `splits` is given up as soon as one computer's time limit was passed: its author makes smaller ones of it.
+    `retries` is how many failures are followed by another try; None leaves it to the server.
     """
 
     key: str
@@ -239,6 +242,7 @@ class NewUnit(Message):
     output_bytes: int = 4 << 20
     inputs: Annotated[dict[Name, Sha256], msgspec.Meta(max_length=MAX_INPUTS)] = {}
     splits: bool = False
+    retries: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)] | None = None
 
 
 class Step(Message, kw_only=True):

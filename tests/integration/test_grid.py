@@ -20,6 +20,7 @@ from dsage import DistributedFunction, Limits, Unit, local
 from dsage.calls import CallFailed
 from dsage.errors import Conflict, NotFound, RunCancelled, RunFailed, TimedOut, UsageError
 from dsage.grid import Grid
+from dsage.options import CallOptions
 from dsage.shipping import ShipError
 from dsage.states import RunState
 
@@ -364,6 +365,24 @@ def test_times_are_of_the_computer_that_worked(grid: Grid) -> None:
     job.wait()
     assert job.wall_time >= 0.5
     assert job.cpu_time < 0.4
+
+
+@pytest.mark.parametrize("retries", [None, 0, 1, 3])
+def test_what_fails_is_tried_again_as_often_as_one_wants(grid: Grid, retries: int | None) -> None:
+    options: CallOptions = {} if retries is None else {"retries": retries}
+    job = grid.eval("print('so far'); import os; os._exit(3)", **options)
+    with pytest.raises(CallFailed, match="crash"):
+        job.wait(30)
+    tried = sorted(job.attempts(), key=lambda attempt: attempt.started)
+    assert [(a.state, a.output) for a in tried] == [("error", b"so far\n")] * ((retries or 0) + 1)
+    rests = [later.started - (before.ended or 0.0) for before, later in itertools.pairwise(tried)]
+    assert all(rest >= 0.2 * 2**number for number, rest in enumerate(rests))
+
+
+def test_more_tries_than_anybody_learns_from_are_refused(grid: Grid) -> None:
+    for retries in (-1, 51):
+        with pytest.raises(RunFailed, match=f"{retries} retries; 0 to 50"):
+            grid.eval("1", retries=retries).wait(20)
 
 
 def test_a_paused_run_goes_on_later(grid: Grid) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 
@@ -162,6 +163,21 @@ async def test_a_unit_that_splits_is_given_up_with_its_first_time_limit(world: W
     await fail(host, await host.fetch(want=2), "wall")
     (heard,) = (await run.answers()).answers
     assert (codec.decode(heard.args), heard.code, heard.failed) == (1, "wall", "it passed its time limit (wall)")
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+async def test_a_unit_is_tried_again_as_often_as_its_author_wants(world: World, retries: int) -> None:
+    hosts, run = [await world.host(), await world.host()], await world.run()
+    await run.make(1, quorum=1, retries=retries)
+    for attempt in range(retries + 1):
+        host = hosts[attempt // life.ERRORS_PER_VOLUNTEER]
+        await fail(host, await fetched(host, 1))
+    (heard,) = (await run.answers()).answers
+    assert heard.failed.startswith(f"it failed {retries + 1} times")
+    tried = await run.researcher.attempts(run.run)
+    assert [attempt.state for attempt in tried] == ["error"] * (retries + 1)
+    began = sorted(attempt.started for attempt in tried)
+    assert all(later > before for before, later in itertools.pairwise(began))
 
 
 async def test_what_a_retired_run_kept_is_freed(world: World) -> None:

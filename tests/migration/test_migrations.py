@@ -117,6 +117,10 @@ ROWS["0008"] = ROWS["0007"] | {
 
 ROWS["0009"] = ROWS["0008"] | {"aside": ["1, 1, 'dd'"]}
 
+ROWS["0010"] = ROWS["0009"] | {
+    "unit": [f"{row}, {retries}" for retries, row in zip(("NULL", 3), ROWS["0009"]["unit"], strict=True)]
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

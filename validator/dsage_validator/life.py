@@ -57,7 +57,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A unit with its replicas. `unsent` is how many more copies should go out now.
 
     `reason` is why it was given up, and `code` the last error's own word. A unit that `splits` is given up with the
-    first time limit. Replicas up to `since` were of an earlier try: their failures count no more.
+    first time limit. `retries` is how many errors are followed by another try (None: as many as it takes to see that it
+    is not the computers). Replicas up to `since` were of an earlier try: their failures count no more.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     splits: bool = False
     code: str = ""
     since: int = 0
+    retries: int | None = None
 
     def replica(self, number: int) -> Replica:
         """Return one replica; raises NotFound."""
@@ -84,9 +86,9 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.state in FINAL_UNITS
 
 
-def created(number: int, quorum: int, *, splits: bool = False) -> Unit:
+def created(number: int, quorum: int, *, splits: bool = False, retries: int | None = None) -> Unit:
     """Return a new unit that wants `quorum` copies sent."""
-    return Unit(id=number, quorum=quorum, unsent=quorum, splits=splits)
+    return Unit(id=number, quorum=quorum, unsent=quorum, splits=splits, retries=retries)
 
 
 def lease(unit: Unit, replica: Replica) -> Unit:
@@ -285,12 +287,13 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
     if unit.splits and reason in TIME_LIMITS:
         return f"it passed its time limit ({reason})"
-    if len(unit.replicas) < MAX_ERRORS:
+    most, who = (MAX_ERRORS, MIN_ERROR_VOLUNTEERS) if unit.retries is None else (unit.retries + 1, 1)
+    if len(unit.replicas) < min(most, MAX_ERRORS):
         return ""
     errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR and r.id > unit.since]
     people = len({r.volunteer for r in errors})
     answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)
-    if len(errors) >= MAX_ERRORS and people >= MIN_ERROR_VOLUNTEERS and not answered:
+    if len(errors) >= most and people >= who and not answered:
         return f"it failed {len(errors)} times on {people} volunteers' computers, last with: {reason or 'an error'}"
     used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since]
     if unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS:

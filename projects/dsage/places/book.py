@@ -17,7 +17,7 @@ from dsage import codec
 from dsage.bundle import Bundle
 from dsage.errors import Conflict, NotFound
 from dsage.sandbox.level import Outcome
-from dsage.states import FINAL_UNITS, OPEN_RUNS, RunState, UnitState, move
+from dsage.states import FINAL_UNITS, OPEN_RUNS, TIME_LIMITS, RunState, UnitState, move
 from dsage.trust.envelope import Envelope
 from dsage.wire import Answer, Answers, Attempt, Drive, Event, NewUnit, Remainder, RunView, Step, StepReply, UnitView
 
@@ -26,12 +26,17 @@ KEPT: Final = 10_000
 KEPT_RUNS: Final = 1000
 MAX_ANSWERS: Final = 1000
 """Answers that a driver folds in one step."""
-TIME_LIMITS: Final = ("cpu", "wall")
+REST_S: Final = 0.25
+"""A unit that failed rests so long before it is tried again, and twice as long each time."""
+MAX_REST_S: Final = 300.0
 
 
 @dataclass(slots=True)
 class Entry:
-    """One unit. `output` is the end of what it has printed; `value`, `reason` and `detail` as in an Outcome."""
+    """One unit. `output` is the end of what it has printed; `value`, `reason` and `detail` as in an Outcome.
+
+    `earlier` are the tries that failed and were followed by another; `failures` how many of them count.
+    """
 
     id: int
     run: Run
@@ -46,6 +51,8 @@ class Entry:
     started: float = 0.0
     ended: float | None = None
     where: str = ""
+    earlier: list[Attempt] = field(default_factory=list)
+    failures: int = 0
 
     @property
     def failed(self) -> str:
@@ -200,6 +207,7 @@ class Book:
         for entry in called_off + again:
             run.counts[f"unit.{entry.state}"] -= 1
             entry.state, entry.reason, entry.detail = move(entry.state, UnitState.READY), "", ""
+            entry.failures = 0
             self._offer(entry)
         self._note(run, "retried", f"{len(again)} units of run {number} are tried again")
 
@@ -221,22 +229,34 @@ class Book:
                 return entry
         return None
 
-    def ended(self, entry: Entry, outcome: Outcome) -> None:
-        """Take what became of a unit that was handed out. One that is not wanted any more is only put aside."""
+    def ended(self, entry: Entry, outcome: Outcome) -> float | None:
+        """Take what became of a unit that was handed out. One that is not wanted any more is only put aside.
+
+        Return after how many seconds it is to be offered `again`; None if it is not.
+        """
         self._running.pop(entry.id, None)
         self.stopped.discard(entry.id)
         entry.ended = time.time()
         entry.cpu_s, entry.wall_s, entry.output = outcome.cpu_s, outcome.wall_s, outcome.output or entry.output
         if entry.state is not UnitState.ACTIVE:
-            return
+            return None
         run = entry.run
         done = outcome.status == "done"
         entry.value, entry.reason, entry.detail = outcome.value if done else None, outcome.reason, outcome.detail
+        if not done and entry.failures < (entry.new.retries or 0) and not _splits(entry):
+            return self._rests(entry)
         self._count(entry, UnitState.VALID if done else UnitState.FAILED)
         del run.open[entry.id]
         run.unfolded[entry.id] = entry
         if not done:
             self._note(run, "failed", f"unit {entry.new.key} failed: {entry.failed}", entry.id)
+        return None
+
+    def again(self, entry: Entry) -> None:
+        """Offer a unit that failed and has rested."""
+        if entry.state is UnitState.READY:
+            entry.run.ready.append(entry)
+            self._turn(entry.run)
 
     def hungry(self, run: Run) -> int:
         """Return how many more units the workers could start on soon."""
@@ -249,14 +269,8 @@ class Book:
         """Return how units of a run were run: one unit, or (0) the newest ones, those that run first."""
         run = self.find(number)
         entries = [e for e in self._seen(run) if e.id == unit or not unit]
-        started = sorted((e for e in entries if e.started), key=lambda e: -e.started)[:200]
-        return [
-            Attempt(
-                unit=e.id, replica=e.id, state=_copy_state(e), started=e.started, ended=e.ended, reason=e.reason,
-                detail=e.detail, output=e.output, cpu_s=e.cpu_s, wall_s=e.wall_s, platform=e.where,
-            )
-            for e in started
-        ]  # fmt: skip
+        tries = [attempt for e in entries for attempt in (*e.earlier, *([_attempt(e)] if e.started else []))]
+        return sorted(tries, key=lambda attempt: -attempt.started)[:200]
 
     def views(self, number: int, after: int, state: str, limit: int) -> list[UnitView]:
         """Return units that the book still has, by id above `after`, of one state or all."""
@@ -317,6 +331,16 @@ class Book:
         entry.state = move(entry.state, state)
         entry.run.counts[f"unit.{state}"] += 1
 
+    def _rests(self, entry: Entry) -> float:
+        """Put a try that failed with the earlier ones."""
+        attempt = _attempt(entry)
+        attempt.state = "error"
+        entry.earlier.append(attempt)
+        entry.failures += 1
+        self._count(entry, UnitState.READY)
+        entry.started, entry.ended, entry.reason, entry.detail, entry.output = 0.0, None, "", "", b""
+        return min(REST_S * 2.0 ** (entry.failures - 1), MAX_REST_S)
+
     def _cancel(self, run: Run, entries: list[Entry]) -> None:
         for entry in entries:
             self._count(entry, UnitState.CANCELLED)
@@ -356,7 +380,18 @@ def _view(entry: Entry) -> UnitView:
     return UnitView(
         unit=entry.id, key=entry.new.key, group=entry.new.group, state=entry.state, args=entry.new.args,
         value=entry.value, failed=entry.failed, code=entry.reason, cpu_s=entry.cpu_s, wall_s=entry.wall_s,
-        attempts=int(bool(entry.started)),
+        attempts=len(entry.earlier) + bool(entry.started),
+    )  # fmt: skip
+
+
+def _splits(entry: Entry) -> bool:
+    return entry.new.splits and entry.reason in TIME_LIMITS
+
+
+def _attempt(e: Entry) -> Attempt:
+    return Attempt(
+        unit=e.id, replica=e.id, state=_copy_state(e), started=e.started, ended=e.ended, reason=e.reason,
+        detail=e.detail, output=e.output, cpu_s=e.cpu_s, wall_s=e.wall_s, platform=e.where,
     )  # fmt: skip
 
 

@@ -198,7 +198,13 @@ class MemoryPlace(ABC):
             outcome = Outcome("failed", None, error.code, error.message, 0.0, 0.0)
         finally:
             del self._doing[entry.id]
-            self.book.ended(entry, outcome)
+            rest_s = self.book.ended(entry, outcome)
+        if rest_s is not None:
+            asyncio.get_running_loop().call_later(rest_s, self._again, entry)
+        self.changed()
+
+    def _again(self, entry: Entry) -> None:
+        self.book.again(entry)
         self.changed()
 
     async def _until(self, look: Callable[[], T], wait_s: float) -> T:

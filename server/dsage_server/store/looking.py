@@ -106,6 +106,7 @@ def _made(row: Any) -> wire.NewUnit:
         key=row.key, args=signed.args, group=row.grp, credit_milli=signed.credit_milli, quorum=row.quorum,
         deadline_s=row.deadline_s, cpu_s=signed.cpu_s, wall_s=signed.wall_s, memory_bytes=signed.memory_bytes,
         disk_bytes=signed.disk_bytes, output_bytes=signed.output_bytes, splits=row.splits,
+        retries=row.retries,
         inputs={name: file.sha256 for name, file in signed.inputs.items()},
     )  # fmt: skip
 
@@ -182,5 +183,12 @@ _PRINTED = select(printed.c.replica_id, printed.c.output).where(among_ids(printe
 
 _UNFOLDED: Final = (among(unit.c.state, (UnitState.VALID, UnitState.FAILED)), unit.c.folded_step.is_(None))
 _LEFT = select(
-    unit.c.id, unit.c.key, unit.c.grp, unit.c.quorum, unit.c.deadline_s, unit.c.splits, signed_unit.c.document
+    unit.c.id,
+    unit.c.key,
+    unit.c.grp,
+    unit.c.quorum,
+    unit.c.deadline_s,
+    unit.c.splits,
+    unit.c.retries,
+    signed_unit.c.document,
 ).join(signed_unit, signed_unit.c.unit_id == unit.c.id)

@@ -17,12 +17,12 @@ def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int)
     sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row[0] for row in rows))})}
     book = Book.of(connection, sent, lock=False)
     found: list[ReadyUnit] = []
-    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s, inputs, splits in rows:
+    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s, inputs, splits, retries in rows:
         if number in sent:
             if book.now[number].unsent:
                 found.append(as_ready(book.entry(number), terms))
         else:
-            fresh = life.created(number, unsent, splits=splits)
+            fresh = life.created(number, unsent, splits=splits, retries=retries)
             head = Head(terms.run, credit_milli, deadline_s, memory, disk, output, wall_s, terms.project, "", inputs)
             found.append(as_ready(Changed(fresh, fresh, head), terms))
     return found, len(rows) < limit
@@ -53,6 +53,7 @@ _READY = (
         unit.c.wall_s,
         unit.c.inputs,
         unit.c.splits,
+        unit.c.retries,
     )
     .where(unit.c.state == "ready", unit.c.run_id == bindparam("run"), unit.c.id > bindparam("above"))
     .order_by(unit.c.id)

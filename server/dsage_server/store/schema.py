@@ -174,6 +174,7 @@ unit = Table(
     Column("splits", Boolean, nullable=False, server_default=false()),
     Column("code", String, nullable=False, server_default=""),
     Column("since_id", Id, nullable=False, server_default="0"),
+    Column("retries", Integer),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -199,7 +200,8 @@ unit = Table(
 """`made_step` and `folded_step` are the steps of its run that made it and folded its answer or cancelled it (0: it is
 put aside). `refused_id` is the replica whose answer was folded and does not hold any more, until the driver has taken
 it back. `code` is the reason of a failure as one word; a unit that `splits` fails with the first time limit that was
-passed. Replicas up to `since_id` were of an earlier try."""
+passed. Replicas up to `since_id` were of an earlier try. `retries` is how many failures are followed by another try;
+null: the server's rule."""
 
 signed_unit = Table(
     "signed_unit",

@@ -196,7 +196,8 @@ def work_of(new: wire.NewUnit) -> str:
     inputs = sorted(new.inputs.items())
     floats = (float(new.deadline_s), float(new.cpu_s), float(new.wall_s))
     sizes = (new.credit_milli, new.quorum, new.memory_bytes, new.disk_bytes, new.output_bytes, new.splits)
-    return hashlib.sha256(msgspec.msgpack.encode((new.args, inputs, floats, sizes))).hexdigest()
+    wanted = () if new.retries is None else (new.retries,)
+    return hashlib.sha256(msgspec.msgpack.encode((new.args, inputs, floats, sizes, *wanted))).hexdigest()
 
 
 def _work_of_row(row: Any) -> str:
@@ -206,7 +207,7 @@ def _work_of_row(row: Any) -> str:
             key="", args=signed.args, credit_milli=signed.credit_milli, quorum=row.quorum, deadline_s=row.deadline_s,
             cpu_s=signed.cpu_s, wall_s=signed.wall_s, memory_bytes=signed.memory_bytes, disk_bytes=signed.disk_bytes,
             output_bytes=signed.output_bytes, inputs={name: file.sha256 for name, file in signed.inputs.items()},
-            splits=row.splits,
+            splits=row.splits, retries=row.retries,
         )
     )  # fmt: skip
 
@@ -262,7 +263,7 @@ _UNFOLDED_YET = select(func.count()).where(
 )
 
 _WORK = (
-    select(unit.c.id, unit.c.quorum, unit.c.deadline_s, unit.c.splits, signed_unit.c.document)
+    select(unit.c.id, unit.c.quorum, unit.c.deadline_s, unit.c.splits, unit.c.retries, signed_unit.c.document)
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .where(among_ids(unit.c.id))
     .order_by(unit.c.id)

@@ -125,10 +125,11 @@ class Book:
                 )
             )  # fmt: skip
             self.leases[n] = Lease(lease, leased, value_hash=value)
-        for number, quorum, state, unsent, canonical, reason, splits, code, since, *head in heads:
+        for number, quorum, state, unsent, canonical, reason, splits, code, since, retries, *head in heads:
             self.before[number] = self.now[number] = life.Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
                 reason=reason, replicas=tuple(copies[number]), splits=splits, code=code, since=since,
+                retries=retries,
             )  # fmt: skip
             self.heads[number] = Head(*head)
 
@@ -370,8 +371,9 @@ _PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "k
 _UNITS = (
     select(
         unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.splits,
-        unit.c.code, unit.c.since_id, unit.c.run_id, unit.c.credit_milli, unit.c.deadline_s, unit.c.memory_bytes,
-        unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project, run.c.app, unit.c.inputs, run.c.state,
+        unit.c.code, unit.c.since_id, unit.c.retries, unit.c.run_id, unit.c.credit_milli, unit.c.deadline_s,
+        unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project, run.c.app,
+        unit.c.inputs, run.c.state,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))

@@ -293,6 +293,18 @@ def test_a_unit_that_splits_is_given_up_with_its_first_time_limit(splits: bool, 
         assert life.give_up(again, 3, R.ERROR, reason).final
 
 
+@pytest.mark.parametrize("retries", [0, 1, 3, 7])
+def test_a_unit_is_tried_again_as_often_as_its_author_wants(retries: int) -> None:
+    unit = life.created(1, 1, retries=retries)
+    for number in range(1, retries + 2):
+        assert not unit.final
+        unit = life.give_up(leased(unit, number), number, R.ERROR, "crash")
+    assert unit.final
+    assert unit.reason.startswith(f"it failed {retries + 1} times")
+    again = leased(life.retried(unit), retries + 2)
+    assert life.give_up(again, retries + 2, R.ERROR, "crash").final is (retries == 0)
+
+
 @pytest.mark.parametrize("state", [R.ERROR, R.RETURNED, R.ABORTED, R.EXPIRED])
 def test_only_a_lease_can_be_given_up(state: R) -> None:
     unit = answered(life.created(1, 1), 1, camp=1)
