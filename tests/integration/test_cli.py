@@ -396,6 +396,25 @@ def test_a_run_is_paused_resumed_cancelled_and_retired(lab: Lab) -> None:
     assert lab.run("watch", run)[0] == 9
 
 
+def test_the_server_drives_a_run_and_its_owner_refuses_an_answer(lab: Lab) -> None:
+    run = started(lab, f"{lab.app}:Sum", "-p", "n=2")
+    code, _, err = lab.run("host", run)
+    assert code == 0
+    assert f"`dsage attach {run}` takes it back" in err
+    code, out, _ = lab.run("watch", run)
+    assert (code, out) == (0, "3\n")
+    lines = lab.run("results", run, "--format", "jsonl")[1].splitlines()
+    unit = str(json.loads(lines[0])["unit"])
+    code, _, err = lab.run("reopen", run, "--unit", unit)
+    assert code == 2
+    assert "--yes" in err
+    code, out, _ = lab.run("reopen", run, "--unit", unit, "--yes", "--json")
+    assert code == 0
+    assert json.loads(out)["data"]["state"] == "running"
+    assert lab.run("reopen", run, "--unit", "999999", "--yes")[0] in (3, 7)
+    assert lab.run("cancel", run, "--yes")[0] == 0
+
+
 def test_what_units_answered_printed_and_why_one_failed(lab: Lab, tmp_path: Path) -> None:
     process, run = lab.start("submit", f"{lab.app}:Noisy", "-p", "n=3")
     number = str(run)

@@ -1,4 +1,4 @@
-"""`dsage pause`, `resume`, `cancel`, `retry` and `retire`: what the owner of a run may do to it."""
+"""`dsage pause`, `resume`, `host`, `cancel`, `retry`, `reopen` and `retire`: what the owner of a run may do to it."""
 
 from __future__ import annotations
 
@@ -111,6 +111,48 @@ def retry(run: int, units: tuple[int, ...], only: str, server: Link | None, key:
 
     view = _done(run, server, key, act)
     _told(view, as_json, f"{count(len(tried), 'unit')} of run {run} tried again; `dsage attach {run}` drives it")
+
+
+@click.command(short_help="Let the server drive a run.")
+@run_argument
+@server_option
+@key_option
+@json_option
+def host(run: int, server: Link | None, key: str | None, as_json: bool) -> None:
+    """Let the server drive a run.
+
+    This computer can be switched off then. The code is stepped in the server's sandbox; any other driver is shut out.
+    """
+    view = _done(run, server, key, lambda api: api.host(run))
+    _told(
+        view, as_json, f"the server drives run {run}; `dsage watch {run}` shows it, `dsage attach {run}` takes it back"
+    )
+
+
+@click.command(short_help="Refuse accepted answers: their units are computed again.")
+@run_argument
+@click.option("--unit", "units", type=click.IntRange(1), multiple=True, required=True, metavar="N", help="Repeatable.")
+@yes_option
+@server_option
+@key_option
+@json_option
+def reopen(run: int, units: tuple[int, ...], yes: bool, server: Link | None, key: str | None, as_json: bool) -> None:
+    """Refuse accepted answers: their units are computed again.
+
+    Other volunteers are asked. A run that had folded an answer takes it back, by its own `retract` or by going back to
+    a state from before; one that had finished goes on and corrects its result.
+    """
+
+    async def act(api: Researcher) -> None:
+        sure(
+            f"the accepted {'answer' if len(units) == 1 else 'answers'} of {count(len(units), 'unit')} are refused", yes
+        )
+        await api.reopen(run, units)
+
+    view = _done(run, server, key, act)
+    _told(
+        view, as_json, f"{count(len(units), 'unit')} of run {run} are computed again; `dsage attach {run}` drives it on"
+    )
 
 
 @click.command(short_help="Free what an ended run keeps on the server.")

@@ -50,6 +50,8 @@ GROUPS = {
         "resume": "Let a paused run go on.",
         "retry": "Try failed units of a run again.",
         "cancel": "End a run for good, without an answer.",
+        "reopen": "Refuse accepted answers: their units are computed again.",
+        "host": "Let the server drive a run.",
         "retire": "Free what an ended run keeps on the server.",
         "project": "Say what a project is for, and approve newcomers' first runs.",
     },
