@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Si
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from dsage import codec, saved, shipping, typed
+from dsage import codec, display, saved, shipping, typed
 from dsage.background import Background
 from dsage.bundle import Bundle
 from dsage.calls import KEY, Call, Calls, Feed
 from dsage.calls_job import CallsJob, EvalJob, FoundCalls
 from dsage.driver import Driver
-from dsage.errors import UsageError
+from dsage.errors import DSageError, UsageError
 from dsage.function import DistributedFunction
 from dsage.home import Home
 from dsage.job import Job
@@ -65,7 +65,10 @@ class Grid:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Grid: {self.place.name}>"
+        return display.grid_line(self.place.name, self._about())
+
+    def _repr_html_(self) -> str:
+        return display.grid_html(self.place.name, self._about())
 
     def close(self) -> None:
         """Let go of the place. Runs on a server go on there; others end."""
@@ -75,6 +78,16 @@ class Grid:
                 self.background.call(self.place.close())
             finally:
                 self.background.close()
+
+    def _about(self) -> dict[str, str]:
+        """Return what is to be said of the place, or that it cannot be asked."""
+        if not self.background.alive:
+            return {"state": "closed"}
+        try:
+            runs = len(self.background.call(self.place.runs()))
+            return {**self.background.call(self.place.about()), "runs": str(runs)}
+        except DSageError as error:
+            return {"trouble": error.message}
 
     # -- runs ------------------------------------------------------------------------------------------------
 

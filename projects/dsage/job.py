@@ -18,9 +18,10 @@ from dsage.background import result
 from dsage.calls import split_calls
 from dsage.cli.values import as_json
 from dsage.driver import Driver, Ended
-from dsage.errors import Conflict, NotFound, RunCancelled, RunFailed, TimedOut
+from dsage.errors import Conflict, DSageError, NotFound, RunCancelled, RunFailed, TimedOut
 from dsage.files import write_whole
 from dsage.function import DistributedFunction
+from dsage.live import Live, bundle
 from dsage.states import OPEN_RUNS, RunState
 from dsage.wire import MAX_WAIT_S, Attempt, RunView, UnitView
 
@@ -54,6 +55,7 @@ class Job(Generic[T]):
         self._view: RunView | None = None
         self._driving: Future[Ended] | None = None
         self._ended = threading.Event()
+        self._live: Live | None = None
         if driver is not None:
             self._driving = grid.background.start(driver.drive())
             self._driving.add_done_callback(self._driven)
@@ -143,6 +145,7 @@ class Job(Generic[T]):
             ended = result(self._driving, timeout)
         except CancelledError:
             raise Conflict(f"run {self.id} is not driven here any more", hint="job.attach() drives it on.") from None
+        self._show_end()
         return self._answer(ended.state, ended.result, ended.reason)
 
     @property
@@ -158,6 +161,7 @@ class Job(Generic[T]):
             view = self.refresh().view
             if view.state not in OPEN_RUNS:
                 value = None if view.result is None else codec.decode(view.result)
+                self._show_end()
                 return self._answer(RunState(view.state), value, view.reason)
             left = MAX_WAIT_S if ends is None else ends - time.monotonic()
             if left <= 0:
@@ -274,10 +278,17 @@ class Job(Generic[T]):
     # -- for people ------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return display.line(self.id, self.view)
+        try:
+            return display.line(self.id, self.view)
+        except DSageError as error:
+            return f"<Job {self.id}: {error.message}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        return display.live(self)
+        return bundle(self.view, self.url)
+
+    def _ipython_display_(self) -> None:
+        self._live = self._live or Live(self._grid, self.id)
+        self._live.show(self.view)
 
     # -- within ----------------------------------------------------------------------------------------------
 
@@ -290,6 +301,13 @@ class Job(Generic[T]):
             exports.write(kind, file, exports.about(self.view), self.rows())
         return Path(path)
 
+    def _show_end(self) -> None:
+        """Have the display say so before whoever waits goes on: a notebook's cell may be its last."""
+        if self._live is not None:
+            self._live.now()
+
     def _driven(self, future: Future[Ended]) -> None:
         self._view = None
         self._ended.set()
+        if self._live is not None:
+            self._live.news()

@@ -63,6 +63,10 @@ class Requests:
         """Return the address of a run's page."""
         return f"{(await self.hello()).pages_url.rstrip('/')}/run/{run}"
 
+    async def about(self) -> dict[str, str]:
+        """Return how many volunteers' computers are there now."""
+        return {"computers": str((await self.status()).hosts_live)}
+
     async def status(self) -> StatusView:
         """Return the server at a glance."""
         return await self._conn.call("GET", "/v1/status", None, StatusView)

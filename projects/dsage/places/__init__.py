@@ -88,5 +88,8 @@ class Place(Protocol):
     async def page(self, run: int) -> str:
         """Return the address of a run's page, empty if it has none."""
 
+    async def about(self) -> dict[str, str]:
+        """Return what people may want to know of it, as short words: what there is, and of what kind or how much."""
+
     async def close(self) -> None:
         """Let everything go."""

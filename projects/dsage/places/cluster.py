@@ -69,6 +69,11 @@ class ClusterPlace(MemoryPlace):
         threads = await client.nthreads()
         return cls(client, sum(threads.values()))
 
+    async def about(self) -> dict[str, str]:
+        """Return how many threads its workers have."""
+        threads = await self._client.nthreads()
+        return {"workers": str(len(threads)), "threads": str(sum(threads.values()))}
+
     async def execute(self, entry: Entry, inputs: dict[str, Path], on_output: Callable[[bytes], None]) -> Outcome:
         """Run one unit on a worker; what it prints comes with its end."""
         from distributed import CancelledError, KilledWorker

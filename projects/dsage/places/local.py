@@ -32,6 +32,10 @@ class LocalPlace(MemoryPlace):
         self._busy: dict[str, int] = {}
         self._opening = asyncio.Lock()
 
+    async def about(self) -> dict[str, str]:
+        """Return how many units run at a time and in what sandbox, which the first unit finds out."""
+        return {"workers": str(self.book.workers), "sandbox": self.level or "not opened yet"}
+
     async def execute(self, entry: Entry, inputs: dict[str, Path], on_output: Callable[[bytes], None]) -> Outcome:
         """Run one unit in a fresh process of its app's box; if the box broke, once more in a new one."""
         outcome = await self._once(entry, inputs, on_output)
