@@ -5,7 +5,7 @@ SETUP := @packaging/dev-setup
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth fault fault-server test-postgres test-mixed clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-postgres test-mixed clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -35,6 +35,14 @@ bench-server:  ## Measure what one server does, beside other systems (a quarter 
 bench-growth:  ## Measure what 10 million units in the tables cost (30 GB of disk, half an hour)
 	$(SETUP) bench
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
+
+bench-sdk:  ## Measure what researchers wait for, beside Dask and ipyparallel (a quarter of an hour); ARGS="--only trips"
+	$(SETUP) bench-sdk
+	@$(BIN)/python benchmarks/sdk_bench.py $(ARGS)
+
+bench-sdk-long:  ## The same with 200 units of 10 s on each system (nearly two hours)
+	$(SETUP) bench-sdk
+	@$(BIN)/python benchmarks/sdk_bench.py --long $(ARGS)
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
