@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
@@ -20,27 +20,35 @@ class Background:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_Threads(thread_name_prefix=name))
+        self._closing = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
         """Whether it has not been closed."""
-        return self._thread.is_alive()
+        return not self._closed
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` and return its future; cancelling that cancels it."""
-        if not self.alive:
-            work.close()
-            raise UsageError("this connection was closed", hint="Open another one: connect() or local().")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise _gone()
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Do `work` and return its result. Raises TimedOut after `timeout` seconds, and then leaves it going on."""
+        """Do `work` and return its result. Raises TimedOut after `timeout` seconds, and then leaves it going on;
+        UsageError if this was closed, before or meanwhile."""
         if threading.current_thread() is self._thread:
             work.close()
             raise UsageError("this waits for its own thread", hint="Call it from another thread than a callback's.")
-        return result(self.start(work), timeout)
+        try:
+            return result(self.start(work), timeout)
+        except CancelledError:
+            raise _gone() from None
 
     def soon(self, call: Any, *args: Any) -> None:
         """Have the loop call something."""
@@ -48,10 +56,12 @@ class Background:
             self._loop.call_soon_threadsafe(call, *args)
 
     def close(self) -> None:
-        """End the loop and what runs in it. May be called again."""
-        if self.alive:
-            self.soon(self._loop.stop)
-            self._thread.join()
+        """End the loop and what runs in it. May be called again, and by any thread but the loop's own."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self.soon(self._loop.stop)
+        self._thread.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -65,6 +75,25 @@ class Background:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
+
+
+class _Threads(ThreadPoolExecutor):
+    """The loop's threads. When the program ends Python gives out no more: what is left to tidy is done at once."""
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        try:
+            return super().submit(call, *args, **kwargs)
+        except RuntimeError:
+            done: Future[T] = Future()
+            try:
+                done.set_result(call(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - it is handed to whoever waits
+                done.set_exception(error)
+            return done
+
+
+def _gone() -> UsageError:
+    return UsageError("this connection was closed", hint="Open another one: connect() or local().")
 
 
 def result(future: Future[T], timeout: float | None = None) -> T:

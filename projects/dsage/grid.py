@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -50,6 +51,7 @@ class Grid:
     def __init__(self, opening: Callable[[], Awaitable[Place]], *, away: bool) -> None:
         self.background = Background("dsage")
         self._away = away
+        self._closing = threading.Lock()
         atexit.register(self.close)
         try:
             self.place: Place = self.background.call(_awaited(opening))
@@ -71,13 +73,14 @@ class Grid:
         return display.grid_html(self.place.name, self._about())
 
     def close(self) -> None:
-        """Let go of the place. Runs on a server go on there; others end."""
-        atexit.unregister(self.close)
-        if self.background.alive:
-            try:
-                self.background.call(self.place.close())
-            finally:
-                self.background.close()
+        """Let go of the place. Runs on a server go on there; others end. May be called again, and by any thread."""
+        with self._closing:
+            atexit.unregister(self.close)
+            if self.background.alive:
+                try:
+                    self.background.call(self.place.close())
+                finally:
+                    self.background.close()
 
     def _about(self) -> dict[str, str]:
         """Return what is to be said of the place, or that it cannot be asked."""

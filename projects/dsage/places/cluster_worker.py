@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from dsage import bundle
 from dsage.errors import DSageError, SandboxRefused
 from dsage.function import Limits
+from dsage.places.folders import Folder
 from dsage.sandbox import Box, Level
 
 WARM: Final = 4
@@ -27,8 +28,8 @@ class _Warm:
     """The boxes of this worker, by app."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dsage-"))
-        self.folder.chmod(0o755)
+        self._folder = Folder()
+        self.folder = self._folder.path
         self.boxes: dict[str, Box] = {}
         self.busy: dict[str, int] = {}
         self.level: Level | None = None
@@ -59,10 +60,9 @@ class _Warm:
         raise refused or SandboxRefused("no sandbox works here")
 
     async def close(self) -> None:
-        for box in self.boxes.values():
-            await box.close()
-        self.boxes.clear()
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        while self.boxes:
+            await self.boxes.popitem()[1].close()
+        await asyncio.to_thread(self._folder.remove)
 
 
 _warm: dict[str, _Warm] = {}

@@ -44,9 +44,8 @@ class LocalPlace(MemoryPlace):
     async def close(self) -> None:
         """Stop everything, close every box."""
         await super().close()
-        for box in self._boxes.values():
-            await box.close()
-        self._boxes.clear()
+        while self._boxes:
+            await self._boxes.popitem()[1].close()
 
     async def _once(self, entry: Entry, inputs: dict[str, Path], on_output: Callable[[bytes], None]) -> Outcome:
         app, new = entry.run.packed.sha256 + entry.run.packed.entry, entry.new

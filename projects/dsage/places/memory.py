@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +18,7 @@ from dsage.bundle import Bundle
 from dsage.errors import Conflict, DSageError
 from dsage.function import DistributedFunction
 from dsage.places.book import Book, Entry, Run
+from dsage.places.folders import Folder
 from dsage.sandbox.level import Outcome
 from dsage.states import OPEN_RUNS
 from dsage.wire import Answers, Attempt, Drive, Event, Remainder, RunView, Step, StepReply, UnitPage
@@ -33,8 +32,8 @@ class MemoryPlace(ABC):
     def __init__(self, name: str, workers: int) -> None:
         self._name = name
         self.book = Book(workers)
-        self.folder = Path(tempfile.mkdtemp(prefix="dsage-"))
-        self.folder.chmod(0o755)
+        self._folder = Folder()
+        self.folder = self._folder.path
         self._news = asyncio.Event()
         self._files: dict[str, Path] = {}
         self._doing: dict[int, asyncio.Task[None]] = {}
@@ -166,7 +165,7 @@ class MemoryPlace(ABC):
                 self.book.cancel(run.id)
         self.changed()
         await asyncio.gather(*self._doing.values(), return_exceptions=True)
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        self._folder.remove()
 
     # -- within ----------------------------------------------------------------------------------------------
 
