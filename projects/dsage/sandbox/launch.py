@@ -149,6 +149,7 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
 
 
 def _start(command: list[str], handed: list[int], env: dict[str, str], printed: int) -> subprocess.Popen[bytes]:
+    """Start a box in a session of its own: a Ctrl-C at the program that has it is not meant for what runs in it."""
     user = dropped_user()
     dropped: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     try:
@@ -160,6 +161,7 @@ def _start(command: list[str], handed: list[int], env: dict[str, str], printed: 
             stdout=subprocess.DEVNULL,
             stderr=printed,
             pass_fds=handed,
+            start_new_session=True,
             **dropped,
         )
     except OSError as error:
