@@ -18,7 +18,7 @@ from sdk.startup import startup
 from sdk.trips import trips
 
 UNITS = 200
-SHORT = {0.1: (UNITS, UNITS), 1.0: (UNITS, 40), 10.0: (20, 0)}
+SHORT = {0.1: (UNITS, 100), 1.0: (UNITS, 20), 10.0: (20, 0)}
 """Units by their length (s): for our own places, and for peers."""
 LONG = {10.0: (UNITS, UNITS)}
 MILLION = 1_000_000
