@@ -194,8 +194,8 @@ class Grid:
     ) -> EvalJob:
         """Run Python source elsewhere: the job's answer is its last expression, or DSAGE_RESULT if it sets that.
 
-        `vars` are variables that it finds set. With `sage` it is Sage's language, and runs where Sage is. Files named
-        in `inputs` lie in its folder. Raises ShipError for source that is not Python.
+        `vars` are variables that it finds set. With `sage` it is Sage's language, and runs where Sage is. Where a
+        file of `inputs` lies, `dsage.running.input(name)` says there. Raises ShipError for source that is not Python.
         """
         names = tuple(sorted(vars or {}))
         packed = shipping.ship_source(source, names=names, sage=sage)

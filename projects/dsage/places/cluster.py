@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from dsage.errors import ServerAway, UsageError
+from dsage.function import DistributedFunction
 from dsage.places import cluster_worker
 from dsage.places.book import Entry
 from dsage.places.memory import MemoryPlace
@@ -56,16 +57,23 @@ class ClusterPlace(MemoryPlace):
             raise UsageError(
                 "no scheduler is known", hint="Give its address: dask('tcp://HOST:8786'), or a distributed.Client."
             )
-        security = getattr(known, "security", None)
-        where = known if isinstance(known, str) else known.scheduler.address
+        if not isinstance(known, str | Client):
+            raise UsageError(f"{known!r} is not the address of a Dask scheduler, nor a distributed.Client")
+        there: Any = known
+        where, security = (known, None) if isinstance(known, str) else (there.scheduler.address, there.security)
+        client: Any = Client(  # type: ignore[no-untyped-call]
+            where, asynchronous=True, security=security, timeout=CONNECT_S, set_as_default=False
+        )
         try:
-            client = await Client(  # type: ignore[no-untyped-call]
-                where, asynchronous=True, security=security, timeout=CONNECT_S, set_as_default=False
-            )
+            await client
         except (OSError, TimeoutError) as error:
+            await client.close(timeout=CONNECT_S)
             raise ServerAway(
                 f"no Dask scheduler answers at {where}", hint="Check the address; `dask scheduler` starts one."
             ) from error
+        except ValueError as error:
+            await client.close(timeout=CONNECT_S)
+            raise UsageError(f"{where!r} is not the address of a Dask scheduler: {error}") from error
         threads = await client.nthreads()
         return cls(client, sum(threads.values()))
 
@@ -101,6 +109,7 @@ class ClusterPlace(MemoryPlace):
         limits = (new.cpu_s, new.wall_s, new.memory_bytes, new.disk_bytes, new.output_bytes)
         future = self._client.submit(
             cluster_worker.run_unit, number, source, packed.sha256, packed.entry, new.args, limits, files,
+            packed.function.verify is not DistributedFunction.verify,
             key=f"dsage-{number}", pure=False, retries=0, priority=entry.run.priority,
         )  # fmt: skip
         try:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from dsage import bundle
+from dsage import bundle, codec
 from dsage.errors import DSageError, SandboxRefused
 from dsage.function import Limits
 from dsage.places.folders import Folder
@@ -70,10 +70,20 @@ _running: dict[str, asyncio.Task[Told]] = {}
 
 
 async def run_unit(
-    number: str, source: bytes, sha256: str, entry: str, args: bytes, limits: tuple[Any, ...], files: dict[str, bytes]
+    number: str,
+    source: bytes,
+    sha256: str,
+    entry: str,
+    args: bytes,
+    limits: tuple[Any, ...],
+    files: dict[str, bytes],
+    verify: bool,
 ) -> Told:
-    """Run one unit. `number` names it, and before its dot who sent it; the rest is as in a NewUnit and its bundle."""
-    task = asyncio.ensure_future(_run(number, source, sha256, entry, args, limits, files))
+    """Run one unit. `number` names it, and before its dot who sent it; the rest is as in a NewUnit and its bundle.
+
+    `verify` says that the app has a check of its own for answers, which is made too.
+    """
+    task = asyncio.ensure_future(_run(number, source, sha256, entry, args, limits, files, verify))
     _running[number] = task
     try:
         return await task
@@ -101,7 +111,14 @@ async def close(sender: str) -> None:
 
 
 async def _run(
-    number: str, source: bytes, sha256: str, entry: str, args: bytes, limits: tuple[Any, ...], files: dict[str, bytes]
+    number: str,
+    source: bytes,
+    sha256: str,
+    entry: str,
+    args: bytes,
+    limits: tuple[Any, ...],
+    files: dict[str, bytes],
+    verify: bool,
 ) -> Told:
     sender = number.partition(".")[0]
     warm = _warm.setdefault(sender, _Warm())
@@ -116,6 +133,12 @@ async def _run(
         cpu_s, wall_s, memory, disk, output = limits
         allowed = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=memory, disk_bytes=disk, output_bytes=output)
         done = await box.call("compute", (args,), allowed, inputs=inputs)
+        if done.value is not None and verify:
+            said = await box.call("verify", (args, done.value), allowed)
+            if said.value is None:
+                return said.status, None, said.reason, f"verify: {said.detail}", done.cpu_s, done.wall_s, done.output
+            if codec.decode(said.value) is False:
+                return "failed", None, "verify", "verify says that it is false", done.cpu_s, done.wall_s, done.output
         return done.status, done.value, done.reason, done.detail, done.cpu_s, done.wall_s, done.output
     finally:
         warm.busy[app] -= 1
