@@ -41,7 +41,11 @@ GALLERY: Final = sorted((ROOT / "docs" / "gallery").glob("*.md"))
 GUIDES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS: Final = [*GUIDES, *GALLERY]
 DSAGE: Final = Path(sys.executable).with_name("dsage")
-ASSUMED: Final = {"researchers.md": ("server", "volunteers"), "volunteers.md": ("server elsewhere",)}
+ASSUMED: Final = {
+    "README.md": ("server", "volunteers"),
+    "researchers.md": ("server", "volunteers"),
+    "volunteers.md": ("server elsewhere",),
+}
 """What a document's reader has before its first block."""
 READY: Final = {"serve": "On this computer you are logged in", "join": "connected to the server"}
 OURS: Final = re.compile(r"^(\$ )?(dsage|make)\b", re.MULTILINE)
@@ -186,9 +190,11 @@ class Session:
             capture_output=True, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        begun = re.search(r"^run (\d+): |`dsage attach (\d+)` drives it", done.stderr, re.MULTILINE)
+        begun = re.search(
+            r"^run (\d+): |`dsage attach (\d+)` drives it|the server drives it.*/run/(\d+)", done.stderr, re.MULTILINE
+        )
         if begun:
-            self.run = begun[1] or begun[2]
+            self.run = begun[1] or begun[2] or begun[3]
         return done.stdout
 
 
@@ -306,6 +312,16 @@ def test_the_readme_says_the_two_commands_and_make_knows_them() -> None:
     assert [c.split("#")[0].strip() for c in commands if c.startswith("make ")] == ["make demo", "make test"]
     assert "dsage demo" in dry_run(["demo"])
     assert "pytest" in dry_run(["test"])
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.usefixtures("sandbox")
+def test_the_ten_lines_of_the_readme_give_15_on_volunteers_computers_and_here(session: Session) -> None:
+    ten = next(block.text for block in blocks(ROOT / "README.md") if block.language == "python")
+    session.prepare(("server", "volunteers"))
+    for place in ("connect", "local"):
+        (session.folder / "ten.py").write_text(ten.replace("connect", place))
+        assert session.do(f"{shlex.quote(sys.executable)} ten.py") == "15\n"
 
 
 def test_make_passes_options_on() -> None:
