@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import psutil
 from figures import figure, say
 
 from sdk.systems import SYSTEMS, WORKERS, Map
@@ -55,12 +56,19 @@ def efficiency(units: Mapping[float, int], peers: Mapping[float, int]) -> None:
 
 
 def _measured(name: str, run: Map, unit_s: float, count: int) -> float:
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), _machine_cpu_s()
     used = run(busy, [unit_s] * count)
-    took = time.perf_counter() - begin
+    took, machine = time.perf_counter() - begin, _machine_cpu_s() - before
     if len(used) != count or min(used) < unit_s:
         raise RuntimeError(f"{name}: {len(used)} of {count} units were done, the shortest in {min(used)} s")
     percent = 100 * unit_s * count / WORKERS / took
+    besides = max(0.0, machine - sum(used)) / took
     disturbed = "   DISTURBED by other programs" if name == CEILING and percent < DISTURBED_PERCENT else ""
-    say(f"     {name:22} {count:4} units of {unit_s:4g} s: {took:6.2f} s, {percent:.1f} %{disturbed}")
+    say(f"     {name:22} {count:4} units of {unit_s:4g} s: {took:6.2f} s, {percent:.1f} %"
+        f"   besides units the machine used {besides:.2f} cores{disturbed}")  # fmt: skip
     return percent
+
+
+def _machine_cpu_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)

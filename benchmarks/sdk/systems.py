@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,8 @@ def cluster() -> Iterator[Any]:
     """A Dask scheduler with two worker processes of one thread. Raises ImportError without Dask."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as running:  # type: ignore[no-untyped-call]
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, **quiet) as running:  # type: ignore[no-untyped-call]
         yield running
 
 
