@@ -96,6 +96,32 @@ def _gone() -> UsageError:
     return UsageError("this connection was closed", hint="Open another one: connect() or local().")
 
 
+async def aside(call: Callable[[], T]) -> T:
+    """Do `call` in a thread of its own, which nobody waits for but who asked: it may take long, or never end."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(done: Future[T]) -> None:
+        if answer.done():
+            return
+        if (error := done.exception()) is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(done.result())
+
+    def work() -> None:
+        done: Future[T] = Future()
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is handed to whoever waits
+            done.set_exception(error)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, done)
+
+    threading.Thread(target=work, name="dsage-author", daemon=True).start()
+    return await answer
+
+
 def result(future: Future[T], timeout: float | None = None) -> T:
     """Return what a future holds. Raises TimedOut if that takes more than `timeout` seconds."""
     try:

@@ -15,10 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from dsage import codec
 from dsage.errors import CodecError, RunFailed, TimedOut
 from dsage.function import DistributedFunction, Unit
+from dsage.states import UnitState
 
 MAX_CHUNK: Final = 4096
+MAX_CHUNK_BYTES: Final = 4 << 20
+"""Arguments of a chunk of several calls: far below what one request to a server may hold."""
 GROWTH: Final = 4
 """A chunk has at most so many times the calls of the largest before: one odd measurement does no harm."""
 FOR_EVER_S: Final = 1e10
@@ -41,13 +45,17 @@ def each(function: Callable[..., Any], calls: list[list[Any]]) -> list[list[Any]
 
 def _tried(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
     try:
-        return [function(*args, **kwargs)]
+        value = function(*args, **kwargs)
+        codec.encode(value)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it raises is the call's outcome
+    except CodecError as error:
+        return [None, f"{type(error).__name__}: {error}"]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is the call's outcome
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"line {last.lineno}" if last.filename else "somewhere"
         return [None, f"{type(error).__name__}: {error} ({where}, in {last.name})"]
+    return [value]
 
 
 class Outcomes:
@@ -77,6 +85,11 @@ class Outcomes:
             self._total = total
             self._news.notify_all()
 
+    def begin(self) -> None:
+        """There may be more again, although it was said that there will not."""
+        with self._news:
+            self._ended = None
+
     def over(self, why: BaseException | None) -> None:
         """Nothing more will come."""
         with self._news:
@@ -85,6 +98,10 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def __getitem__(self, number: int) -> tuple[Any, str]:
+        """Return (value, what was raised) of a call that has finished."""
+        return self._found[number]
 
     @property
     def found(self) -> dict[int, tuple[Any, str]]:
@@ -118,18 +135,33 @@ class Outcomes:
         return finished or self._has(place, in_order=in_order) or self._ended is not None
 
 
+class Source:
+    """Calls that are pulled out of an iterable when somebody wants them, and kept: several Feeds may read them."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self.taken: list[Call] = []
+        self._calls = iter(calls)
+        self._pulling = threading.Lock()
+
+    def between(self, first: int, last: int) -> list[Call]:
+        """Return the calls from number `first` up to before `last`, fewer if there are no more."""
+        with self._pulling:
+            self.taken.extend(itertools.islice(self._calls, max(last - len(self.taken), 0)))
+            return self.taken[first:last]
+
+
 class Feed:
     """What a program here and the run's driver share: the calls to make, and what became of them.
 
     The driver works on copies of the function; this is the same for all of them. A chunk has `chunk` calls or, if
     None, as many as take `fill_s` seconds; of the `total` of calls, if it is known, no more than a `spread`-th of what
     is left. Further calls may come as long as it is not `closed`. `returned` makes a value what its
-    function is annotated to return.
+    function is annotated to return. What became of the calls is kept in `outcomes`, or taken by `on_outcome`.
     """
 
     def __init__(
         self,
-        calls: Iterable[Call],
+        calls: Iterable[Call] | Source,
         *,
         chunk: int | None,
         fill_s: float,
@@ -137,7 +169,7 @@ class Feed:
         total: int | None = None,
         closed: bool = True,
     ) -> None:
-        self.calls = iter(calls)
+        self.source = calls if isinstance(calls, Source) else Source(calls)
         self.outcomes = Outcomes()
         self.chunk = chunk
         self.fill_s = fill_s
@@ -147,7 +179,6 @@ class Feed:
         self.largest = 0
         self.on_outcome: Callable[[int, list[Any]], None] | None = None
         self.returned: Callable[[Any], Any] | None = None
-        self.taken: list[Call] = []
         self.closed = closed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Feed:
@@ -163,9 +194,9 @@ class Feed:
             fair = MAX_CHUNK if self.total is None else -(-(self.total - first) // self.spread)
             by_time = int(self.fill_s / max(self.per_call_s, 1e-9))
             size = max(1, min(by_time, GROWTH * self.largest, fair, MAX_CHUNK))
-        missing = first + size - len(self.taken)
-        self.taken.extend(itertools.islice(self.calls, max(missing, 0)))
-        chunk = [[list(args), kwargs] for args, kwargs in self.taken[first : first + size]]
+        chunk = [[list(args), kwargs] for args, kwargs in self.source.between(first, first + size)]
+        while len(chunk) > 1 and len(codec.encode(chunk)) > MAX_CHUNK_BYTES:
+            chunk = chunk[: len(chunk) // 2]
         self.largest = max(self.largest, len(chunk))
         return chunk
 
@@ -251,8 +282,9 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
         first = int(unit.key.split(".")[1])
         self._feed.outcomes.cpu_s += unit.cpu_s
         self._feed.outcomes.wall_s += unit.wall_s
-        self._feed.outcomes.put(first, outcomes)
-        if self._feed.on_outcome is not None:
+        if self._feed.on_outcome is None:
+            self._feed.outcomes.put(first, outcomes)
+        else:
             for number, outcome in enumerate(outcomes, first):
                 self._feed.on_outcome(number, outcome)
 
@@ -268,10 +300,15 @@ def _given(feed: Feed, outcome: list[Any]) -> list[Any]:
 
 
 def split_calls(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each call of the rows of units of calls; other rows as they are."""
+    """Yield a row for each call of the rows of units of calls; other rows as they are.
+
+    A chunk that failed has none: each of its calls is tried again by itself, and has a row of that.
+    """
     for row in rows:
         if not row["key"].startswith(KEY):
             yield row
+            continue
+        if row["state"] == UnitState.FAILED and len(row["args"]) > 1:
             continue
         first = int(row["key"].split(".")[1])
         outcomes = row["value"] or [[None]] * len(row["args"])

@@ -64,6 +64,12 @@ class CallsJob(Job[T]):
         """Seconds that finished calls took, added up."""
         return self._outcomes.wall_s
 
+    def attach(self) -> Job[T]:
+        """Drive it from here, as `Job.attach` does; its values come again."""
+        if self._driving is None or self._driving.done():
+            self._outcomes.begin()
+        return super().attach()
+
     def wait(self, timeout: float | None = None) -> T:
         """Return the list of values, or of a single eval its value. Raises as `results` and `Job.wait` do."""
         ends = None if timeout is None else time.monotonic() + timeout
@@ -76,7 +82,7 @@ class CallsJob(Job[T]):
         return whole  # type: ignore[no-any-return]
 
     def _value(self, number: int) -> Any:
-        value, failed = self._outcomes.found[number]
+        value, failed = self._outcomes[number]
         if failed:
             raise CallFailed(f"call {number} of run {self.id} failed: {failed}")
         return value
@@ -112,7 +118,7 @@ class FoundCalls(Job[Any]):
             super().wait(timeout)
         for row in sorted(self.rows(), key=lambda row: int(row["key"].removeprefix(KEY))):
             if row["failed"] and not partial:
-                raise CallFailed(f"call {row['key']} of run {self.id} failed: {row['failed']}")
+                raise CallFailed(f"call {row['key'].removeprefix(KEY)} of run {self.id} failed: {row['failed']}")
             if row["state"] == "valid" and not row["failed"]:
                 yield row["value"]
 
@@ -133,7 +139,7 @@ class EvalJob(CallsJob[Any]):
         return values[0]
 
     def _value(self, number: int) -> Any:
-        value, failed = self._outcomes.found[number]
+        value, failed = self._outcomes[number]
         if failed:
             raise CallFailed(failed)
         return value

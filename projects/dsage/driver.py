@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec, typed
+from dsage.background import aside
 from dsage.errors import Busy, DSageError, Reopened, ServerAway, UsageError
 from dsage.function import DistributedFunction, Limits, Unit
 from dsage.inputs import is_hash, named
@@ -36,11 +37,14 @@ MAX_UNITS_A_STEP: Final = 256
 """Units pulled from `next_job` in one step: one Merkle batch of the server's."""
 MAX_PULL_BYTES: Final = MAX_BODY_BYTES // 4
 """Arguments pulled in one step stop growing here, far below what one request may hold."""
+PULL_S: Final = 1.0
+"""Units that are slow to make go out as they come."""
 FIRST_BACKOFF_S: Final = 0.5
 LAST_BACKOFF_S: Final = 10.0
 UPLOADS: Final = 4
 """Input files sent at a time."""
 """A person waits before a driver, and there are few of them: it may knock often."""
+OURS: Final = Path(__file__).parent
 OUR_KEYS: Final = re.compile(r"\d+\.\d+")
 """The keys that the driver gives to units without one: "step.index"."""
 
@@ -209,7 +213,10 @@ def _split(function: DistributedFunction, unit: Unit) -> bool:
 def _pulled(function: DistributedFunction, step: int, start: int, want: int) -> tuple[list[NewUnit], bool]:
     pulled: list[NewUnit] = []
     size = 0
-    while len(pulled) < min(want, MAX_UNITS_A_STEP) and size < MAX_PULL_BYTES and not function.done:
+    most, ends = min(want, MAX_UNITS_A_STEP), time.monotonic() + PULL_S
+    while len(pulled) < most and size < MAX_PULL_BYTES and not function.done:
+        if pulled and time.monotonic() > ends:
+            break
         unit = _author("next_job", lambda: _next(function, step, start + len(pulled)))
         if unit is None:
             return pulled, True
@@ -261,13 +268,13 @@ def _author(what: str, call: Callable[[], T]) -> T:
         return call()
     except DSageError as error:
         raise AuthorError(f"{error.message} ({what})") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AuthorError(f"{what} raised {type(error).__name__}: {error}{_where(error)}") from error
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """Return the deepest line of the author's own file that the exception passed through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != OURS]
     own = [f for f in frames if f.filename == frames[0].filename]
     return f" ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else ""
 
@@ -308,9 +315,10 @@ class Here:
         return self._working.result
 
     async def step(self, at: Position, heard: Answers) -> Stepped:
-        """Fold what was heard."""
-        step, dry = next_step(self._working, at, heard)
-        return Stepped(step=step, dry=dry, wake_at=self._working.wake_at)
+        """Fold what was heard, in a thread of its own: the author's code may take long, or wait for another run."""
+        working = self._working
+        step, dry = await aside(lambda: next_step(working, at, heard))
+        return Stepped(step=step, dry=dry, wake_at=working.wake_at)
 
 
 class Driver:

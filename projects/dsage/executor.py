@@ -37,14 +37,21 @@ class Executor(futures.Executor):
     def submit(self, fn: Callable[..., V], /, *args: Any, **kwargs: Any) -> futures.Future[V]:
         """Call `fn` elsewhere.
 
-        Raises ShipError if its source cannot travel, CodecError for such arguments, RuntimeError after shutdown.
+        Raises ShipError if its source cannot travel, CodecError for such arguments, RuntimeError after shutdown. If
+        the function's run has ended (somebody cancelled it), another one is begun.
         """
         with self._lock:
             if self._shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if fn not in self._lines:
+            call: Call = (args, kwargs)
+            codec.encode(call)
+            future = self._lines[fn].add(call) if fn in self._lines else None
+            if future is None:
                 self._lines[fn] = _Line(self._grid, fn, self._options)
-            return self._lines[fn].add((args, kwargs))
+                future = self._lines[fn].add(call)
+            if future is None:
+                raise futures.BrokenExecutor("the run of these calls ended at once")
+            return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with `wait` return when all are done, with `cancel_futures` give up those not begun."""
@@ -64,7 +71,10 @@ class _Line:
     def __init__(self, grid: Grid, function: Callable[..., Any], options: CallOptions) -> None:
         self._grid = grid
         self._waiting: deque[tuple[Call, futures.Future[Any]]] = deque()
-        self._given: list[futures.Future[Any]] = []
+        self._given: dict[int, futures.Future[Any]] = {}
+        self._count = 0
+        self._ended: BaseException | None = None
+        self._lock = threading.Lock()
         self._feed: Feed = grid.feed(_Empty(self._next), chunk=None, total=None, closed=False)
         self._feed.on_outcome = self._told
         self._feed.returned = typed.returning(function)
@@ -72,37 +82,51 @@ class _Line:
         self._driving = grid.background.start(self._driver.drive())
         self._driving.add_done_callback(self._over)
 
-    def add(self, call: Call) -> futures.Future[Any]:
-        codec.encode(call)
+    def add(self, call: Call) -> futures.Future[Any] | None:
+        """Return the future of a call; None if the run has ended."""
         future: futures.Future[Any] = futures.Future()
-        self._waiting.append((call, future))
+        with self._lock:
+            if self._ended is not None:
+                return None
+            self._waiting.append((call, future))
         self._nudge()
         return future
 
     def close(self, *, cancel: bool) -> None:
-        while cancel and self._waiting:
-            self._waiting.pop()[1].cancel()
+        """Take no more calls; with `cancel` forget those that have not begun."""
+        while cancel:
+            with self._lock:
+                if not self._waiting:
+                    break
+                _, future = self._waiting.pop()
+            future.cancel()
         self._feed.closed = True
         self._nudge()
 
     def join(self) -> None:
+        """Wait for the run's end."""
         futures.wait([self._driving])
 
     def _nudge(self) -> None:
         self._grid.background.soon(self._driver.nudge)
 
     def _next(self) -> Call | None:
-        """Return the next call that nobody has cancelled. Called by the driver, in its loop."""
-        while self._waiting:
-            call, future = self._waiting.popleft()
+        """Return the next call that nobody has cancelled. Called by the driver."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return None
+                call, future = self._waiting.popleft()
             if future.set_running_or_notify_cancel():
-                self._given.append(future)
+                with self._lock:
+                    self._given[self._count] = future
+                    self._count += 1
                 return call
-        return None
 
     def _told(self, number: int, outcome: list[Any]) -> None:
-        future = self._given[number]
-        if future.done():
+        with self._lock:
+            future = self._given.pop(number, None)
+        if future is None:
             return
         if len(outcome) > 1:
             future.set_exception(CallFailed(outcome[1]))
@@ -117,9 +141,14 @@ class _Line:
                 why = ended
             elif driving.result().state is RunState.FAILED:
                 why = RunFailed(f"run {self.run} failed: {driving.result().reason}")
-        for future in [*self._given, *(future for _, future in self._waiting)]:
-            if not future.done():
-                future.set_exception(why)
+        with self._lock:
+            self._ended = why
+            waiting = [future for _, future in self._waiting]
+            left = [*self._given.values(), *(each for each in waiting if each.set_running_or_notify_cancel())]
+            self._waiting.clear()
+            self._given.clear()
+        for future in left:
+            future.set_exception(why)
 
 
 class _Empty(Iterator[Call]):

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from dsage import codec, display, saved, shipping, typed
 from dsage.background import Background
 from dsage.bundle import Bundle
-from dsage.calls import KEY, Call, Calls, Feed
+from dsage.calls import KEY, Call, Calls, Feed, Source
 from dsage.calls_job import CallsJob, EvalJob, FoundCalls
 from dsage.driver import Driver
 from dsage.errors import DSageError, UsageError
 from dsage.function import DistributedFunction
 from dsage.home import Home
 from dsage.job import Job
-from dsage.options import CallOptions, Options, normal, params_of, template
+from dsage.options import CallOptions, Options, checked, normal, params_of, template
 from dsage.places import Place
 from dsage.researcher import Researcher
 from dsage.states import RunState
@@ -100,11 +100,18 @@ class Grid:
         `more` are Options, and attributes to set first: `run(Sum(n=5), result=0)`. A `hosted` run is driven by the
         server, and goes on when this program ends. Raises ShipError if its source cannot travel.
         """
+        if not isinstance(function, DistributedFunction):
+            given = function.__name__ if isinstance(function, type) else type(function).__name__
+            raise UsageError(
+                f"{given} is no DistributedFunction that could be run",
+                hint="Give an object of your class: grid.run(Sum(n=5)).",
+            )
         options: Any = {name: more.pop(name) for name in Options.__annotations__ if name in more}
         for name, value in more.items():
             if name.startswith("_") or callable(getattr(type(function), name, None)):
                 raise UsageError(f"{name!r} cannot be set on a {type(function).__name__}")
             setattr(function, name, value)
+        checked(options)
         packed = shipping.ship_class(type(function))
         params = params_of(function)
 
@@ -125,6 +132,8 @@ class Grid:
 
     def jobs(self, state: RunState | str = "") -> list[RunView]:
         """Return the runs of this place, of one state or all."""
+        if state and state not in list(RunState):
+            raise UsageError(f"no run is ever {state!r}", hint=f"Runs are {', '.join(RunState)}.")
         return [view for view in self.background.call(self.place.runs()) if not state or view.state == state]
 
     def driver_of(self, run: int) -> Driver:
@@ -197,7 +206,11 @@ class Grid:
         `vars` are variables that it finds set. With `sage` it is Sage's language, and runs where Sage is. Where a
         file of `inputs` lies, `dsage.running.input(name)` says there. Raises ShipError for source that is not Python.
         """
-        names = tuple(sorted(vars or {}))
+        if not isinstance(source, str) or not isinstance(vars or {}, Mapping):
+            raise UsageError(
+                "eval takes source as text, and its variables as a dict", hint="grid.eval('a + 1', {'a': 1})"
+            )
+        names = tuple(sorted(vars or {}, key=str))
         packed = shipping.ship_source(source, names=names, sage=sage)
         return self._evaluated(packed, vars, options)
 
@@ -250,13 +263,16 @@ class Grid:
 
     # -- for the executor and for each other -----------------------------------------------------------------
 
-    def feed(self, calls: Iterable[Call], *, chunk: int | None, total: int | None, closed: bool = True) -> Feed:
+    def feed(
+        self, calls: Iterable[Call] | Source, *, chunk: int | None, total: int | None, closed: bool = True
+    ) -> Feed:
         """Return calls for a run, cut into chunks that suit this place."""
         fill_s = FILL_AWAY_S if self._away else FILL_S
         return Feed(calls, chunk=chunk, fill_s=fill_s, total=total, closed=closed)
 
     def begin(self, packed: Bundle, feed: Feed, options: CallOptions, *, single: bool = False) -> tuple[int, Driver]:
         """Submit a run of calls, or of a single one; return its number and its driver."""
+        checked(options)
         limits, like = template(packed.function, options)
         needs = tuple(sorted({*packed.function.needs, *options.get("needs", ())}))
         kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits, "needs": needs})
@@ -278,8 +294,8 @@ class Grid:
         self, function: Callable[..., V], calls: Iterable[Call], chunk: int | None, total: int | None,
         options: CallOptions,
     ) -> CallsJob[list[V]]:  # fmt: skip
-        if chunk is not None and chunk < 1:
-            raise UsageError(f"a chunk of {chunk} calls holds nothing")
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise UsageError(f"a chunk cannot have {chunk!r} calls", hint="Give 1 or more, or none for as many as fit.")
         feed = self.feed(calls, chunk=chunk, total=total)
         feed.returned = typed.returning(function)
         packed = shipping.ship_function(function)
@@ -287,12 +303,12 @@ class Grid:
 
     def _called(self, kind: type[J], packed: Bundle, feed: Feed, options: CallOptions) -> J:
         def again() -> J:
-            fresh = self.feed([*feed.taken, *feed.calls], chunk=feed.chunk, total=feed.total)
+            fresh = self.feed(feed.source, chunk=feed.chunk, total=feed.total)
             fresh.returned = feed.returned
             return self._called(kind, packed, fresh, options)
 
         number, driver = self.begin(packed, feed, options, single=kind is EvalJob)
-        return kind(self, number, outcomes=feed.outcomes, inputs=feed.taken, driver=driver, again=again)
+        return kind(self, number, outcomes=feed.outcomes, inputs=feed.source.taken, driver=driver, again=again)
 
 
 class Parallel(Generic[V]):

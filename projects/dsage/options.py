@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -10,9 +12,25 @@ from typing import Any, Final, TypedDict
 from dsage.calls import Call
 from dsage.errors import UsageError
 from dsage.function import DistributedFunction, Limits, Unit
+from dsage.inputs import named
 
 FIXED: Final = ("result", "done", "wake_at", "units_taken")
 """Attributes that every function has: they are state, no parameters."""
+
+
+_NUMBER: Final = (int, float)
+_WANTED: Final[dict[str, tuple[Any, float | None, str]]] = {
+    "project": (str, None, "the name of a project"),
+    "priority": (int, -100, "a whole number from -100 to 100"),
+    "key": (str, None, "a word"),
+    "timeout": (_NUMBER, 1e-3, "seconds"),
+    "retries": (int, None, "a whole number from 0 to 50"),
+    "memory": (int, 1, "a number of bytes"),
+    "quorum": (int, 1, "how many volunteers must agree: 1 or more"),
+    "credit": (_NUMBER, 0, "minutes of the reference core: 0 or more"),
+    "deadline_s": (_NUMBER, 1e-3, "seconds"),
+}
+"""What the options must be, their least value, and that in words."""
 
 
 class Options(TypedDict, total=False):
@@ -59,6 +77,28 @@ def params_of(function: DistributedFunction) -> dict[str, Any]:
         return public
     taken = inspect.signature(kind).parameters
     return {name: public[name] for name in taken if name in public}
+
+
+def checked(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option that there is not, or whose value cannot be."""
+    for name, value in options.items():
+        if name not in CallOptions.__annotations__:
+            near = difflib.get_close_matches(name, CallOptions.__annotations__, 1)
+            known = ", ".join(sorted(CallOptions.__annotations__))
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {known}."
+            raise UsageError(f"there is no option {name!r}", hint=hint)
+        wanted = _WANTED.get(name)
+        if wanted is None or value is None:
+            continue
+        kinds, least, words = wanted
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        if not fits or not (least is None or least <= value < math.inf):
+            raise UsageError(f"{name}={value!r} cannot be", hint=f"Give {words}.")
+    for name in ("platforms", "tags", "needs"):
+        each = options.get(name) or ()
+        if isinstance(each, str) or not all(isinstance(word, str) for word in each):
+            raise UsageError(f"{name}={each!r} cannot be", hint=f"Give a list of words: {name}=['...'].")
+    named(options.get("inputs") or {})
 
 
 def template(kind: type[DistributedFunction], options: CallOptions) -> tuple[Limits, Unit[Any]]:

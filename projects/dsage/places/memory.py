@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from dsage import bundle as bundles
 from dsage.bundle import Bundle
-from dsage.errors import Conflict, DSageError
+from dsage.errors import Conflict, DSageError, NotFound
 from dsage.function import DistributedFunction
 from dsage.places.book import Book, Entry, Run
 from dsage.places.folders import Folder
@@ -190,17 +190,26 @@ class MemoryPlace(ABC):
 
         outcome = Outcome("stopped", None, "closed", "it was not wanted any more", 0.0, 0.0)
         try:
-            inputs = {name: self._files[sha256] for name, sha256 in entry.new.inputs.items()}
+            inputs = {name: self._file(sha256) for name, sha256 in entry.new.inputs.items()}
             with suppress(asyncio.CancelledError):
                 outcome = await self.execute(entry, inputs, printed)
         except DSageError as error:
             outcome = Outcome("failed", None, error.code, error.message, 0.0, 0.0)
+        except OSError as error:
+            outcome = Outcome("failed", None, "machine", f"this computer could not run it: {error}", 0.0, 0.0)
         finally:
             del self._doing[entry.id]
             rest_s = self.book.ended(entry, outcome)
         if rest_s is not None:
             asyncio.get_running_loop().call_later(rest_s, self._again, entry)
         self.changed()
+
+    def _file(self, sha256: str) -> Path:
+        if sha256 not in self._files:
+            raise NotFound(
+                f"no file with the SHA-256 {sha256[:12]}... was sent here", hint="Name the file by its path."
+            )
+        return self._files[sha256]
 
     def _again(self, entry: Entry) -> None:
         self.book.again(entry)

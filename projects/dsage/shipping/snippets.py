@@ -48,7 +48,7 @@ def ship_source(
     and runs where Sage is. Raises ShipError for a text that is not Python.
     """
     for name in names:
-        if not name.isidentifier() or keyword.iskeyword(name):
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
             raise ShipError(f"{name!r} cannot be the name of a variable", hint="Use letters, digits and _.")
     own = {name.partition("/")[0].removesuffix(".py") for name in files or {}}
     needs = tuple(name for name in _needs(text, sage) if name not in own)

@@ -1,0 +1,218 @@
+"""Many calls, and calls that go wrong, through `local()`: nothing waits for ever, nothing is lost or kept for ever."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import pytest
+
+from dsage import DistributedFunction, Unit, local
+from dsage.calls import CallFailed, Feed, Outcomes
+from dsage.errors import RunCancelled, RunFailed
+from dsage.grid import Grid
+
+
+@pytest.fixture(scope="module")
+def grid() -> Iterator[Grid]:
+    with local(2) as opened:
+        yield opened
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def leaves(x: int) -> int:
+    import os
+
+    if x == 3:
+        os._exit(1)
+    if x == 4:
+        raise SystemExit("four")
+    return x
+
+
+def size(data: bytes) -> int:
+    return len(data)
+
+
+def rest(seconds: float) -> float:
+    import time
+
+    time.sleep(seconds)
+    return seconds
+
+
+class Leaves(DistributedFunction[int, int]):
+    """Its author ends the program where a value should be folded."""
+
+    def units(self) -> Iterator[int]:
+        yield 1
+
+    @staticmethod
+    def compute(args: int) -> int:
+        return args
+
+    def process_result(self, unit: Unit[int], value: int) -> None:
+        sys.exit("enough")
+
+
+class Asks(DistributedFunction[int, int]):
+    """Folding a value takes another run of the same place."""
+
+    _grid: Grid
+
+    def units(self) -> Iterator[int]:
+        yield from (1, 2)
+
+    @staticmethod
+    def compute(args: int) -> int:
+        return args
+
+    def process_result(self, unit: Unit[int], value: int) -> None:
+        self.result += GRIDS[0].eval("n + 10", {"n": value}).wait(20)
+
+
+GRIDS: list[Grid] = []
+
+
+def test_many_values_are_read_in_time() -> None:
+    outcomes = Outcomes()
+    count = 100_000
+    outcomes.put(0, [[n] for n in range(count)])
+    outcomes.complete(count)
+    began = time.process_time()
+    assert sum(outcomes[number][0] for number in outcomes.numbers(in_order=True)) == count * (count - 1) // 2
+    assert time.process_time() - began < 5
+
+
+def test_large_arguments_go_in_small_chunks() -> None:
+    feed = Feed([((bytes(1 << 20),), {})] * 40, chunk=None, fill_s=10.0)
+    feed.learn(1, 0.001)
+    feed.largest = 40
+    first, sizes = 0, []
+    while chunk := feed.take(first):
+        first += len(chunk)
+        sizes.append(len(chunk))
+    assert sum(sizes) == 40
+    assert max(sizes) <= 4
+
+
+def test_the_values_of_one_map_are_the_input_of_another(grid: Grid) -> None:
+    first = grid.map(square, range(6))
+    assert grid.map(square, first.results()).wait(30) == [n**4 for n in range(6)]
+    inner = (value for part in ([1, 2], [3]) for value in grid.map(square, part))
+    assert grid.map(square, inner).wait(30) == [1, 16, 81]
+
+
+def test_folding_may_wait_for_another_run(grid: Grid) -> None:
+    GRIDS[:] = [grid]
+    assert grid.run(Asks(), result=0).wait(30) == 23
+
+
+def test_an_input_that_never_comes_stops_nobody_else(grid: Grid) -> None:
+    gate = threading.Event()
+
+    def slow() -> Iterator[int]:
+        yield 1
+        gate.wait(60)
+        yield 2
+
+    job = grid.map(square, slow(), chunk=1)
+    assert grid.eval("1 + 1").wait(10) == 2
+    gate.set()
+    assert job.wait(10) == [1, 4]
+
+
+def test_an_input_that_raises_is_named_with_its_line(grid: Grid) -> None:
+    def ill() -> Iterator[int]:
+        yield 1
+        raise ValueError("the input is ill")
+
+    with pytest.raises(RunFailed, match=r"ValueError: the input is ill \(test_grid_calls.py line \d+\)"):
+        grid.map(square, ill()).wait(10)
+
+
+def test_an_author_who_exits_ends_the_run_and_nothing_else(grid: Grid) -> None:
+    with pytest.raises(RunFailed, match="SystemExit: enough"):
+        grid.run(Leaves()).wait(10)
+    with pytest.raises(CallFailed, match=r"SystemExit: 3 \(line 1"):
+        grid("import sys; sys.exit(3)")
+    assert grid("1") == 1
+
+
+def test_calls_around_one_that_crashed_are_found_again(grid: Grid) -> None:
+    job = grid.map(leaves, range(6), chunk=3)
+    with pytest.raises(CallFailed):
+        job.wait(30)
+    assert list(job.errors()) == ["3", "4"]
+    found: Any = grid.job(job.id)
+    assert found.errors().keys() == {"3", "4"}
+    assert list(found.results(partial=True)) == [0, 1, 2, 5]
+    with pytest.raises(CallFailed, match="call 3"):
+        list(found.results())
+    assert [row["key"] for row in sorted(job.rows(), key=lambda row: row["key"])] == [f"calls.{n}" for n in range(6)]
+
+
+def test_the_same_again_takes_nothing_from_the_first(grid: Grid) -> None:
+    pulled = itertools.count()
+    job = grid.map(rest, (0.02 + 0 * next(pulled) for _ in range(20)), chunk=1)
+    again = job.rerun()
+    assert (len(job.wait(30)), len(again.wait(30) or [])) == (20, 20)
+    assert next(pulled) == 20
+
+
+def test_a_map_goes_on_after_it_was_let_go(grid: Grid) -> None:
+    job = grid.map(rest, [0.05] * 20, chunk=1)
+    assert next(job.results()) == 0.05
+    job.detach()
+    job.attach()
+    assert list(job.results(timeout=30)) == [0.05] * 20
+
+
+def test_an_executor_goes_on_after_its_run_was_cancelled(grid: Grid) -> None:
+    with grid.executor() as pool:
+        lost = pool.submit(rest, 30.0)
+        while not lost.running():
+            time.sleep(0.01)
+        newest = max(view.run for view in grid.jobs())
+        grid.job(newest).kill()
+        assert isinstance(lost.exception(10), RunCancelled)
+        assert pool.submit(rest, 0.0).result(10) == 0.0
+
+
+def test_an_executor_used_and_shut_down_by_many_threads_leaves_no_future_open(grid: Grid) -> None:
+    pool = grid.executor()
+    made: list[futures.Future[int]] = []
+
+    def submit() -> None:
+        for n in itertools.count():
+            try:
+                made.append(pool.submit(square, n))
+            except RuntimeError:
+                return
+
+    threads = [threading.Thread(target=submit) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(made) < 100:
+        time.sleep(0.001)
+    pool.shutdown(cancel_futures=True)
+    for thread in threads:
+        thread.join()
+    assert all(future.done() for future in made)
+
+
+def test_an_executor_keeps_no_values(grid: Grid) -> None:
+    with grid.executor() as pool:
+        for _ in range(3):
+            assert pool.submit(size, b"x").result(20) == 1
+        (line,) = pool._lines.values()
+        assert len(line._given) == 0
+        assert len(line._feed.outcomes) == 0
