@@ -11,7 +11,7 @@ from dsage.errors import Revoked
 from dsage.trust.chain import check_dates
 from dsage_server.retention.archive import check_settled
 from dsage_server.sessions import Session
-from dsage_server.store import control, reopening, runs, units
+from dsage_server.store import control, quotas, reopening, runs, units
 
 if TYPE_CHECKING:
     from dsage_server.hub import Hub
@@ -46,6 +46,7 @@ class Control:
         check_dates("the run's authorisation", None, authorisation.expires, now)
 
         def change(connection: Connection) -> list[units.Changed]:
+            quotas.check_again(connection, number, session.key, hub.quota)
             return control.retry(connection, number, session.key, chosen.units, now)
 
         await hub.store.write(change, then=hub.learn)
@@ -57,6 +58,7 @@ class Control:
 
         def change(connection: Connection) -> list[units.Changed]:
             runs.check_owner(connection, number, session.key)
+            quotas.check_again(connection, number, session.key, self.hub.quota)
             return reopening.reopen(connection, number, chosen.units, now)
 
         await self.hub.store.write(change, then=self.hub.learn)

@@ -140,7 +140,7 @@ class Hub:
                     self.ledger.set()
                     self.neighbours.say.ledger = self.store.shared
                 if life.unjudged(unit):
-                    self.checks.put(unit.id)
+                    self.checks.put(unit.id, hurried=unit.state is not UnitState.CANCELLED)
                     if self.store.shared:
                         self.neighbours.say.checks.add(unit.id)
         for run in told:
@@ -182,14 +182,15 @@ class Hub:
 
     async def wake_rested(self) -> None:
         """List the units that have rested enough."""
-        rested = self.ready.resting.over(self.ticks())
-        if rested:
-            book = await self.store.read(lambda c: units.Book.of(c, rested, lock=False))
-            entries = [book.entry(number) for number in book.now]
-            for entry in entries:
+        now = self.ticks()
+        due = self.ready.resting.due(now)
+        if due:
+            book = await self.store.read(lambda c: units.Book.of(c, due, lock=False))
+            rested = [book.entry(number) for number in self.ready.resting.over(now) if number in book.now]
+            for entry in rested:
                 if entry.unit.unsent and entry.head.run_state == RunState.RUNNING:
                     self._put(entry)
-            self.wake(len(entries))
+            self.wake(len(rested))
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""
@@ -199,9 +200,13 @@ class Hub:
             self.neighbours.say.runs.add(number)
 
     async def begin(self, number: int) -> None:
-        """A run may give out work again: its units are in the tables."""
+        """A run may give out work again: its units are in the tables, those too below one that was put already."""
         if number in await self.store.read(runs.running):
-            await self.more(number)
+            await self.run(number)
+            if self.serves:
+                self._opened(number)
+                self.ready.more(number, anew=True)
+                self.refill()
             if self.store.shared:
                 self.neighbours.say.ready.add(number)
         self.tell(number)

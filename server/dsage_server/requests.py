@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
-from dsage_server.signing import sign_units
+from dsage_server.signing import SignedUnits, sign_units
 from dsage_server.store import blobs, hosting, projects, quotas, reopening, runs, units
 from dsage_server.store.meta import recall
 
@@ -110,28 +111,32 @@ class Requests:
             )
         info = await self.hub.run(number)
         now = self.hub.clock()
-        signed = None
         fresh, sizes = await self.hub.store.read(
             lambda c: (runs.may_step(c, number, session.key, step), blobs.sizes(c, runs.inputs_of(step)))
         )
-        if step.units and fresh:
-            authorisation = await self.authorisation(info.authorisation)
-            check_dates("the run's authorisation", None, authorisation.expires, now)
-            count = len(step.units)
-            await self.hub.allowances.take(session.key, "open_units", count)
-            numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", count))
-            signed = await asyncio.to_thread(
-                sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, step.units, now,
-                sizes,
-            )  # fmt: skip
+        count = len(step.units) if fresh else 0
 
-        def change(connection: Connection) -> list[units.Changed]:
-            return runs.commit_step(connection, number, session.key, step, signed, now)
+        async with self.hub.allowances.taking(session.key, "open_units", count):
+            signed = await self._signed(info, step.units, sizes, now) if count else None
 
-        await self.hub.store.write(change, then=self.hub.learn)
+            def change(connection: Connection) -> list[units.Changed]:
+                return runs.commit_step(connection, number, session.key, step, signed, now)
+
+            await self.hub.store.write(change, then=self.hub.learn)
         if step.finished or step.failed:
             self.hub.over(number)
         return wire.StepReply(step=step.step, hungry=self.hub.hungry())
+
+    async def _signed(
+        self, info: runs.RunInfo, new: list[wire.NewUnit], sizes: Mapping[str, int], now: float
+    ) -> SignedUnits:
+        """Return new units of a run, numbered and signed. Raises TrustError if the run's authorisation has run out."""
+        authorisation = await self.authorisation(info.authorisation)
+        check_dates("the run's authorisation", None, authorisation.expires, now)
+        numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", len(new)))
+        return await asyncio.to_thread(
+            sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, new, now, sizes
+        )
 
     async def replay(self, session: Session, number: int, fence: int) -> wire.Drive:
         """Take a run back to before the first folded answer that does not hold any more."""

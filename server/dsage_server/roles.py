@@ -91,7 +91,9 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
 
 def checking(hub: Hub, boxes: Boxes, work_dir: Path) -> list[Task]:
     """Return the tasks of the validator."""
-    return [("checking answers", partial(timekeeping.check_answers, hub, boxes, work_dir))] * timekeeping.CHECKERS
+    check = partial(timekeeping.check_answers, hub, boxes, work_dir)
+    hurried: list[Task] = [("checking answers", partial(check, hurried=True))] * timekeeping.HURRIED_CHECKERS
+    return [*hurried, ("checking answers of cancelled units", partial(check, hurried=False))]
 
 
 async def keep_number(hub: Hub, place: processes.Place) -> None:

@@ -55,7 +55,7 @@ class Settings:
     quota_runs: int = Quota.runs
     """Runs that one researcher may have open; `dsage admin quota` sets it, and the next two, for one key."""
     quota_open_units: int = Quota.open_units
-    """Units that have not ended, of all of a researcher's runs."""
+    """Units that have not ended, of all of a researcher's runs; four cancelled ones of open runs count as one."""
     quota_blob_bytes: int = Quota.blob_bytes
     """Input files, answers and programs that a researcher's runs need, and uploads that are under way."""
     max_blob_bytes: int = 1 << 30

@@ -55,7 +55,8 @@ WRITE_BACK_S: Final = 0.5
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
-CHECKERS: Final = 2
+HURRIED_CHECKERS: Final = 2
+"""Checkers for answers that somebody waits for; one more looks at those of cancelled units first."""
 RETRIES: Final = 2
 ROOT_VERSION: Final = "root_version"
 """Where the highest version of root.json is remembered."""
@@ -158,15 +159,15 @@ async def fold_credit(hub: Hub) -> None:
         await hub.ledger.wait()
 
 
-async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
-    """Judge the answers of apps that bring their own checks, as they come in."""
+async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path, *, hurried: bool) -> None:
+    """Judge the answers of apps that bring their own checks, as they come in; if `hurried`, none of cancelled units."""
     tries: Counter[int] = Counter()
     while True:
-        number = await hub.checks.get()
+        number = await hub.checks.get(hurried=hurried)
         try:
             async with checking.alone(hub.store, number) as mine:
                 if mine:
-                    await _check(hub, boxes, work_dir, number, tries)
+                    await _check(hub, boxes, work_dir, number, tries, hurried=hurried)
         except (StorageFull, Busy, SQLAlchemyError):
             hub.checks.put(number)
             raise
@@ -174,9 +175,12 @@ async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
             hub.checks.done(number)
 
 
-async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Counter[int]) -> None:
+async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Counter[int], *, hurried: bool) -> None:
     case = await hub.store.read(lambda c: checking.case(c, number))
     if case is None:
+        return
+    if case.cancelled and hurried:
+        hub.checks.put(number, hurried=False)
         return
     info = await hub.run(case.run)
     case = checking.filled(case, {n: await answers.read(hub.blobs, sha256) for n, sha256 in case.blobs.items()})

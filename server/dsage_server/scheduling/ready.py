@@ -197,12 +197,13 @@ class ReadyQueue:
         if run.more:
             self._look_for_more(run)
 
-    def more(self, number: int) -> None:
-        """The tables may hold ready units of a run that nobody has put."""
+    def more(self, number: int, *, anew: bool = False) -> None:
+        """The tables may hold ready units of a run that nobody has put; `anew`: below those that were put, too."""
         run = self.runs.get(number)
         if run is None:
             return
         run.more = True
+        run.above = 0 if anew else run.above
         run.left = run.asked is not None
         self._look_for_more(run)
 

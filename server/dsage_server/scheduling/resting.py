@@ -45,6 +45,10 @@ class Resting:
         self._runs[unit] = run
         heapq.heappush(self._ends, (now + length, unit))
 
+    def due(self, now: float) -> list[int]:
+        """Return the units that have rested enough."""
+        return [unit for end, unit in self._ends if end <= now]
+
     def over(self, now: float) -> list[int]:
         """Return, and forget, the units that have rested enough."""
         done: list[int] = []

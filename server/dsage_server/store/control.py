@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from dsage.errors import Conflict
 from dsage.states import RunState, UnitState, move
-from dsage_server.store import projects, runs, units
+from dsage_server.store import projects, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, archive, run, unit
@@ -28,6 +28,8 @@ def resume(connection: Connection, number: int, researcher: bytes, now: float) -
     """
     projects.check_approved(connection, number)
     _turn(connection, number, researcher, RunState.RUNNING, "goes on", now)
+    if connection.info.get("slot"):
+        connection.execute(_UNCLAIM, {"run": number})
 
 
 def retry(
@@ -97,7 +99,7 @@ def _failed(connection: Connection, number: int, chosen: Sequence[int]) -> list[
     if not chosen:
         return list(connection.execute(_UNFOLDED_FAILURES, {"run": number}).scalars())
     query = select(unit.c.id).where(
-        among_ids(unit.c.id), unit.c.run_id == number, unit.c.state == UnitState.FAILED.value
+        among_ids(unit.c.id), unit.c.run_id == number, unit.c.state == UnitState.FAILED.value, steps.IS_LIVE
     )
     found = set(connection.execute(query, {"ids": numbers(connection, chosen)}).scalars())
     other = sorted(set(chosen) - found)
@@ -121,4 +123,10 @@ _UNFOLDED_FAILURES = select(unit.c.id).where(
     unit.c.state == UnitState.FAILED.value,
     unit.c.folded_step.is_(None),
 )
+_UNCLAIM = (
+    update(unit)
+    .where(unit.c.run_id == bindparam("run"), unit.c.state == "ready", unit.c.claimed_until.is_not(None))
+    .values(claimed_until=None)
+)
+"""The processes that had claimed units of a run forgot them when it was paused."""
 _UNFOLD = update(unit).where(among_ids(unit.c.id)).values(folded_step=None)

@@ -12,6 +12,7 @@ from dsage import wire
 from dsage.errors import NotFound, UsageError
 from dsage.states import OPEN_UNITS, ReplicaState, UnitState
 from dsage.trust.documents import UnitDocument
+from dsage_server.store import steps
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.schema import among, answer, blob, host, printed, replica, signed_unit, unit
 
@@ -28,7 +29,8 @@ FIRST: Final = 100
 def unit_page(
     connection: Connection, number: int, after: int, limit: int, state: str
 ) -> tuple[wire.UnitPage, dict[int, str]]:
-    """Return units of a run by id above `after`, of one state or (empty) all. Raises UsageError for no state.
+    """Return units of a run by id above `after`, of one state or (empty) all, but none that a replay put aside. Raises
+    UsageError for no state.
 
     Large values are left empty, as no value is; with the page come the blobs that they are, by unit.
     """
@@ -135,7 +137,7 @@ def _interesting(connection: Connection, number: int) -> set[int]:
     """Return the units of a run whose copies are news: given up, under way, ended last, and waiting again."""
 
     def some(state: UnitState, most: int, *, newest: bool = True) -> list[int]:
-        query = select(unit.c.id).where(unit.c.run_id == number, unit.c.id > 0, _is(state))
+        query = select(unit.c.id).where(unit.c.run_id == number, unit.c.id > 0, _is(state), steps.IS_LIVE)
         return list(connection.execute(query.order_by(unit.c.id.desc() if newest else unit.c.id).limit(most)).scalars())
 
     found = {one for state in UnitState if state is not UnitState.READY for one in some(state, MAX_ATTEMPTS)}
@@ -159,6 +161,7 @@ _PAGE = (
     .outerjoin(replica, replica.c.id == unit.c.canonical_id)
     .outerjoin(answer, answer.c.replica_id == unit.c.canonical_id)
     .outerjoin(blob, blob.c.sha256 == answer.c.blob)
+    .where(steps.IS_LIVE)
 )  # fmt: skip
 
 _SENT = (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from dsage.errors import QuotaExceeded
-from dsage.states import OPEN_RUNS, OPEN_UNITS
+from dsage.states import OPEN_RUNS, OPEN_UNITS, UnitState
 from dsage_server.settings import Quota
 from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import among, blob, blob_ref, blob_upload, quota, run, tally
@@ -20,6 +20,8 @@ WORDS: Final = {
     "blob_bytes": ("bytes of input files, answers and programs", "Retire runs that have ended (`dsage retire ID`)"),
 }
 """What is counted, as people read it, and how there comes to be less of it."""
+CANCELLED_PER_UNIT: Final = 4
+"""So many units that were cancelled, in runs that go on, count as one that has not ended."""
 
 
 def allowed(connection: Connection, researcher: bytes, default: Quota) -> Quota:
@@ -65,6 +67,17 @@ def check(connection: Connection, researcher: bytes, what: str, more: int, defau
     return int(limit - has - more)
 
 
+def check_again(connection: Connection, number: int, researcher: bytes, default: Quota) -> None:
+    """Raise QuotaExceeded if a run that has ended, and is to go on, would be one too many, or its units too many."""
+    state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar()
+    if state is not None and state not in OPEN_RUNS:
+        back = connection.execute(
+            _TALLIED.where(tally.c.run_id == number, _counted({UnitState.CANCELLED, UnitState.FAILED}))
+        )
+        check(connection, researcher, "runs", 1, default)
+        check(connection, researcher, "open_units", int(back.scalar() or 0), default)
+
+
 def check_run(connection: Connection, run_key: str, researcher: bytes, default: Quota) -> None:
     """Raise QuotaExceeded if a run with this key would be new, and one too many."""
     if connection.execute(select(run.c.id).where(run.c.run_key == run_key)).first() is None:
@@ -77,13 +90,19 @@ def _runs(connection: Connection, researcher: bytes) -> int:
 
 
 def _open_units(connection: Connection, researcher: bytes) -> int:
-    query = (
-        select(func.sum(tally.c.n))
-        .join(run, run.c.id == tally.c.run_id)
-        .where(run.c.researcher == researcher, among(run.c.state, OPEN_RUNS))
-        .where(tally.c.what.in_([f"unit.{state}" for state in OPEN_UNITS]))
+    """Return the units that wait for an answer, and a share of those that were cancelled in runs that go on.
+
+    Making units only to cancel them costs no volunteer any work, so nothing else would ever end it.
+    """
+    query = _TALLIED.where(run.c.researcher == researcher, among(run.c.state, OPEN_RUNS))
+    waiting, cancelled = (
+        connection.execute(query.where(_counted(states))).scalar() for states in (OPEN_UNITS, {UnitState.CANCELLED})
     )
-    return int(connection.execute(query).scalar() or 0)
+    return int(waiting or 0) + int(cancelled or 0) // CANCELLED_PER_UNIT
+
+
+def _counted(states: Iterable[UnitState]) -> ColumnElement[bool]:
+    return tally.c.what.in_([f"unit.{state}" for state in states])
 
 
 def _blob_bytes(connection: Connection, researcher: bytes) -> int:
@@ -94,6 +113,7 @@ def _blob_bytes(connection: Connection, researcher: bytes) -> int:
     return int(kept or 0) + int(coming or 0)
 
 
+_TALLIED = select(func.sum(tally.c.n)).join(run, run.c.id == tally.c.run_id)
 _USED: Final[dict[str, Callable[[Connection, bytes], int]]] = {
     "runs": _runs, "open_units": _open_units, "blob_bytes": _blob_bytes,
 }  # fmt: skip

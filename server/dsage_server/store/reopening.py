@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, NotFound
@@ -44,6 +45,8 @@ def reopen(connection: Connection, number: int, chosen: Sequence[int], now: floa
         current = life.reopened(book.now[unit_id])
         book.now[unit_id] = life.cancel(current, checked=False) if idle else current
     changed = book.write(now)
+    aside = sum(row.folded_step == steps.ASIDE_STEP for row in rows)
+    units.add_up(connection, Counter({(number, "aside.valid"): -aside, (number, "aside.cancelled"): aside}))
     if again:
         changed += steps.opened_again(connection, _cancelled_by_the_end(connection, number), now)
     _tell(connection, number, rows, again, now)
@@ -150,7 +153,7 @@ _REFUSE = update(unit).where(among_ids(unit.c.id)).values(refused_id=unit.c.cano
 _MADE_LATER = select(unit.c.id, unit.c.state).where(
     unit.c.run_id == bindparam("run"),
     unit.c.made_step > bindparam("to"),
-    or_(unit.c.folded_step.is_(None), unit.c.folded_step != steps.ASIDE_STEP),
+    steps.IS_LIVE,
 )
 _FOLDED_LATER = select(unit.c.id).where(
     unit.c.run_id == bindparam("run"),

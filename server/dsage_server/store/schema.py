@@ -338,7 +338,8 @@ tally = Table(
     Column("what", String, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
-"""Sums that are kept with every commit: `unit.STATE`, `replica.STATE` and `credit` (thousandths) of a run; and of the
+"""Sums that are kept with every commit: `unit.STATE`, `replica.STATE` and `credit` (thousandths) of a run; of its units
+`aside.STATE`, those that a replay put aside; and of the
 credit that is folded, how many `volunteers` have some, and what those have who are not listed (`unlisted`).
 
 Each server process counts in a slot of its own, so none waits for another; whoever reads adds them up."""

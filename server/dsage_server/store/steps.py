@@ -9,6 +9,7 @@ back further, and nothing else changes.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ WEIGHED: Final = 64
 """Steps after which the states of a run are weighed."""
 ASIDE_STEP: Final = 0
 """The `folded_step` of a unit that a replay has put aside: no step folds its answer."""
+IS_LIVE: Final = or_(unit.c.folded_step.is_(None), unit.c.folded_step != ASIDE_STEP)
+"""Whether a unit is its run's, and was not put aside."""
 
 
 def keep(connection: Connection, number: int, step: int, state: bytes) -> None:
@@ -153,6 +156,7 @@ def put_aside(connection: Connection, number: int, wanted: Iterable[int], token:
         rows = connection.execute(_WORK, ids).all()
         works = [(row.id, number, _work_of_row(row)) for row in rows]
         insert_rows(connection, aside, ("unit_id", "run_id", "work"), works)
+        units.add_up(connection, Counter((number, f"aside.{row.state}") for row in rows))
         connection.execute(_PUT_ASIDE, {**ids, "b_token": f"~{token}"})
 
 
@@ -177,6 +181,8 @@ def adopt(connection: Connection, number: int, new: Sequence[wire.NewUnit], step
     rows = [(key, groups[key], step, None, id) for key, id in found.items()]
     update_rows(connection, unit, ("key", "grp", "made_step", "folded_step"), rows)
     for part_ids in units.chunks(found.values()):
+        for state, n in connection.execute(_STATES, {"ids": numbers(connection, part_ids)}).all():
+            units.add_up(connection, Counter({(number, f"aside.{state}"): -n}))
         connection.execute(delete(aside).where(among_ids(aside.c.unit_id)), {"ids": numbers(connection, part_ids)})
     return found
 
@@ -263,11 +269,15 @@ _UNFOLDED_YET = select(func.count()).where(
 )
 
 _WORK = (
-    select(unit.c.id, unit.c.quorum, unit.c.deadline_s, unit.c.splits, unit.c.retries, signed_unit.c.document)
+    select(
+        unit.c.id, unit.c.state, unit.c.quorum, unit.c.deadline_s, unit.c.splits, unit.c.retries,
+        signed_unit.c.document,
+    )
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .where(among_ids(unit.c.id))
     .order_by(unit.c.id)
-)
+)  # fmt: skip
+_STATES = select(unit.c.state, func.count()).where(among_ids(unit.c.id)).group_by(unit.c.state)
 _PUT_ASIDE = (
     update(unit)
     .where(among_ids(unit.c.id))

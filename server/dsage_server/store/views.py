@@ -193,7 +193,11 @@ def credit_of_run(connection: Connection, number: int, limit: int = MOST_NAMED) 
 
 
 def _by_state(sums: dict[str, int], of: str) -> dict[str, int]:
-    return {what.removeprefix(f"{of}."): n for what, n in sums.items() if what.startswith(f"{of}.")}
+    """Return how many units or replicas are in each state; of units, those that a replay put aside are not in it."""
+    found = {what.removeprefix(f"{of}."): n for what, n in sums.items() if what.startswith(f"{of}.")}
+    if of == "unit":
+        found = {state: n - sums.get(f"aside.{state}", 0) for state, n in found.items()}
+    return {state: n for state, n in found.items() if n}
 
 
 def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: float) -> str:

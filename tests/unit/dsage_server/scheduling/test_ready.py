@@ -438,3 +438,16 @@ def test_needs_without_end_in_one_run_are_forgotten_when_nothing_of_them_waits()
         queue.put(ReadyUnit(unit=number, run=1, unsent=1, needs=Needs(wall_s=float(number))))
         assert choose(queue, shares, caller, 1, 1000.0).units == (number,)
     assert len(queue.runs[1].lanes) <= ready.MAX_LANES
+
+
+def test_a_run_that_goes_on_is_read_from_its_first_unit_though_a_later_one_was_put() -> None:
+    """Between the commit that lets it go on and the look at the tables, a report may put one of its units."""
+    queue = ReadyQueue()
+    terms = RunTerms(run=1, project="p", researcher=b"r")
+    queue.open_run(terms)
+    queue.put(ReadyUnit(unit=50, run=1, unsent=1, needs=KINDS[0]))
+    queue.more(1, anew=True)
+    assert [(run, above) for run, above, _ in queue.runs_to_refill()] == [(1, 0)]
+    queue.refill(1, [ReadyUnit(unit=n, run=1, unsent=1, needs=KINDS[0]) for n in (7, 50)], complete=True)
+    assert len(queue) == 2
+    assert queue.runs_to_refill() == []

@@ -31,7 +31,9 @@ def test_what_failed_together_comes_back_apart() -> None:
     assert 100.0 + 4.0 * LEAST <= min(ends) < max(ends) <= 104.0
     assert len(set(ends)) == 200
     assert (len(resting), 7 in resting, resting.over(100.0)) == (200, True, [])
+    due = resting.due(103.0)
     early = resting.over(103.0)
+    assert sorted(due) == sorted(early)
     assert sorted(early + resting.over(104.0)) == list(range(200))
     assert 50 < len(early) < 150
     assert not resting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,52 @@ def test_up_to_the_limit_and_no_further(store: Store) -> None:
         left(store, "open_units", 68)
     assert "dsage admin quota" in no.value.hint
     assert (no.value.exit_status, no.value.status) == (10, 403)
+
+
+def test_units_that_were_made_and_cancelled_over_and_over_are_too_many_some_time(store: Store) -> None:
+    store.write_now(lambda c: c.execute(insert(tally).values(run_id=1, slot=0, what="unit.cancelled", n=4 * 50 + 3)))
+    store.write_now(lambda c: c.execute(insert(tally).values(run_id=4, slot=0, what="unit.cancelled", n=1000)))
+    assert left(store, "open_units", 17) == 0
+    with pytest.raises(QuotaExceeded, match="83 units that have not ended"):
+        left(store, "open_units", 18)
+
+
+def test_a_run_that_ended_and_is_to_go_on_is_as_good_as_a_new_one(store: Store) -> None:
+    again = functools.partial(quotas.check_again, researcher=ME)
+    more = Quota(runs=4, open_units=100, blob_bytes=1000)
+    store.read_now(lambda c: again(c, 1, default=DEFAULT))
+    store.read_now(lambda c: again(c, 4, default=more))
+    with pytest.raises(QuotaExceeded, match="3 open runs"):
+        store.read_now(lambda c: again(c, 4, default=DEFAULT))
+    store.write_now(lambda c: c.execute(insert(tally).values(run_id=4, slot=0, what="unit.cancelled", n=68)))
+    with pytest.raises(QuotaExceeded, match="and 68 more"):
+        store.read_now(lambda c: again(c, 4, default=more))
+
+
+async def test_steps_at_the_same_time_are_not_each_let_have_all_that_is_left(store: Store) -> None:
+    allowances = Allowances(store, lambda: 100.0, DEFAULT)
+    committed = asyncio.Event()
+
+    async def step() -> None:
+        async with allowances.taking(ME, "open_units", 20):
+            await committed.wait()
+
+    steps = [asyncio.create_task(step()) for _ in range(5)]
+    done, going_on = await asyncio.wait(steps, return_when=asyncio.FIRST_EXCEPTION)
+    while len(done) < 2:
+        more, going_on = await asyncio.wait(going_on, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    assert len(going_on) == 3, "67 were left"
+    assert all(isinstance(each.exception(), QuotaExceeded) for each in done)
+    committed.set()
+    await asyncio.gather(*going_on)
+    await allowances.take(ME, "open_units", 67)
+
+
+async def test_a_step_that_makes_nothing_is_never_too_much(store: Store) -> None:
+    allowances = Allowances(store, lambda: 100.0, Quota(runs=0, open_units=0, blob_bytes=0))
+    async with allowances.taking(ME, "open_units", 0):
+        pass
 
 
 def test_a_run_that_is_there_already_is_not_one_too_many(store: Store) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from dsage import DistributedFunction, Unit, codec, wire
 from dsage.driver import Driver, Ended
@@ -28,7 +28,7 @@ from dsage.trust.documents import Authorisation, Manifest, SignedResult, UnitDoc
 from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.signing import sign_units
-from dsage_server.store import events, hosts, leases, reopening, runs, steps, units, views
+from dsage_server.store import control, events, hosts, leases, looking, reopening, runs, steps, units, views
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import answer, aside, replica, run, run_step, signed_unit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
@@ -163,7 +163,8 @@ class Tables:
     # -- volunteers -----------------------------------------------------------------------------------------------
 
     def work(self, count: int) -> None:
-        """Let volunteers compute up to `count` units, the youngest first."""
+        """Let volunteers compute up to `count` units, the youngest first; a paused run has been so for long enough."""
+        self.turn(control.resume)
         query = select(unit.c.id).where(unit.c.state == "ready").order_by(unit.c.id.desc()).limit(count)
         for number in self.store.read_now(lambda c: list(c.execute(query).scalars())):
             book = self.store.read_now(functools.partial(units.Book.of, wanted=[number], lock=False))
@@ -210,6 +211,16 @@ class Tables:
         self.now += 1.0
         self.store.write_now(lambda c: reopening.reopen(c, self.run, numbers, self.now))
 
+    def pages(self) -> set[int]:
+        """Return the units that the run's researcher sees."""
+        page, _ = self.store.read_now(lambda c: looking.unit_page(c, self.run, 0, looking.MAX_UNITS, ""))
+        return {seen.unit for seen in page.units}
+
+    def turn(self, change: Any) -> None:
+        """Pause the run or let it go on, if it has not ended."""
+        if self.view().state in ("running", "paused"):
+            self.store.write_now(lambda c: change(c, self.run, KEY.public, self.now))
+
     def view(self) -> wire.RunView:
         return self.store.read_now(lambda c: views.run_view(c, self.run, self.now))
 
@@ -239,6 +250,8 @@ class Meddled(FaultyApi):
         what, pick = next(self.events, ("", 0))
         if what == "takeover":
             await self.tables.drive(self.tables.run)
+        if what == "pause":
+            self.tables.turn(control.pause)
         if what == "work":
             self.tables.work(1)
         if what == "reopen":
@@ -296,6 +309,8 @@ def the_end_is_that_of_the_truth(
         if not any(value % 3 == 0 for _, value in seen) or kind is not Enough:
             assert all(row.folded_step and row.state == "valid" for row in rows), "it ended too early"
             assert sorted(seen) == truth(function)
+        assert tables.view().units == Counter(row.state for row in rows)
+        assert tables.pages() == {row.id for row in rows}
         assert tables.store.read_now(lambda c: units.tallies(c, tables.run)).get("unit.valid", 0) == sum(
             row.state == "valid" for row in tables.rows(aside_too=True)
         )
@@ -309,7 +324,8 @@ HISTORY = {
     "width": st.integers(1, 4),
     "faults": st.lists(st.sampled_from(list(Fault)), max_size=40),
     "events": st.lists(
-        st.tuples(st.sampled_from(["", "reopen", "reopen", "work", "takeover"]), st.integers(0, 50)), max_size=40
+        st.tuples(st.sampled_from(["", "reopen", "reopen", "work", "takeover", "pause"]), st.integers(0, 50)),
+        max_size=40,
     ),
     "lies": st.integers(0, 2),
 }
@@ -416,6 +432,28 @@ def test_a_replay_forgets_the_states_that_rest_on_what_does_not_hold(tables: Tab
     assert max(kept(tables)) < first.folded_step
     assert all(row.folded_step is None and row.made_step < first.folded_step for row in tables.rows())
     assert any(row.folded_step == steps.ASIDE_STEP for row in tables.rows(aside_too=True))
+
+
+def test_units_put_aside_are_not_counted_shown_or_tried_again(tables: Tables) -> None:
+    to_its_end(Growing(seed=5, width=3), tables, [], [])
+    inner = sorted(tables.rows(), key=lambda row: row.folded_step)[3]
+    total = sum(tables.view().units.values())
+    tables.reopen([inner.id])
+    fence = asyncio.run(tables.drive(tables.run)).fence
+    asyncio.run(tables.replay(tables.run, fence=fence))
+
+    put_aside = [row for row in tables.rows(aside_too=True) if row.folded_step == steps.ASIDE_STEP]
+    left = tables.rows()
+    one, other = [row.id for row in put_aside if row.state == "valid"][:2]
+    assert left
+    assert len(left) + len(put_aside) == total
+    assert tables.view().units == Counter(row.state for row in left)
+    assert tables.pages() == {row.id for row in left}
+    tables.reopen([one])
+    assert tables.view().units == Counter(row.state for row in left), "nobody waits for it: it is not asked again"
+    tables.store.write_now(lambda c: c.execute(update(unit).where(unit.c.id == other).values(state="failed")))
+    with pytest.raises(Conflict, match="no failed unit"):
+        tables.store.write_now(lambda c: control.retry(c, tables.run, KEY.public, [other], tables.now))
 
 
 def test_other_limits_are_other_work() -> None:
