@@ -179,10 +179,12 @@ def _from_file(path: Path, class_name: str) -> tuple[type[DistributedFunction], 
         source = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
-    files = {path.name: source}
-    check(files)
+    check({path.name: source})
     if not path.stem.isidentifier():
         raise BundleError(f"{path.name!r} cannot be imported", hint="Name the file like a Python module.")
+    files = _with_neighbours(path, source)
+    if len(files) > 1 and str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))
     module = _load(path)
     own = {
         name: value
@@ -200,6 +202,19 @@ def _from_file(path: Path, class_name: str) -> tuple[type[DistributedFunction], 
             hint=f"Name the class: {path}:CLASS",
         )
     return next(iter(own.values())), files
+
+
+def _with_neighbours(path: Path, source: bytes) -> dict[str, bytes]:
+    """Return a file's source, and the modules beside it that it imports. Raises BundleError."""
+    from dsage.shipping import imports
+
+    try:
+        text = importlib.util.decode_source(source)
+        beside, _ = imports.of_source(text, path.resolve().parent, only_beside=True)
+    except (SyntaxError, ValueError) as error:
+        raise BundleError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    own = {name: data for name, data in beside.items() if name.partition("/")[0].removesuffix(".py") not in _RESERVED}
+    return {**own, path.name: source}
 
 
 def _load(path: Path) -> ModuleType:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dsage import codec
+from dsage import codec, exports
 from dsage.calls import KEY, CallFailed, Outcomes
 from dsage.driver import Ended
 from dsage.errors import Conflict, RunEnded
@@ -104,7 +104,7 @@ class CallsJob(Job[T]):
 
 
 class FoundCalls(Job[Any]):
-    """A run of calls that another program started: its values come from its units."""
+    """A run of calls that was started before: its values come from its units."""
 
     def __iter__(self) -> Iterator[Any]:
         return self.results()
@@ -114,13 +114,23 @@ class FoundCalls(Job[Any]):
 
         Raises CallFailed for one that failed, and as `Job.wait` does.
         """
-        if not partial:
-            super().wait(timeout)
-        for row in sorted(self.rows(), key=lambda row: int(row["key"].removeprefix(KEY))):
-            if row["failed"] and not partial:
+        if partial:
+            yield from (row["value"] for row in self._calls() if row["state"] == "valid" and not row["failed"])
+        else:
+            yield from (value for _, value in self.as_completed(timeout))
+
+    def as_completed(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
+        """Yield ((arguments, named arguments), value) of each call, when all are done. Raises as `results` does."""
+        super().wait(timeout)
+        for row in self._calls():
+            if row["failed"]:
                 raise CallFailed(f"call {row['key'].removeprefix(KEY)} of run {self.id} failed: {row['failed']}")
-            if row["state"] == "valid" and not row["failed"]:
-                yield row["value"]
+            if row["state"] == "valid":
+                args, kwargs = row["args"]
+                yield (tuple(args), kwargs), row["value"]
+
+    def _calls(self) -> list[exports.Row]:
+        return sorted(self.rows(), key=lambda row: int(row["key"].removeprefix(KEY)))
 
     def errors(self) -> dict[str, str]:
         """Return what calls raised, by their numbers."""

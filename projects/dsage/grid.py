@@ -308,6 +308,9 @@ class Grid:
             return self._called(kind, packed, fresh, options)
 
         number, driver = self.begin(packed, feed, options, single=kind is EvalJob)
+        if options.get("key") and self.background.call(self.place.run(number)).step:
+            known: Any = FoundCalls(self, number, driver=driver, again=again)
+            return known  # type: ignore[no-any-return]
         return kind(self, number, outcomes=feed.outcomes, inputs=feed.source.taken, driver=driver, again=again)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from dsage import DistributedFunction, Unit, local
 from dsage.calls import CallFailed, Feed, Outcomes
-from dsage.errors import RunCancelled, RunFailed
+from dsage.errors import RunCancelled, RunFailed, UsageError
 from dsage.grid import Grid
 
 
@@ -66,7 +69,7 @@ class Leaves(DistributedFunction[int, int]):
 class Asks(DistributedFunction[int, int]):
     """Folding a value takes another run of the same place."""
 
-    _grid: Grid
+    grid: ClassVar[Any] = None
 
     def units(self) -> Iterator[int]:
         yield from (1, 2)
@@ -76,10 +79,7 @@ class Asks(DistributedFunction[int, int]):
         return args
 
     def process_result(self, unit: Unit[int], value: int) -> None:
-        self.result += GRIDS[0].eval("n + 10", {"n": value}).wait(20)
-
-
-GRIDS: list[Grid] = []
+        self.result += self.grid.eval("n + 10", {"n": value}).wait(20)
 
 
 def test_many_values_are_read_in_time() -> None:
@@ -112,7 +112,7 @@ def test_the_values_of_one_map_are_the_input_of_another(grid: Grid) -> None:
 
 
 def test_folding_may_wait_for_another_run(grid: Grid) -> None:
-    GRIDS[:] = [grid]
+    Asks.grid = grid
     assert grid.run(Asks(), result=0).wait(30) == 23
 
 
@@ -216,3 +216,73 @@ def test_an_executor_keeps_no_values(grid: Grid) -> None:
         (line,) = pool._lines.values()
         assert len(line._given) == 0
         assert len(line._feed.outcomes) == 0
+
+
+def test_input_files_lie_in_the_folder_that_a_text_runs_in(grid: Grid, tmp_path: Path) -> None:
+    (tmp_path / "there.csv").write_text("1,2,3")
+    inputs: dict[str, str | Path] = {"numbers.csv": tmp_path / "there.csv"}
+    source = "sum(map(int, open('numbers.csv').read().split(',')))"
+    assert grid.eval(source, inputs=inputs).wait(20) == 6
+    (tmp_path / "adds.py").write_text(source)
+    assert grid.eval_file(tmp_path / "adds.py", inputs=inputs).wait(20) == 6
+    again = "from dsage import running\nrunning.input('numbers.csv').samefile('numbers.csv')"
+    assert grid.eval(again, inputs=inputs).wait(20) is True
+    with pytest.raises(CallFailed, match=r"Read-only|Permission"):
+        grid.eval("open('numbers.csv', 'w').write('x')", inputs=inputs).wait(20)
+    assert (tmp_path / "there.csv").read_text() == "1,2,3"
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "hint"),
+    [
+        ({"timeot": 5}, "no option 'timeot'", "Did you mean 'timeout'"),
+        ({"timeout": "5"}, "timeout='5'", "seconds"),
+        ({"timeout": -1}, "timeout=-1", "seconds"),
+        ({"timeout": math.nan}, "timeout=nan", "seconds"),
+        ({"quorum": 0}, "quorum=0", "1 or more"),
+        ({"quorum": True}, "quorum=True", "1 or more"),
+        ({"memory": 0}, "memory=0", "bytes"),
+        ({"credit": -1}, "credit=-1", "0 or more"),
+        ({"priority": "high"}, "priority='high'", "whole number"),
+        ({"platforms": "linux"}, "platforms='linux'", "list of words"),
+        ({"needs": [1]}, "needs=", "list of words"),
+        ({"inputs": {"a": "data.csv"}}, "neither a pathlib.Path", ""),
+        ({"inputs": {"../a": Path("data.csv")}}, "cannot be called", "letters"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_runs(
+    grid: Grid, options: dict[str, Any], words: str, hint: str
+) -> None:
+    before = len(grid.jobs())
+    for call in (partial(grid.eval, "1"), partial(grid.map, square, [1])):
+        with pytest.raises(UsageError, match=words) as caught:
+            call(**options)
+        assert hint in caught.value.hint
+    assert len(grid.jobs()) == before
+
+
+def test_things_that_are_no_function_object_are_named(grid: Grid) -> None:
+    wrong: Any
+    for wrong in (Leaves, 5, "sum"):
+        with pytest.raises(UsageError, match="no DistributedFunction"):
+            grid.run(wrong)
+    with pytest.raises(UsageError, match="source as text"):
+        grid.eval(wrong, [1])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'bogus'"):
+        grid.jobs("bogus")
+
+
+def test_a_file_that_was_never_sent_is_what_the_error_says(grid: Grid) -> None:
+    with pytest.raises(CallFailed, match="no file with the SHA-256 000000000000"):
+        grid.eval("1", inputs={"a": "0" * 64}).wait(20)
+
+
+def test_calls_of_a_key_are_made_once(grid: Grid) -> None:
+    first = grid.map(square, [1, 2, 3], key="squares once")
+    assert first.wait(20) == [1, 4, 9]
+    again = grid.map(square, [1, 2, 3], key="squares once")
+    assert (again.id, again.wait(20)) == (first.id, [1, 4, 9])
+    assert [value for _, value in again.as_completed()] == [1, 4, 9]
+    one = grid.eval("20 + 2", key="sum once")
+    assert one.wait(20) == 22
+    assert grid.eval("20 + 2", key="sum once").wait(20) == 22

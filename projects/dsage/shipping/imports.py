@@ -33,9 +33,12 @@ def tree(module: str) -> tuple[dict[str, bytes], tuple[str, ...]]:
     return found.files, tuple(sorted(found.needs))
 
 
-def of_source(text: str, beside: Path | None = None) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """Return the same for the imports of a text; `beside` is the folder in which it would lie."""
-    found = _Tree(beside)
+def of_source(
+    text: str, beside: Path | None = None, *, only_beside: bool = False
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return the same for the imports of a text; `beside` is the folder in which it would lie, and if it is
+    `only_beside`, the one place from where modules are taken along."""
+    found = _Tree(beside, only_beside=only_beside)
     found.read(text, "", is_package=False)
     return found.files, tuple(sorted(found.needs))
 
@@ -64,10 +67,11 @@ def can_be_imported(module: str) -> bool:
 class _Tree:
     """The files and needs found so far; `beside` is a folder that is looked in first."""
 
-    def __init__(self, beside: Path | None = None) -> None:
+    def __init__(self, beside: Path | None = None, *, only_beside: bool = False) -> None:
         self.files: dict[str, bytes] = {}
         self.needs: set[str] = set()
         self._beside = beside
+        self._only_beside = only_beside
         self._seen: set[str] = set()
 
     def visit(self, module: str, *, required: bool) -> None:
@@ -138,7 +142,7 @@ class _Tree:
         """Return the folder that a module of one's own is imported from; None: it is installed, or not here."""
         if self._lies_beside(top):
             return self._beside
-        if top in sys.stdlib_module_names or top in PRESENT:
+        if self._only_beside or top in sys.stdlib_module_names or top in PRESENT:
             return None
         spec = PathFinder.find_spec(top)
         if spec is None:

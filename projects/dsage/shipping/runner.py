@@ -1,4 +1,5 @@
-"""Runs a text: packed beside the text as it stands, so it uses nothing but Python itself (and Sage, if asked to)."""
+"""Runs a text: packed beside the text as it stands, so it uses nothing but Python, what every box has of DSage, and
+Sage, if asked to."""
 
 from __future__ import annotations
 
@@ -6,14 +7,18 @@ import ast
 import importlib
 import linecache
 import operator
+import os
 import pkgutil
 from fractions import Fraction
 from numbers import Rational
 from typing import Any
 
+from dsage.running import Hooks
+
 
 def run(text: str, name: str, variables: dict[str, Any], sage: bool) -> Any:
     """Run `text` with variables; return DSAGE_RESULT if it sets that, else the value of its last expression."""
+    _lay_out()
     scope: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     if sage:
         scope.update(_sage_names())
@@ -28,6 +33,13 @@ def run(text: str, name: str, variables: dict[str, Any], sage: bool) -> Any:
         value = eval(compile(ast.Expression(last.value), name, "eval"), scope)
     value = scope.get("DSAGE_RESULT", value)
     return plain(value) if sage else value
+
+
+def _lay_out() -> None:
+    """Have the input files lie in the folder where the text begins, under their names, unless something else does."""
+    for name, place in Hooks.inputs.items():
+        if not os.path.lexists(name):
+            os.symlink(place, name)
 
 
 def _sage_names() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -301,3 +302,21 @@ def test_a_failed_write_leaves_nothing(script: Path, tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="No space"):
         unpack(packed.data, tmp_path / "app", expected_sha256=packed.sha256, max_bytes=10_000)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_modules_beside_a_file_come_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "beside_a.py").write_text("import beside_b\nimport numpy\nSEVEN = beside_b.SIX + 1\n")
+    (tmp_path / "beside_b.py").write_text("SIX = 6\n")
+    (tmp_path / "random.py").write_text("SECRET = 2\n")
+    (tmp_path / "stranger.py").write_text("SECRET = 1\n")
+    source = (
+        "import random\nfrom dsage import DistributedFunction\nfrom beside_a import SEVEN\n\n\n"
+        "class Sevens(DistributedFunction):\n    @staticmethod\n    def compute(n):\n        return n * SEVEN\n"
+    )
+    (tmp_path / "sevens.py").write_text(source)
+    packed = bundle.pack(str(tmp_path / "sevens.py"))
+    assert sorted(bundle.files_in(packed.data)) == ["beside_a.py", "beside_b.py", "sevens.py"]
+    assert packed.function.compute(6) == 42
+    assert packed.function.needs == ()
+    assert isinstance(random.random(), float)
