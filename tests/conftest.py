@@ -1,0 +1,68 @@
+"""When the whole suite runs, every test that docs/parity.md names must have run: else the run fails."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PARITY: Final = Path(__file__).parent.parent / "docs" / "parity.md"
+PROOF: Final = re.compile(r"`(tests/[\w/]+\.py::\w+)`")
+OUTCOMES: Final = pytest.StashKey[dict[str, set[str]]]()
+
+
+def unproved(named: Iterable[str], outcomes: dict[str, set[str]], *, skips_allowed: bool) -> list[str]:
+    """Return which of the named tests did not run to a good end; what is `slow` has a run of its own."""
+    enough = {"passed", "slow", "skipped"} if skips_allowed else {"passed", "slow"}
+    return [name for name in named if not outcomes.get(name, set()) & enough]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OUTCOMES] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            _note(config, item.nodeid, "slow")
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Note how a test ended: a good call, or a skip in any phase."""
+    if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+        _note(item.config, item.nodeid, "skipped")
+    elif call.when == "call" and call.excinfo is None:
+        _note(item.config, item.nodeid, "passed")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of the whole suite in which a proof was missing."""
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if not whole or config.option.collectonly or session.exitstatus != pytest.ExitCode.OK:
+        return
+    named = PROOF.findall(PARITY.read_text())
+    missing = unproved(named, config.stash[OUTCOMES], skips_allowed=not os.environ.get("CI"))
+    if missing:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        reporter.write_line(f"docs/parity.md names tests that did not run: {', '.join(missing)}", red=True)
+
+
+def _note(config: pytest.Config, node: str, outcome: str) -> None:
+    path, _, rest = node.partition("::")
+    name = rest.split("::")[0].split("[")[0]
+    config.stash[OUTCOMES].setdefault(f"{path}::{name}", set()).add(outcome)
+
+
+@pytest.fixture
+def proofs() -> dict[str, list[str]]:
+    """The tests that docs/parity.md names, by row."""
+    rows = [line for line in PARITY.read_text().splitlines() if re.match(r"\| \d+ \|", line)]
+    return {row.split("|")[1].strip(): PROOF.findall(row) for row in rows}
