@@ -306,7 +306,7 @@ def test_a_failed_write_leaves_nothing(script: Path, tmp_path: Path, monkeypatch
 
 def test_modules_beside_a_file_come_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
-    (tmp_path / "beside_a.py").write_text("import beside_b\nimport numpy\nSEVEN = beside_b.SIX + 1\n")
+    (tmp_path / "beside_a.py").write_text("import beside_b\nimport decimal\nSEVEN = beside_b.SIX + 1\n")
     (tmp_path / "beside_b.py").write_text("SIX = 6\n")
     (tmp_path / "random.py").write_text("SECRET = 2\n")
     (tmp_path / "stranger.py").write_text("SECRET = 1\n")
