@@ -124,10 +124,11 @@ class Exchanges:
         full = hub.ticks() < self._full_until
         stop = hub.closing or full
         unsent = hub.ready.unsent
-        choice = policy.choose(hub.ready, hub.shares, guest.view, 0 if stop else want, now)
+        want = 0 if stop else policy.fair(want, unsent, self.crowd.idle)
+        choice = policy.choose(hub.ready, hub.shares, guest.view, want, now)
         describe = request.host if first else None
         reason = FULL if full else choice.reason
-        if hub.store.shared and want and not choice.copies and not stop:
+        if hub.store.shared and want and not choice.copies:
             hub.neighbours.say.hungry = True
         if not (results or describe or request.holding or choice.copies):
             return self._reply(leases.Applied(), reason, choice), False

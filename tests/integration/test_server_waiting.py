@@ -25,6 +25,16 @@ async def test_new_work_wakes_a_held_call_at_once(world: World) -> None:
         assert len(await call) == 1
 
 
+async def test_who_waits_shares_what_is_not_enough_for_all(world: World) -> None:
+    hosts, run = [await world.host() for _ in range(3)], await world.run()
+    calls = [asyncio.create_task(host.fetch(want=5, wait_s=25.0)) for host in hosts]
+    for host in hosts:
+        await until(lambda host=host: held_calls(world, host))  # type: ignore[misc]
+    await run.make(1, 2, 3)
+    async with asyncio.timeout(5.0):
+        assert [len(got) for got in await asyncio.gather(*calls)] == [1, 1, 1]
+
+
 async def test_an_end_wakes_a_host_that_is_still_computing(world: World) -> None:
     host, run = await world.host(), await world.run()
     await run.make(1)

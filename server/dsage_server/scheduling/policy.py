@@ -91,6 +91,12 @@ def choose(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now:
     return Choice(volunteer=host.volunteer, copies=tuple([entry.unit for entry in taken]))
 
 
+def fair(want: int, unsent: int, idle: int) -> int:
+    """Return how many copies a host may have of `unsent` while `idle` others wait for some: no hoard for later, as long
+    as there are fewer than enough."""
+    return min(want, -(-unsent // (idle + 1))) if unsent else want
+
+
 def hungry(capacity: int, unsent: int) -> int:
     """Return how many more units drivers should make, given how many copies live hosts can hold at once."""
     return max(0, capacity * RESERVE + RESERVE_FLOOR - unsent)
