@@ -9,6 +9,7 @@ import atexit
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
@@ -127,8 +128,12 @@ class Grid:
     def job(self, run: int) -> Job[Any]:
         """Return a run that was started before, here or elsewhere. Raises NotFound."""
         first = self.background.call(self.place.units(run, limit=1)).units
-        of_calls = bool(first) and first[0].key.startswith(KEY)
+        of_calls = first[0].key.startswith(KEY) if first else self._begun_as_calls(run)
         return (FoundCalls if of_calls else Job)(self, run).refresh()
+
+    def _begun_as_calls(self, run: int) -> bool:
+        params = codec.decode(self.background.call(self.place.run(run)).params)
+        return bool(params.keys() == {"single"})
 
     def jobs(self, state: RunState | str = "") -> list[RunView]:
         """Return the runs of this place, of one state or all."""
@@ -189,6 +194,9 @@ class Grid:
         job = self.eval(source, vars, **options)
         try:
             return job.wait()
+        except KeyboardInterrupt:
+            job.kill()
+            raise
         finally:
             if output := job.output:
                 print(output, end="")  # noqa: T201 - that is what was asked for
@@ -276,7 +284,8 @@ class Grid:
         limits, like = template(packed.function, options)
         needs = tuple(sorted({*packed.function.needs, *options.get("needs", ())}))
         kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits, "needs": needs})
-        params = {"single": True} if single else {}
+        packed = replace(packed, function=kind)
+        params = {"single": single}
         function = kind(**params).fed(feed, like)
         wanted: Any = {name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
         number = self.background.call(

@@ -18,12 +18,12 @@ from dsage.background import result
 from dsage.calls import split_calls
 from dsage.cli.values import as_json
 from dsage.driver import Driver, Ended
-from dsage.errors import Conflict, DSageError, NotFound, RunCancelled, RunFailed, TimedOut
+from dsage.errors import Busy, Conflict, DSageError, NotFound, RunCancelled, RunFailed, ServerAway, TimedOut
 from dsage.files import write_whole
 from dsage.function import DistributedFunction
 from dsage.live import Live, bundle
 from dsage.states import OPEN_RUNS, RunState
-from dsage.wire import MAX_WAIT_S, Attempt, RunView, UnitView
+from dsage.wire import MAX_WAIT_S, Attempt, Event, RunView, UnitView
 
 if TYPE_CHECKING:
     from dsage.grid import Grid
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE: Final = 200
+AWAY_S: Final = 2.0
+"""How long whoever waits leaves a server alone that does not answer."""
 LOOK_S: Final = 0.2
 """How often a finished run is asked for what is folded a moment after its end."""
 
@@ -158,7 +160,13 @@ class Job(Generic[T]):
         ends = None if timeout is None else time.monotonic() + timeout
         after = 0
         while True:
-            view = self.refresh().view
+            try:
+                view = self.refresh().view
+            except (ServerAway, Busy):
+                time.sleep(AWAY_S if ends is None else max(min(AWAY_S, ends - time.monotonic()), 0.0))
+                if ends is not None and time.monotonic() >= ends:
+                    raise
+                continue
             if view.state not in OPEN_RUNS:
                 value = None if view.result is None else codec.decode(view.result)
                 self._show_end()
@@ -166,9 +174,11 @@ class Job(Generic[T]):
             left = MAX_WAIT_S if ends is None else ends - time.monotonic()
             if left <= 0:
                 raise TimedOut(f"run {self.id} took more than {timeout:g} s")
-            news = self._grid.background.call(
-                self._grid.place.events(self.id, after=after, wait_s=min(left, MAX_WAIT_S))
-            )
+            news: list[Event] = []
+            with suppress(ServerAway, Busy):
+                news = self._grid.background.call(
+                    self._grid.place.events(self.id, after=after, wait_s=min(left, MAX_WAIT_S))
+                )
             after = max((event.id for event in news), default=after)
 
     def _answer(self, state: RunState, value: Any, reason: str) -> T:

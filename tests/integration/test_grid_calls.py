@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import signal
 import sys
 import threading
 import time
@@ -15,9 +17,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dsage import DistributedFunction, Unit, local
+from dsage import DistributedFunction, Unit, bundle, job, local
 from dsage.calls import CallFailed, Feed, Outcomes
-from dsage.errors import RunCancelled, RunFailed, UsageError
+from dsage.errors import RunCancelled, RunFailed, ServerAway, UsageError
 from dsage.grid import Grid
 
 
@@ -261,6 +263,13 @@ def test_options_that_cannot_be_are_refused_before_anything_runs(
     assert len(grid.jobs()) == before
 
 
+def test_what_calls_need_is_signed_with_them(grid: Grid) -> None:
+    done = grid.eval("1", needs=["json"])
+    assert done.wait(20) == 1
+    packed = grid.background.call(grid.place.source_of(done.id))
+    assert bundle.manifest(packed, "lab").needs == ["json"]
+
+
 def test_things_that_are_no_function_object_are_named(grid: Grid) -> None:
     wrong: Any
     for wrong in (Leaves, 5, "sum"):
@@ -286,3 +295,62 @@ def test_calls_of_a_key_are_made_once(grid: Grid) -> None:
     one = grid.eval("20 + 2", key="sum once")
     assert one.wait(20) == 22
     assert grid.eval("20 + 2", key="sum once").wait(20) == 22
+
+
+def test_whoever_waits_for_a_found_run_waits_for_its_server_too(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = grid.job(grid.map(rest, [0.1] * 4, chunk=1).id)
+    asked = itertools.count(1)
+    real = grid.place.run
+
+    async def away(run: int) -> Any:
+        if next(asked) < 4:
+            raise ServerAway("no server answers")
+        return await real(run)
+
+    monkeypatch.setattr(job, "AWAY_S", 0.01)
+    monkeypatch.setattr(grid.place, "run", away)
+    assert found.wait(30) == [0.1] * 4
+    asked = itertools.count(-(10**6))
+    found._view = None
+    with pytest.raises(ServerAway):
+        found.wait(0.05)
+
+
+def test_a_map_is_known_as_one_before_it_has_units(grid: Grid) -> None:
+    gate = threading.Event()
+    job = grid.map(square, (gate.wait(20) and n for n in (1, 2)))
+    found = grid.job(job.id)
+    gate.set()
+    assert found.wait(20) == [1, 4]
+    assert grid.job(grid.run(Leaves()).id).errors() == {}
+
+
+def test_an_interrupt_ends_what_nobody_else_can_end(grid: Grid) -> None:
+    source = "import time; time.sleep(61)"
+
+    def interrupt() -> None:
+        while not any(view.title == source and view.replicas.get("leased") for view in grid.jobs()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        grid(source)
+    thread.join()
+    assert [view.state for view in grid.jobs() if view.title == source] == ["cancelled"]
+
+
+def test_boxes_of_runs_that_were_killed_while_they_began_are_gone(grid: Grid) -> None:
+    place: Any = grid.place
+    for number in range(12):
+        begun = grid.eval(f"import time; time.sleep(60 + {number})")
+        time.sleep(0.01 * number)
+        begun.kill()
+    assert grid.eval("1 + 1").wait(20) == 2
+    ends = time.monotonic() + 10
+    while place._doing and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert place._busy.keys() == place._boxes.keys()
+    assert len(place._boxes) <= 5
+    assert len(list((place.folder / "boxes").iterdir())) == len(place._boxes)

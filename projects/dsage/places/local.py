@@ -62,6 +62,8 @@ class LocalPlace(MemoryPlace):
             return outcome
         finally:
             self._busy[app] -= 1
+            if not self._busy[app] and app not in self._boxes:
+                del self._busy[app]
 
     async def _verified(self, box: Box, args: bytes, outcome: Outcome, limits: Limits) -> Outcome:
         """Return the outcome if the app's own `verify` does not find it false."""
@@ -79,7 +81,7 @@ class LocalPlace(MemoryPlace):
             idle = [other for other in self._boxes if not self._busy[other]]
             for other in idle[:-WARM]:
                 del self._busy[other]
-                await self._boxes.pop(other).close()
+                await asyncio.shield(self._boxes.pop(other).close())
             return box
 
     async def _open(self, run: Run) -> Box:
