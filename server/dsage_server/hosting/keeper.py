@@ -13,8 +13,9 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from dsage.errors import SandboxRefused
+from dsage.errors import Busy, SandboxRefused, StorageFull
 from dsage.sandbox import Level
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
@@ -54,7 +55,7 @@ class Keeper:
     _tenants: dict[int, Hosted] = field(default_factory=dict)
 
     async def keep(self) -> None:
-        """Keep hosted runs driven, for ever."""
+        """Keep hosted runs driven, for ever. Claims that cannot be given back at its end are void with this process."""
         try:
             while True:
                 since = self.hub.waiting.moment()
@@ -64,7 +65,8 @@ class Keeper:
                     await self.hub.waiting.wait(hosting.HOSTED, LOOK_S, since=since)
         finally:
             if self.place is not None:
-                await self.hub.store.write(partial(hosting.release, place=self.place))
+                with suppress(Busy, StorageFull, SQLAlchemyError):
+                    await self.hub.store.write(partial(hosting.release, place=self.place))
 
     async def _one_life(self) -> None:
         """Start the hosting process and serve it until it ends, or nothing is hosted any more."""
