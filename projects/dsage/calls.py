@@ -260,10 +260,10 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
 
     def progress(self) -> dict[str, Any]:
         """Return how many calls are done."""
-        said: dict[str, Any] = {"summary": f"{self.calls_done} of {self.calls_made} calls"}
-        if self.calls_made:
-            said["fraction"] = self.calls_done / self.calls_made
-        return said
+        total = self.calls_made if self._feed is None else self._feed.total
+        if not total:
+            return {"summary": f"{self.calls_done} calls"}
+        return {"summary": f"{self.calls_done} of {total} calls", "fraction": self.calls_done / total}
 
     def _unit(self, first: int, calls: list[list[Any]], *, again: bool = False) -> Unit[list[list[Any]]]:
         like = self._template

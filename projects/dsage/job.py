@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -56,7 +55,6 @@ class Job(Generic[T]):
         self._again = again
         self._view: RunView | None = None
         self._driving: Future[Ended] | None = None
-        self._ended = threading.Event()
         self._live: Live | None = None
         if driver is not None:
             self._driving = grid.background.start(driver.drive())
@@ -318,6 +316,5 @@ class Job(Generic[T]):
 
     def _driven(self, future: Future[Ended]) -> None:
         self._view = None
-        self._ended.set()
         if self._live is not None:
             self._live.news()

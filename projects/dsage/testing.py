@@ -260,7 +260,7 @@ def _answer(unit: MemoryUnit, value: bytes | None) -> Answer:
         args=unit.new.args,
         value=value,
         failed=unit.failed,
-            code=unit.code,
+        code=unit.code,
         replica=0 if unit.state is UnitState.FAILED else unit.answers,
     )
 

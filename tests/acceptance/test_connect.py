@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
+from elsewhere import Sum, add, rest, square
 
-from dsage import DistributedFunction, Unit, connect, local
+from dsage import connect, local
 from dsage.calls import CallFailed
 from dsage.errors import RunCancelled, RunFailed, TimedOut
 from dsage.family import Family
@@ -42,43 +43,7 @@ def grid(family: Family) -> Iterator[Grid]:
             yield opened
 
 
-def square(x: int) -> int:
-    return x * x
-
-
-def rest(seconds: float) -> float:
-    import time
-
-    time.sleep(seconds)
-    return seconds
-
-
-def add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-class Sum(DistributedFunction[list[float], float]):
-    """The talk's example, corrected; `rest_s` makes it slow."""
-
-    n: int
-    rest_s: float
-
-    def units(self) -> Iterator[Unit[list[float]]]:
-        for number in range(1, self.n + 1):
-            yield Unit([number, self.rest_s], quorum=1)
-
-    @staticmethod
-    def compute(args: list[float]) -> float:
-        import time
-
-        time.sleep(args[1])
-        return args[0]
-
-    def process_result(self, unit: Unit[list[float]], value: float) -> None:
-        self.result += value
-
-
-def elsewhere(family: Family, source: str) -> Any:
+def another(family: Family, source: str) -> Any:
     """Run a program of its own with the same home; return what it prints as JSON."""
     environment = {**os.environ, "DSAGE_HOME": str(family.home)}
     done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=120)
@@ -188,7 +153,7 @@ def test_another_program_finds_the_job_and_its_answer(family: Family, grid: Grid
         "    known = [view.run for view in grid.jobs('done')]\n"
         "    print(json.dumps([job.wait(30), job.id in known, job.state]))\n"
     )
-    assert elsewhere(family, source) == [[n * n for n in range(10)], True, "done"]
+    assert another(family, source) == [[n * n for n in range(10)], True, "done"]
 
 
 def test_a_killed_program_leaves_a_run_that_another_goes_on_with(family: Family, grid: Grid, tmp_path: Path) -> None:

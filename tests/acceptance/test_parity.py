@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from elsewhere import numbered, rest
 
 from dsage import connect, local
 from dsage.calls import CallFailed
@@ -35,20 +36,6 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Iterator[Family]:
     monkeypatch.setenv("DSAGE_HOME", str(made.home))
     yield made
     made.close()
-
-
-def rest(seconds: float) -> float:
-    import time
-
-    time.sleep(seconds)
-    return seconds
-
-
-def numbered(number: int) -> int:
-    import time
-
-    time.sleep(0.05)
-    return number
 
 
 def until(condition: Callable[[], Any], within_s: float = WAIT_S) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,8 @@ from dsage_validator import life
 LIVE_S: Final = 120.0
 """A host counts as there when it called within this time; a call comes at least each 50 s."""
 DRIVER_LIVE_S: Final = 120.0
+LOOKED_AT: Final = 1000
+"""Computers whose offers are compared with what a run needs."""
 MOST_NAMED: Final = 1000
 """Volunteers named in one answer about a run."""
 
@@ -215,6 +217,8 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
         return ""
     if not _is_live(connection, now):
         return "no volunteer's computer is connected"
+    if lacking := _lacking(connection, info(connection, row.id).manifest.needs, now):
+        return f"no computer that is connected offers {' and '.join(lacking)}"
     oldest = connection.execute(
         select(func.min(unit.c.id)).where(unit.c.run_id == row.id, unit.c.state == "ready")
     ).scalar()
@@ -229,6 +233,17 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
         return f"needs one more volunteer: {waiting.quorum} must agree on unit {oldest}"
     said = connection.execute(select(replica.c.reason).where(replica.c.id == errors[-1])).scalar_one()
     return f"needs another volunteer: unit {oldest} failed on every computer here ({said.split(':')[0]})"
+
+
+def _lacking(connection: Connection, needs: Sequence[str], now: float) -> list[str]:
+    """Return what no computer that is there offers, or all that is needed if none offers it together."""
+    if not needs:
+        return []
+    query = select(host.c.offers).where(host.c.last_seen > now - LIVE_S).limit(LOOKED_AT)
+    offered = [set(msgspec.json.decode(offers)) for offers in connection.execute(query).scalars()]
+    if any(found.issuperset(needs) for found in offered):
+        return []
+    return sorted(set(needs).difference(*offered)) or sorted(needs)
 
 
 def _is_live(connection: Connection, now: float, besides: Iterable[int] = ()) -> bool:
