@@ -59,6 +59,8 @@ class Researcher(Requests):
         self.chain = chain
         self._key_name = key_name
         self._key: PrivateKey | None = None
+        self._bundles: set[str] = set()
+        """What was sent to the server, which keeps it for as long as a run needs it and some time more."""
         super().__init__(conn, link.server_id, lambda: self.key)
 
     @classmethod
@@ -159,12 +161,20 @@ class Researcher(Requests):
             tags=list(labels([*packed.function.tags, *tags])),
             hosted=hosted,
         )
-        await self._authed("PUT", f"/v1/bundles/{packed.sha256}", packed.data, None)
+        if packed.sha256 not in self._bundles:
+            await self._send_bundle(packed)
         try:
             created = await self._authed("POST", "/v1/runs", request, RunCreated)
         except ServerAway:
             created = await self._authed("POST", "/v1/runs", request, RunCreated)
+        except NotFound:
+            await self._send_bundle(packed)
+            created = await self._authed("POST", "/v1/runs", request, RunCreated)
         return created.run
+
+    async def _send_bundle(self, packed: Bundle) -> None:
+        await self._authed("PUT", f"/v1/bundles/{packed.sha256}", packed.data, None)
+        self._bundles.add(packed.sha256)
 
     async def function_of(self, view: RunView, local: Bundle | None = None) -> DistributedFunction:
         """Return the object that drives a run: of `local` if that is the run's very source, else as it was stored.

@@ -1,8 +1,8 @@
 """Running a checked unit: the interface, and the one that uses warm sandboxes.
 
-A box serves one run of one app version and is kept warm between its units. It is replaced after a number of units,
-or at once when it is broken, and closed when its run has brought nothing for a while: an idle client is small. Where
-an app was used lately, a fresh box of it is made while nothing else is to be done, so that its next run starts at once.
+A box serves one app version and is kept warm between its units, of whatever runs: what is in it before a unit begins is
+that app's source, imported, and nothing of any unit. It is replaced after a number of units, or at once when it is
+broken, and closed when its app has brought nothing for a while: an idle client is small.
 """
 
 from __future__ import annotations
@@ -11,28 +11,19 @@ import asyncio
 import functools
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
-from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome
 from dsage_client.library import Proven
 from dsage_client.spool import MAX_CALL_BYTES
 
 SPARE_BOXES: Final = 2
-"""Idle boxes kept warm: a run that comes back soon finds its own, a new one finds one that no run has used."""
+"""Idle boxes kept warm: an app that comes back soon finds its own."""
 IDLE_BOX_S: Final = 30.0
 """How long an idle box is kept: about 20 MB each, for a start of a unit that is a tenth of a second quicker."""
-
-PREPARE_S: Final = 1.0
-"""After so long with nothing to do, a fresh box is made for the next run of the app that was used last."""
-UNUSED: Final = ""
-"""Stands where the run stands in the key of a box that no run has used."""
-
-RunKey: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +89,9 @@ class SandboxRunner:
         self._work_dir = work_dir
         self._niceness = niceness
         self._units_per_box = units_per_box
-        self._warm: dict[RunKey, _Warm] = {}
+        self._warm: dict[str, _Warm] = {}
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._preparation: asyncio.TimerHandle | None = None
 
     async def run(self, work: Work) -> Outcome:
         """Run one unit; if its box broke it starts once more in a new one, from its checkpoint.
@@ -113,7 +103,6 @@ class SandboxRunner:
 
     async def close(self) -> None:
         """Close the warm boxes."""
-        self._put_off()
         for warm in self._warm.values():
             _keep_open(warm)
         await asyncio.gather(*self._tasks)
@@ -123,8 +112,7 @@ class SandboxRunner:
         await asyncio.gather(*(warm.box.close() for warm in boxes.values()))
 
     async def _once(self, work: Work) -> Outcome:
-        key = (work.proven.unit.app, work.proven.unit.run)
-        warm = await self._box(key, work)
+        warm = await self._box(work)
         warm.running += 1
         try:
             outcome = await warm.box.call(
@@ -142,15 +130,13 @@ class SandboxRunner:
         finally:
             warm.running -= 1
             warm.units += 1
-            await self._retire(key, warm, work.proven)
+            await self._retire(work.proven.unit.app, warm)
 
-    async def _box(self, key: RunKey, work: Work) -> _Warm:
-        self._put_off()
+    async def _box(self, work: Work) -> _Warm:
+        app = work.proven.unit.app
         async with self._opening:
-            if key not in self._warm:
-                unused = self._warm.pop((key[0], UNUSED), None)
-                self._warm[key] = unused or _Warm(await self._open(work.proven))
-            warm = self._warm[key] = self._warm.pop(key)
+            warm = self._warm.pop(app, None) or _Warm(await self._open(work.proven))
+            self._warm[app] = warm
             _keep_open(warm)
             for other in [k for k, idle in self._warm.items() if not idle.running and idle is not warm][:-SPARE_BOXES]:
                 _keep_open(self._warm[other])
@@ -160,46 +146,23 @@ class SandboxRunner:
     async def _open(self, proven: Proven) -> Box:
         return await Box.open(self._level, proven.app_dir, proven.manifest.entry, self._work_dir, nice=self._niceness)
 
-    async def _retire(self, key: RunKey, warm: _Warm, proven: Proven) -> None:
+    async def _retire(self, app: str, warm: _Warm) -> None:
         """Take a worn box out of use, and close it when nothing runs in it any more."""
         warm.worn = warm.worn or warm.units >= self._units_per_box
-        if warm.worn and self._warm.get(key) is warm:
-            del self._warm[key]
+        if warm.worn and self._warm.get(app) is warm:
+            del self._warm[app]
         if warm.worn and not warm.running:
             await warm.box.close()
         elif not warm.running:
-            self._rest(key, warm)
-        if not self._busy:
-            self._put_off()
-            later = asyncio.get_running_loop().call_later
-            self._preparation = later(PREPARE_S, lambda: self._start(self._prepare(proven)))
+            self._rest(app, warm)
 
-    @property
-    def _busy(self) -> bool:
-        return any(warm.running for warm in self._warm.values())
-
-    async def _prepare(self, proven: Proven) -> None:
-        """Make a fresh box for the next run of an app, if there is none and nothing else is to be done."""
-        key = (proven.unit.app, UNUSED)
-        async with self._opening:
-            if key in self._warm or self._busy:
-                return
-            with suppress(SandboxRefused, UnitFailed):
-                self._warm[key] = _Warm(await self._open(proven))
-                self._rest(key, self._warm[key])
-
-    def _put_off(self) -> None:
-        if self._preparation is not None:
-            self._preparation.cancel()
-            self._preparation = None
-
-    def _rest(self, key: RunKey, warm: _Warm) -> None:
+    def _rest(self, app: str, warm: _Warm) -> None:
         """Close a box later unless it is used again."""
-        warm.expiry = asyncio.get_running_loop().call_later(IDLE_BOX_S, self._expire, key, warm)
+        warm.expiry = asyncio.get_running_loop().call_later(IDLE_BOX_S, self._expire, app, warm)
 
-    def _expire(self, key: RunKey, warm: _Warm) -> None:
-        if not warm.running and self._warm.get(key) is warm:
-            del self._warm[key]
+    def _expire(self, app: str, warm: _Warm) -> None:
+        if not warm.running and self._warm.get(app) is warm:
+            del self._warm[app]
             self._start(warm.box.close())
 
     def _start(self, work: Coroutine[None, None, None]) -> None:

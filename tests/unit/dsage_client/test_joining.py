@@ -198,19 +198,17 @@ async def test_an_idle_box_is_closed_and_a_busy_one_is_not(
     assert boxes.closed == 2
 
 
-async def test_a_fresh_box_is_ready_for_the_next_run_of_an_app(
-    client: Any, boxes: type[BoxInMemory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dsage_client.runner.PREPARE_S", 0.0)
+async def test_a_box_serves_every_run_of_its_app(client: Any, boxes: type[BoxInMemory], tmp_path: Path) -> None:
     unit, warm = await work(client), boxed(tmp_path)
-    boxes.outcomes = [DONE] * 2
+    boxes.outcomes = [DONE] * 3
     assert await warm.run(unit) == DONE
-    await client.until(lambda: boxes.opened == 2)
-    monkeypatch.setattr("dsage_client.runner.PREPARE_S", 60.0)
     proven = unit.proven
     another = replace(proven, unit=msgspec.structs.replace(proven.unit, run="another run"))
     assert await warm.run(replace(unit, proven=another)) == DONE
-    assert (boxes.opened, boxes.closed) == (2, 0)
+    assert (boxes.opened, boxes.closed) == (1, 0)
+    other = replace(proven, unit=msgspec.structs.replace(proven.unit, app="another app"))
+    assert await warm.run(replace(unit, proven=other)) == DONE
+    assert boxes.opened == 2
     await warm.close()
     assert boxes.closed == 2
 
