@@ -357,7 +357,11 @@ exec("def typed_in(x):\n    return x", PLAIN_PROMPT)
         (5, "a int is not a function", "function's name"),
     ],
 )
-def test_what_cannot_travel_says_why_and_what_to_do(function: Any, words: str, fix: str) -> None:
+def test_what_cannot_travel_says_why_and_what_to_do(
+    function: Any, words: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As `python -m pytest` would have it, this file can be imported, and then it is another matter.
+    monkeypatch.setattr("sys.path", [folder for folder in sys.path if folder not in ("", os.getcwd())])
     with pytest.raises(ShipError) as caught:
         ship_function(function)
     assert words in caught.value.message
