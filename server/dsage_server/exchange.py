@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 
 from dsage import codec, wire
 from dsage.errors import NotAllowed, StorageFull, TooLarge, WrongServer
-from dsage.states import ReplicaState
+from dsage.states import ReplicaState, UnitState
 from dsage.trust.documents import ResultBatch, SignedResult
 from dsage.trust.envelope import open_as
 from dsage_server.blobs.answers import LargeAnswers
 from dsage_server.scheduling import policy
+from dsage_server.scheduling.blame import Blame
 from dsage_server.scheduling.crowd import Crowd, Guest
 from dsage_server.scheduling.deadlines import deadline_s
 from dsage_server.scheduling.fitting import HostView
@@ -56,6 +57,7 @@ class Exchanges:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.crowd = Crowd()
+        self.blame = Blame()
         self._kind = Kind(self._serve, self._served)
         self._large = LargeAnswers(hub.blobs)
         self._full_until = -math.inf
@@ -230,6 +232,10 @@ class Exchanges:
     def learn(self, entry: units.Changed) -> None:
         """Note for the hosts of a unit's copies what became of them."""
         was = {r.id: r.state for r in entry.was.replicas}
+        if entry.unit.state is UnitState.VALID:
+            for host, n in self.blame.answered(entry.run).items():
+                if (guest := self.crowd.get(host)) is not None:
+                    guest.record.failed(n)
         for copy in entry.unit.replicas:
             if copy.state is was.get(copy.id):
                 continue
@@ -238,6 +244,8 @@ class Exchanges:
                 continue
             if copy.state is ReplicaState.VALID:
                 guest.record.validated()
+            elif copy.state is ReplicaState.ERROR and not self.blame.failed(entry.run, copy.host, self.hub.clock()):
+                guest.record.stopped()
             elif copy.state in (ReplicaState.INVALID, ReplicaState.ERROR, ReplicaState.EXPIRED):
                 guest.record.failed()
             elif copy.state is ReplicaState.ABORTED:

@@ -222,6 +222,7 @@ class Hub:
     def ended_here(self, number: int) -> None:
         """What `over` means in this process."""
         self.ready.close_run(number)
+        self.exchanges.blame.over(number)
         self._terms.pop(number, None)
         self.waiting.call(("run", number))
         self.waiting.call(("events", number))

@@ -18,6 +18,7 @@ from dsage.researcher import Researcher
 from dsage.trust.ceremony import sign_root
 from dsage.trust.documents import SignedResult
 from dsage.trust.envelope import Signature, seal
+from dsage_server.scheduling import resting
 from dsage_server.scheduling.record import FIRST, RECOVERY_S, HostRecord
 from dsage_server.store import credit, views
 from dsage_server.store.meta import remember
@@ -44,12 +45,15 @@ async def page(world: World, path: str, **headers: str) -> tuple[int, bytes]:
         return got.status, await got.read()
 
 
-async def test_an_answer_longer_than_its_unit_allows_is_a_failure(world: World) -> None:
+async def test_an_answer_longer_than_its_unit_allows_is_a_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "FIRST_REST_S", 0.0)
     host, run = await world.host(), await world.run()
     await run.make(1, output_bytes=100)
     assert await host.report(await host.fetch(), ["x" * 200]) == ["ok"]
     assert (await world.view(run)).replicas == {"error": 1}
-    got = await host.fetch()
+    got = await host.fetch(wait_s=25.0)
     fits = os.urandom(98)
     assert len(codec.encode(fits)) == 100
     assert await host.report(got, [fits]) == ["ok"]
@@ -193,17 +197,36 @@ async def test_a_proof_that_was_read_on_a_page_earns_nothing(world: World) -> No
     assert await credits_of(world, run) == 1000
 
 
-async def test_two_who_report_errors_do_not_take_an_honest_answer_down(world: World) -> None:
+async def test_two_who_report_errors_do_not_take_an_honest_answer_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "FIRST_REST_S", 0.0)
     honest, bad, worse, run = await world.host(), await world.host(), await world.host(), await world.run()
     await run.make(1, quorum=2)
     await honest.report(await honest.fetch(), [7])
     for liar in (bad, worse) * 2:
-        await liar.report(await liar.fetch(), [None], status="failed", reason="exception")
+        await liar.report(await liar.fetch(wait_s=25.0), [None], status="failed", reason="exception")
     assert (await world.view(run)).units == {"ready": 1}
     fourth = await world.host()
-    await fourth.report(await fourth.fetch(), [7])
+    await fourth.report(await fourth.fetch(wait_s=25.0), [7])
     assert (await world.view(run)).units == {"valid": 1}
     assert await credits_of(world, run) == 2000
+
+
+async def test_an_authors_crashing_code_costs_honest_computers_nothing(world: World) -> None:
+    host = await world.host()
+    for _ in range(12):
+        run = await world.run()
+        await run.make(1)
+        await host.report(await host.fetch(), [None], status="failed", reason="crash")
+        await run.researcher.cancel(run.run)
+    assert record(world, host).most == FIRST
+    run = await world.run()
+    await run.make(1, 2)
+    await host.report(await host.fetch(), [None], status="failed", reason="crash")
+    assert record(world, host).most == FIRST
+    await host.report(await host.fetch(), [2])
+    assert record(world, host).most < FIRST, "somebody could answer it, so it was the computer"
 
 
 async def test_pages_of_this_computer_answer_to_its_own_names_only(world: World) -> None:

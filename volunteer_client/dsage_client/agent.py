@@ -375,7 +375,7 @@ class Agent:
     def _finished(self, finished: Finished) -> None:
         self._put(finished)
         if finished.status == "failed":
-            self._patience.failed()
+            self._patience.failed(finished.reason)
         elif finished.status == "done":
             self._patience.worked()
         self._wake.set()

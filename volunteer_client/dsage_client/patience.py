@@ -93,11 +93,11 @@ class Patience:
         """A unit was finished."""
         self._failures = 0
 
-    def failed(self) -> None:
-        """A unit failed here; several in a row make this client take no work for a while."""
+    def failed(self, reason: str) -> None:
+        """A unit failed here, for a reason; several in a row make this client take no work for a while."""
         self._failures += 1
         low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
-        pause_s = policy.failing_pause_s(self._failures, low_s=low_s, high_s=high_s)
+        pause_s = policy.failing_pause_s(self._failures, reason, low_s=low_s, high_s=high_s)
         if pause_s > self.idle_s:
             self.idle(pause_s)
             self._waiting("waiting", f"{self._failures} units in a row failed on this computer", pause_s)

@@ -23,6 +23,9 @@ LATER: Final = 0.05
 """What has run for long may print for long: the server hears of more after this share of its time."""
 SMOOTHING: Final = 0.3
 TOLERATED_FAILURES: Final = 3
+APPS_DOING: Final = frozenset({"exception", "crash", "codec", "cpu", "wall", "memory", "disk", "output", "processes"})
+"""Reasons of a sandbox's Outcome that an app brings about."""
+AUTHORS_FAULT_S: Final = 2.0
 
 
 def reserve(*, slots: int, mean_unit_s: float | None) -> int:
@@ -83,12 +86,16 @@ def return_s(attempt: int, draw: float, *, low_s: float, high_s: float, spread_s
     return max(spread, backoff_s(attempt, draw, low_s=low_s, high_s=high_s))
 
 
-def failing_pause_s(failures_in_row: int, *, low_s: float, high_s: float) -> float:
-    """Return how long to take no new work after this many units in a row have failed here: a computer with a
-    wrong clock or a broken library must not eat its way through a project."""
+def failing_pause_s(failures_in_row: int, reason: str, *, low_s: float, high_s: float) -> float:
+    """Return how long to take no new work after this many units in a row have failed here, the last for `reason`.
+
+    A computer with a wrong clock or a broken library must not eat its way through a project. But what the app did
+    itself may be its author's fault, and others' work shall not wait long for that; the server tells the two apart.
+    """
     if failures_in_row < TOLERATED_FAILURES:
         return 0.0
-    return backoff_s(failures_in_row - TOLERATED_FAILURES, 1.0, low_s=low_s, high_s=high_s)
+    high_s = min(high_s, AUTHORS_FAULT_S) if reason in APPS_DOING else high_s
+    return backoff_s(failures_in_row - TOLERATED_FAILURES, 1.0, low_s=min(low_s, high_s), high_s=high_s)
 
 
 def spinning(*, asked_s: float, took_s: float) -> bool:

@@ -74,10 +74,16 @@ def test_a_call_is_held_for_less_than_a_third_of_the_shortest_deadline(deadlines
 
 
 def test_failures_in_a_row_slow_a_client_down() -> None:
-    pauses = [policy.failing_pause_s(n, low_s=0.5, high_s=60.0) for n in range(12)]
+    pauses = [policy.failing_pause_s(n, "sandbox", low_s=0.5, high_s=60.0) for n in range(12)]
     assert pauses[:4] == [0.0, 0.0, 0.0, 0.5]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 60.0
+
+
+def test_what_may_be_an_authors_fault_slows_it_down_less() -> None:
+    pauses = [policy.failing_pause_s(n, "crash", low_s=0.5, high_s=60.0) for n in range(12)]
+    assert pauses[:4] == [0.0, 0.0, 0.0, 0.5]
+    assert pauses[-1] == policy.AUTHORS_FAULT_S
 
 
 def test_the_mean_follows_the_samples() -> None:
