@@ -218,12 +218,9 @@ class DSage:
 
     def send_job(self, prepared: Job) -> JobWrapper:
         """Send a job that was prepared."""
-        here = [f"_symlink(_input({name!r}), {name!r})" for name in prepared.files]
-        head = ["from os import symlink as _symlink; from dsage.running import input as _input", *here] if here else []
-        source = "\n".join([*head, prepared.code])
         options = self._of(prepared.priority, prepared.timeout)
         options["inputs"] = prepared.files
-        sent = self.grid.eval(source, prepared.variables, **options)
+        sent = self.grid.eval(prepared.code, prepared.variables, **options)
         return JobWrapper(self, sent, code=prepared.code, name=prepared.name)
 
     def eval_function(
