@@ -369,11 +369,8 @@ class Driver:
             return Ended(RunState(taken.state_of_run), result=result)
         at = Position(taken.fence, taken.step, taken.state)
         wait_s = 0.0
-        begun = taken.step > 0 or taken.state_of_run != RunState.RUNNING
         while True:
-            # What a run that has made no step hears is known: nothing.
-            heard, at = await self._heard(at, wait_s) if begun else (Answers(), at)
-            begun = True
+            heard, at = await self._heard(at, wait_s)
             if heard.state_of_run and heard.state_of_run not in OPEN_RUNS:
                 return Ended(RunState(heard.state_of_run))
             stepped = await self._stepper.step(at, heard)
