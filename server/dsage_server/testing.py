@@ -266,7 +266,7 @@ async def listed(running: Running) -> None:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition; raises TimeoutError after ten seconds."""
-    async with asyncio.timeout(10.0):
+    """Wait for a condition; raises TimeoutError after a minute."""
+    async with asyncio.timeout(60.0):
         while not await condition():  # noqa: ASYNC110 - what it waits for is in another process or table
             await asyncio.sleep(0.01)
