@@ -173,10 +173,10 @@ def test_a_module_takes_its_neighbours_and_names_what_it_needs(on_path: Path) ->
     write(
         on_path,
         {
-            "mine.py": "import numpy.linalg as la\nimport msgspec, json\nfrom near_mine import go\nfrom calls import N\n"
+            "mine.py": "import numpy.linalg as la\nimport msgspec, json\nfrom beside import go\nfrom calls import N\n"
             "if __name__ == '__main__':\n    import tkinter_extras\n\n"
             "def f(x):\n    import gmpy2\n    return go(x) + N\n",
-            "near_mine.py": "def go(x):\n    return x * 2\n",
+            "beside.py": "def go(x):\n    return x * 2\n",
             "calls.py": "N = 1\n",
             "far.py": "",
         },
@@ -184,7 +184,7 @@ def test_a_module_takes_its_neighbours_and_names_what_it_needs(on_path: Path) ->
     from mine import f  # type: ignore[import-not-found]
 
     packed = ship_function(f)
-    assert set(codec.decode(packed.data)["files"]) == {"mine.py", "near_mine.py", "calls.py", "dsage_calls.py"}
+    assert set(codec.decode(packed.data)["files"]) == {"mine.py", "beside.py", "calls.py", "dsage_calls.py"}
     assert packed.function.needs == ("gmpy2", "numpy")
     assert packed.function.compute([[[4], {}]]) == [[9]]
 
