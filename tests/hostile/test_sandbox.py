@@ -359,6 +359,18 @@ async def test_cancelling_kills_everything_at_once(box, marker):
     await still_works(box)
 
 
+async def test_cancelling_again_and_again_still_waits_until_all_is_gone(box, marker):
+    ready = asyncio.Event()
+    task = asyncio.create_task(call(box, "leave_and_hang", marker, on_checkpoint=lambda _: ready.set()))
+    await asyncio.wait_for(ready.wait(), 10)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+    assert marked(marker) == []
+    assert processes.tree(box.pid) == []
+
+
 async def test_what_a_call_printed_outlives_its_box(box):
     heard = []
     task = asyncio.create_task(call(box, "say", "hang", on_output=heard.append))

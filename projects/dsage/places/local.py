@@ -81,7 +81,7 @@ class LocalPlace(MemoryPlace):
             idle = [other for other in self._boxes if not self._busy[other]]
             for other in idle[:-WARM]:
                 del self._busy[other]
-                await asyncio.shield(self._boxes.pop(other).close())
+                await self._boxes.pop(other).close()
             return box
 
     async def _open(self, run: Run) -> Box:

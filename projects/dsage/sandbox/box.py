@@ -121,9 +121,10 @@ class Box:
     async def close(self) -> None:
         """Kill everything that runs in the box and remove what it kept; nothing survives."""
         self._closed = True
-        for lane in list(self._lanes):
-            await lane.end()
-        remove(self._plan.folder)
+        try:
+            await asyncio.gather(*(lane.end() for lane in self._lanes))
+        finally:
+            remove(self._plan.folder)
 
     async def _free_lane(self, disk_bytes: int) -> Lane:
         free = [lane for lane in self._lanes if not lane.busy]

@@ -184,15 +184,14 @@ class Lane:
             if not processes.kill(self.pid, keep=[self.pid]):
                 self._started.process.kill()
             self._ending = asyncio.create_task(self._gone())
-        await asyncio.shield(self._ending)
+        await _to_its_end(self._ending)
 
     async def _gone(self) -> None:
         started = self._started
         try:
             await asyncio.wait_for(_readable(self._pidfd), GRACE_S)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             started.process.kill()
-            await _readable(self._pidfd)
         started.process.wait()
         started.control.close()
         self._printed.close()
@@ -382,6 +381,18 @@ async def _exactly(channel: socket.socket, length: int) -> bytes | None:
             return None
         data += part
     return bytes(data)
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Wait until `task` is done, however often this wait is cancelled; what a box leaves must not outlive its program."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _readable(fd: int) -> None:
