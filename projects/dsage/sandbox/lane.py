@@ -384,7 +384,7 @@ async def _exactly(channel: socket.socket, length: int) -> bytes | None:
 
 
 async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait until `task` is done, however often this wait is cancelled; what a box leaves must not outlive its program."""
+    """Wait until `task` is done, however often this wait is cancelled: nothing of a box outlives its program."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
