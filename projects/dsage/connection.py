@@ -12,7 +12,7 @@ import json
 import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
@@ -28,6 +28,7 @@ from dsage.errors import (
     ServerAway,
     TooLarge,
     WrongServer,
+    class_of,
 )
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Login
@@ -245,7 +246,7 @@ def problem(status: int, headers: Mapping[str, str], data: bytes) -> DSageError:
     told = told if isinstance(told, dict) else {}
     sentence = _shown(told.get("detail")) or _shown(told.get("title")) or f"the server answered {status}"
     hint = _shown(told.get("hint")) or None
-    kind = _class_of(told.get("code"))
+    kind = class_of(told.get("code"))
     if status == Busy.status or kind is Busy:
         return Busy(sentence, hint=hint, retry_s=_seconds(headers.get("Retry-After")))
     if kind is None and status in GATEWAY:
@@ -366,13 +367,3 @@ def _seconds(text: str | None) -> float:
     except ValueError:
         return BUSY_S
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else BUSY_S
-
-
-def _class_of(code: Any) -> type[DSageError] | None:
-    return next((kind for kind in _tree(DSageError) if kind.code == code), None)
-
-
-def _tree(kind: type[DSageError]) -> Iterator[type[DSageError]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _tree(child)

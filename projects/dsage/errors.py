@@ -20,6 +20,7 @@
     |   `-- Busy              try again after `retry_s`
     |-- ServerAway            no answer: this server must wait
     |-- NoServer              no server is known here
+    |-- NoAgent               no client runs here
     |-- RunEnded              a run ended without its answer
     |   |-- RunFailed         with a reason
     |   `-- RunCancelled      by somebody's wish
@@ -35,6 +36,7 @@ with, the exit status of the command line, and a `hint` that says what to do nex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -253,6 +255,15 @@ class NoServer(DSageError):
     default_hint = "Run `dsage serve` here, or `dsage login LINK` for another computer's; local() needs neither."
 
 
+class NoAgent(DSageError):
+    """No client runs on this computer, or not for this home."""
+
+    code = "no-agent"
+    status = 404
+    exit_status = 6
+    default_hint = "Start it: `dsage join`, or `systemctl --user start dsage` where it was installed as a package."
+
+
 class RunEnded(DSageError):
     """A run ended without its answer."""
 
@@ -312,3 +323,14 @@ class MustStop(DSageError):
 
     code = "must-stop"
     default_hint = "Read the sentence above, mend it, then start the client again."
+
+
+def class_of(code: object) -> type[DSageError] | None:
+    """Return the class that has this code, None if none has."""
+    return next((kind for kind in _tree(DSageError) if kind.code == code), None)
+
+
+def _tree(kind: type[DSageError]) -> Iterator[type[DSageError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _tree(child)

@@ -1,0 +1,148 @@
+"""The caller's side of the agent's door: one method per wish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
+from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Status
+from dsage_client.guest.preferences import Preferences
+from dsage_client.guest.seen import Presence
+
+T = TypeVar("T")
+
+DOOR: Final = "door"
+"""The socket's name in the folder of a client."""
+
+
+def address(folder: Path) -> str:
+    """Return the path of the agent's socket for `folder`, which must exist.
+
+    A socket's path has at most 107 bytes, and a home may be deep: such a one is reached through a link of /proc.
+    """
+    return str(folder / DOOR)
+
+
+class Desk:
+    """A connection to the agent of `folder`. Use `open`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, folder: Path) -> Desk:
+        """Connect. Raises NoAgent if nobody answers."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(address(folder), limit=MAX_LINE)
+        except OSError as error:
+            raise NoAgent(f"no agent runs here ({folder}: {error.strerror})") from None
+        return cls(reader, writer)
+
+    async def __aenter__(self) -> Desk:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    async def status(self) -> Status:
+        """What the client does now, and why."""
+        return await self._ask(Ask(do="status"), Status)
+
+    async def follow(self) -> AsyncIterator[Status]:
+        """The status now, and again whenever it has changed. Nothing else can be asked on this connection."""
+        await self._send(Ask(do="follow"))
+        while True:
+            yield await self._reply(Status)
+
+    async def pause(self, duration: str = "") -> Status:
+        """Pause for `30m`, `1h`, until `tomorrow`, or until `resume`. Raises UsageError for what is no duration."""
+        return await self._ask(Ask(do="pause", what=duration), Status)
+
+    async def resume(self) -> Status:
+        """End a pause, and finishing."""
+        return await self._ask(Ask(do="resume"), Status)
+
+    async def finish(self) -> Status:
+        """Begin nothing new; stop when the last unit is done."""
+        return await self._ask(Ask(do="finish"), Status)
+
+    async def always(self) -> Status:
+        """Compute beside the user until the end of the day."""
+        return await self._ask(Ask(do="always"), Status)
+
+    async def preferences(self) -> Preferences:
+        """The preferences."""
+        return await self._ask(Ask(do="preferences"), Preferences)
+
+    async def prefer(self, changes: dict[str, Any]) -> Preferences:
+        """Change some preferences. Raises UsageError for what cannot be."""
+        return await self._ask(Ask(do="prefer", changes=changes), Preferences)
+
+    async def log(self, most: int = 100) -> list[str]:
+        """The last lines of the log, oldest first."""
+        return await self._ask(Ask(do="log", most=most), list[str])
+
+    async def done(self, most: int = 100) -> list[Done]:
+        """The units that ended here last, newest first."""
+        return await self._ask(Ask(do="done", most=most), list[Done])
+
+    async def present(self, presence: Presence) -> None:
+        """Say what a session knows of its user; it holds as long as this connection does, and 30 s at most."""
+        await self._ask(Ask(do="present", presence=presence), None)
+
+    async def join(self, link: str, *, public: bool = False) -> Status:
+        """Give time to one more server."""
+        return await self._ask(Ask(do="join", what=link, changes={"public": public}), Status)
+
+    async def leave(self, server: str) -> Status:
+        """Hand back what is held of a server, and forget it."""
+        return await self._ask(Ask(do="leave", what=server), Status)
+
+    async def link(self, server: str = "") -> str:
+        """A link, good once and for ten minutes, by which another computer joins the same volunteer's account."""
+        return await self._ask(Ask(do="link", what=server), str)
+
+    async def manager(self) -> str:
+        """The address of the manager's page, good once and for a minute."""
+        return await self._ask(Ask(do="manager"), str)
+
+    async def stop(self) -> None:
+        """End the agent in good order."""
+        await self._ask(Ask(do="stop"), None)
+
+    async def _ask(self, ask: Ask, kind: type[T] | None) -> T:
+        await self._send(ask)
+        return await self._reply(kind)
+
+    async def _send(self, ask: Ask) -> None:
+        self._writer.write(msgspec.json.encode(ask) + b"\n")
+        try:
+            await self._writer.drain()
+        except OSError:
+            raise NoAgent("the agent has gone") from None
+
+    async def _reply(self, kind: Any) -> Any:
+        try:
+            line = await self._reader.readline()
+            if not line:
+                raise NoAgent("the agent has gone")
+            reply = msgspec.json.decode(line, type=Reply)
+            if reply.code:
+                raise (class_of(reply.code) or RequestError)(reply.message, hint=reply.hint or None)
+            return msgspec.convert(reply.data, kind)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            if isinstance(error, DSageError):
+                raise
+            raise UsageError(
+                f"the agent said what this program does not understand: {error}",
+                hint="They may be of different versions: restart the agent.",
+            ) from None
