@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -14,8 +14,6 @@ from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
 from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
-
-T = TypeVar("T")
 
 DOOR: Final = "door"
 """The socket's name in the folder of a client."""
@@ -55,7 +53,7 @@ class Desk:
 
     async def status(self) -> Status:
         """What the client does now, and why."""
-        return await self._ask(Ask(do="status"), Status)
+        return cast(Status, await self._ask(Ask(do="status"), Status))
 
     async def follow(self) -> AsyncIterator[Status]:
         """The status now, and again whenever it has changed. Nothing else can be asked on this connection."""
@@ -65,35 +63,35 @@ class Desk:
 
     async def pause(self, duration: str = "") -> Status:
         """Pause for `30m`, `1h`, until `tomorrow`, or until `resume`. Raises UsageError for what is no duration."""
-        return await self._ask(Ask(do="pause", what=duration), Status)
+        return cast(Status, await self._ask(Ask(do="pause", what=duration), Status))
 
     async def resume(self) -> Status:
         """End a pause, and finishing."""
-        return await self._ask(Ask(do="resume"), Status)
+        return cast(Status, await self._ask(Ask(do="resume"), Status))
 
     async def finish(self) -> Status:
         """Begin nothing new; stop when the last unit is done."""
-        return await self._ask(Ask(do="finish"), Status)
+        return cast(Status, await self._ask(Ask(do="finish"), Status))
 
     async def always(self) -> Status:
         """Compute beside the user until the end of the day."""
-        return await self._ask(Ask(do="always"), Status)
+        return cast(Status, await self._ask(Ask(do="always"), Status))
 
     async def preferences(self) -> Preferences:
         """The preferences."""
-        return await self._ask(Ask(do="preferences"), Preferences)
+        return cast(Preferences, await self._ask(Ask(do="preferences"), Preferences))
 
     async def prefer(self, changes: dict[str, Any]) -> Preferences:
         """Change some preferences. Raises UsageError for what cannot be."""
-        return await self._ask(Ask(do="prefer", changes=changes), Preferences)
+        return cast(Preferences, await self._ask(Ask(do="prefer", changes=changes), Preferences))
 
     async def log(self, most: int = 100) -> list[str]:
         """The last lines of the log, oldest first."""
-        return await self._ask(Ask(do="log", most=most), list[str])
+        return cast(list[str], await self._ask(Ask(do="log", most=most), list[str]))
 
     async def done(self, most: int = 100) -> list[Done]:
         """The units that ended here last, newest first."""
-        return await self._ask(Ask(do="done", most=most), list[Done])
+        return cast(list[Done], await self._ask(Ask(do="done", most=most), list[Done]))
 
     async def present(self, presence: Presence) -> None:
         """Say what a session knows of its user; it holds as long as this connection does, and 30 s at most."""
@@ -101,25 +99,25 @@ class Desk:
 
     async def join(self, link: str, *, public: bool = False) -> Status:
         """Give time to one more server."""
-        return await self._ask(Ask(do="join", what=link, changes={"public": public}), Status)
+        return cast(Status, await self._ask(Ask(do="join", what=link, changes={"public": public}), Status))
 
     async def leave(self, server: str) -> Status:
         """Hand back what is held of a server, and forget it."""
-        return await self._ask(Ask(do="leave", what=server), Status)
+        return cast(Status, await self._ask(Ask(do="leave", what=server), Status))
 
     async def link(self, server: str = "") -> str:
         """A link, good once and for ten minutes, by which another computer joins the same volunteer's account."""
-        return await self._ask(Ask(do="link", what=server), str)
+        return cast(str, await self._ask(Ask(do="link", what=server), str))
 
     async def manager(self) -> str:
         """The address of the manager's page, good once and for a minute."""
-        return await self._ask(Ask(do="manager"), str)
+        return cast(str, await self._ask(Ask(do="manager"), str))
 
     async def stop(self) -> None:
         """End the agent in good order."""
         await self._ask(Ask(do="stop"), None)
 
-    async def _ask(self, ask: Ask, kind: type[T] | None) -> T:
+    async def _ask(self, ask: Ask, kind: Any) -> Any:
         await self._send(ask)
         return await self._reply(kind)
 

@@ -77,8 +77,8 @@ class Done(msgspec.Struct, kw_only=True):
 class Status(msgspec.Struct, kw_only=True):
     """All that the owner of a computer is shown. `sentence` says in one sentence what the client does and why.
 
-    The session helper and the screensaver read it from a file. `boxes` are the outermost processes of what runs (pid and
-    start time in clock ticks), which a helper stops itself when the user comes back.
+    The session helper and the screensaver read it from a file. `boxes` are the outermost processes of what runs (pid
+    and start time in clock ticks), which a helper stops itself when the user comes back.
     """
 
     at: float
