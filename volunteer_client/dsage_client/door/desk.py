@@ -137,7 +137,9 @@ class Desk:
             if reply.code:
                 raise (class_of(reply.code) or RequestError)(reply.message, hint=reply.hint or None)
             return msgspec.convert(reply.data, kind)
-        except (OSError, ValueError, msgspec.DecodeError) as error:
+        except OSError:
+            raise NoAgent("the agent has gone") from None
+        except (ValueError, msgspec.DecodeError) as error:
             if isinstance(error, DSageError):
                 raise
             raise UsageError(
