@@ -95,6 +95,7 @@ async def client(running: Running, folder: Path) -> AsyncIterator[list[Event]]:
     finally:
         agent.stop()
         await task
+        await runner.close()
 
 
 def big_file(folder: Path, size: int = 5 << 20) -> tuple[Path, str]:

@@ -70,6 +70,7 @@ async def client(world: World, folder: Path) -> AsyncIterator[None]:
     finally:
         agent.stop()
         await task
+        await runner.close()
 
 
 async def test_what_a_unit_prints_reaches_its_researcher(

@@ -30,6 +30,8 @@ from dsage.errors import (
 from dsage.wire import Exchange, ExchangeReply, Holding
 from dsage_client import policy
 from dsage_client.events import Event, Tell
+from dsage_client.gate import Gate
+from dsage_client.guest.reasons import Reason, Work
 from dsage_client.held import Held, Lease
 from dsage_client.inputs import Inputs
 from dsage_client.library import Library
@@ -43,6 +45,8 @@ from dsage_client.spool import Finished, Spool
 ENDED_S: Final = 1.0
 """How long a held call that asked for nothing may go on once there is something to ask for: one process ends it itself
 when the next call comes, but behind a proxy that call may have gone to another process of the server."""
+RESTING_S: Final = 600.0
+"""How often a client that may not compute and holds nothing says that it is there."""
 ASKED: Final = "asked"
 """Why a unit was aborted: the server said so."""
 
@@ -57,11 +61,14 @@ class Agent:
         runner: Runner,
         tell: Tell,
         *,
+        gate: Gate | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._session = session
         self._runner = runner
+        self._gate = Gate(settings.slots) if gate is None else gate
+        self._gate.join(session.server_id)
         self._tell = tell
         self._patience = Patience(settings, tell, time.monotonic, draw)
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
@@ -70,7 +77,7 @@ class Agent:
         inputs = Inputs(session, settings.inputs, settings.input_bytes)
         self._wake = asyncio.Event()
         self._slots = Slots(
-            settings, library, inputs, runner, self._held, self._finished, self._fail, tell, self._wake.set
+            settings, library, inputs, runner, self._gate, self._held, self._finished, self._fail, tell, self._wake.set
         )
         self._stop = asyncio.Event()
         self._greeted = False
@@ -83,6 +90,32 @@ class Agent:
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler of the loop."""
         self._stop.set()
+
+    @property
+    def session(self) -> Session:
+        """The conversation with its server."""
+        return self._session
+
+    @property
+    def slots(self) -> Slots:
+        """The units that are held."""
+        return self._slots
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answered the last call."""
+        return self._patience.connected
+
+    @property
+    def why(self) -> tuple[Reason, str, float | None]:
+        """Why nothing comes from this server: the reason, the server's words for it, and in how many seconds it is
+        asked again (None if that is not known)."""
+        reason, words = self._patience.why
+        return reason, words, self._patience.away_s or self._patience.idle_s or None
+
+    def look(self) -> None:
+        """The gate's standing has changed: decide anew what to ask for."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Work until told to stop. Raises MustStop or SandboxRefused when this client cannot go on."""
@@ -124,7 +157,7 @@ class Agent:
         except (DSageError, TimeoutError) as error:
             self._tell(Event(kind="unsent", text=f"the last call did not get through: {error}"))
         finally:
-            await self._runner.close()
+            self._gate.part(self._session.server_id)
             await self._session.close()
         kept = len(self._slots)
         text = f"stopped; {kept} begun units and {len(self._spool)} finished results are kept for the next start"
@@ -143,9 +176,7 @@ class Agent:
                 if self._farewell is not None:
                     await self._say_farewell(self._farewell)
                 self._settle()
-                self._slots.give_back(
-                    policy.surplus(slots=self._settings.slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
-                )
+                self._slots.give_back(self._surplus())
                 away_s, idle_s = self._patience.away_s, self._patience.idle_s
                 quiet_s = 0.0 if len(self._spool) else self._patience.quiet_s
                 if away_s:
@@ -172,6 +203,8 @@ class Agent:
                         poll = None
                 elif idle_s and not len(self._slots):
                     await self._sleep(idle_s, wakeable=True)
+                elif not self._want() and not len(self._slots):
+                    await self._sleep(RESTING_S, wakeable=True)
                 else:
                     longest_s = min(self._settings.wait_s, idle_s or self._settings.wait_s)
                     hold_s = policy.hold_s(longest_s, self._slots.deadlines_s)
@@ -250,11 +283,19 @@ class Agent:
             self._slots.unheard()
             raise
 
+    def _surplus(self) -> int:
+        """Return how many units to hand back that have not begun."""
+        if self._gate.standing.work is Work.FINISH:
+            return len(self._slots)
+        slots = self._gate.slots(self._session.server_id)
+        return policy.surplus(slots=slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
+
     def _want(self) -> int:
-        if self._patience.idle_s or self._farewell is not None:
+        standing = self._gate.standing
+        if self._patience.idle_s or self._farewell is not None or standing.work is not Work.RUN or not standing.fetch:
             return 0
         return policy.want(
-            slots=self._settings.slots,
+            slots=self._gate.slots(self._session.server_id),
             held=len(self._slots),
             mean_unit_s=self._slots.unit_s,
             storage_full=self._spool.full or self._spool.crowded,
@@ -313,8 +354,10 @@ class Agent:
         if asked.wait_s and not reply.units and retry_s > 0:
             self._patience.idle(retry_s)
         if reply.units:
+            self._gate.idle(self._session.server_id, False)
             self._patience.got_work()
-        elif reply.reason and asked.want and not superseded and len(self._slots) < self._settings.slots:
+        elif reply.reason and asked.want and not superseded and len(self._slots) < self._gate.cores:
+            self._gate.idle(self._session.server_id, len(self._slots) == 0)
             self._patience.no_work(reply.reason, retry_s, reply.reasons)
 
     def _refused(self, error: DSageError) -> None:

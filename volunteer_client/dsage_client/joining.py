@@ -91,6 +91,7 @@ async def _work(
     try:
         await agent.run()
     finally:
+        await runner.close()
         for number in SIGNALS:
             loop.remove_signal_handler(number)
     return received[0] if received else 0

@@ -62,6 +62,11 @@ class Library:
         self._unpacked: dict[str, Path] = {}
         self._unpacking = asyncio.Lock()
 
+    @property
+    def server_id(self) -> str:
+        """The server whose units these are."""
+        return self._session.server_id
+
     async def prove(self, lease: Lease) -> Proven:
         """Return the unit if the whole chain holds: unit, run authorisation, app, limits, bundle.
 

@@ -10,6 +10,7 @@ from typing import Final
 from dsage.errors import Busy, DSageError, ServerAway
 from dsage_client import policy
 from dsage_client.events import Event, Tell, at_clock
+from dsage_client.guest.reasons import Reason
 from dsage_client.settings import Settings
 
 MAX_IDLE_S: Final = 3600.0
@@ -39,6 +40,12 @@ class Patience:
         self._quiet_until = float("-inf")
         self._idle_until = float("-inf")
         self._said = ""
+        self.why: tuple[Reason, str] = (Reason.CONNECTING, "")
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answered the last call."""
+        return self._connected
 
     @property
     def away_s(self) -> float:
@@ -60,6 +67,7 @@ class Patience:
         self._spread_s = min(spread_s, MAX_IDLE_S)
         if not self._connected:
             self._connected, self._said = True, ""
+            self.why = (Reason.NO_WORK, "")
             self._tell(Event(kind="connected", text="connected to the server"))
 
     def refused(self, error: DSageError, *, busy: bool) -> None:
@@ -100,10 +108,12 @@ class Patience:
         pause_s = policy.failing_pause_s(self._failures, reason, low_s=low_s, high_s=high_s)
         if pause_s > self.idle_s:
             self.idle(pause_s)
+            self.why = (Reason.FAILING, "")
             self._waiting("waiting", f"{self._failures} units in a row failed on this computer", pause_s)
 
     def no_work(self, reason: str, delay_s: float, reasons: Mapping[str, str] | None = None) -> None:
         """The server has nothing for us, and says why: in a sentence, and by project if it likes."""
+        self.why = (Reason.NO_WORK, reason)
         told = {name[:MAX_NAME]: words[:MAX_WORDS] for name, words in islice((reasons or {}).items(), MAX_PROJECTS)}
         detail = "; ".join(f"{name}: {words}" for name, words in told.items())
         self._waiting("waiting", f"{reason} ({detail})" if len(told) > 1 else reason, delay_s, reasons=told)
@@ -111,6 +121,7 @@ class Patience:
     def got_work(self) -> None:
         """There is work again; the next reason for having none is news."""
         self._said = ""
+        self.why = (Reason.WORKING, "")
 
     def say(self, kind: str, sentence: str) -> None:
         """Tell something that may recur, once."""
@@ -132,6 +143,7 @@ class Patience:
 
     def _left_alone(self, error: DSageError, delay_s: float, busy: bool) -> None:
         self._connected = False
+        self.why = (Reason.SERVER_AWAY, error.message)
         going_on = ", computing goes on" if busy else ""
         self._waiting("away", error.message, delay_s, going_on, code=error.code)
 

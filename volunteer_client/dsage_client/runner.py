@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dsage.function import Limits
-from dsage.sandbox import Box, Level, Outcome
+from dsage.sandbox import Box, Level, Outcome, processes
+from dsage.sandbox.launch import outermost
 from dsage_client.library import Proven
 from dsage_client.spool import MAX_CALL_BYTES
 
@@ -30,8 +31,8 @@ IDLE_BOX_S: Final = 30.0
 class Work:
     """A unit ready to run, with its input files by name.
 
-    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_output` the end of what
-    it has printed.
+    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is done,
+    `on_output` the end of what it has printed.
     """
 
     proven: Proven
@@ -39,6 +40,7 @@ class Work:
     on_checkpoint: Callable[[bytes], None]
     on_cpu: Callable[[float], None]
     on_output: Callable[[bytes], None] | None = None
+    on_progress: Callable[[float], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -67,6 +69,18 @@ class Runner(Protocol):
         """Run one unit to its end."""
         ...
 
+    def pause(self) -> None:
+        """Stop everything where it is, at once, and what is started meanwhile, until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Let everything go on."""
+        ...
+
+    async def rest(self) -> None:
+        """Give back the memory of what nothing runs in."""
+        ...
+
     async def close(self) -> None:
         """End everything; nothing may be running."""
         ...
@@ -91,6 +105,7 @@ class SandboxRunner:
         self._units_per_box = units_per_box
         self._warm: dict[str, _Warm] = {}
         self._opening = asyncio.Lock()
+        self._paused = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Work) -> Outcome:
@@ -100,6 +115,29 @@ class SandboxRunner:
         """
         outcome = await self._once(work)
         return await self._once(work) if outcome.status == "broken" else outcome
+
+    def pause(self) -> None:
+        """Stop every process of every box, also of those that are being opened."""
+        self._paused = True
+        for warm in self._warm.values():
+            warm.box.pause()
+        for box in outermost():
+            processes.stop(box, keep=[box])
+
+    def resume(self) -> None:
+        """Let every box go on."""
+        self._paused = False
+        for warm in self._warm.values():
+            warm.box.resume()
+        for box in outermost():
+            processes.resume(box)
+
+    async def rest(self) -> None:
+        """Close the boxes that nothing runs in."""
+        async with self._opening:
+            for app in [app for app, warm in self._warm.items() if not warm.running]:
+                _keep_open(self._warm[app])
+                await self._warm.pop(app).box.close()
 
     async def close(self) -> None:
         """Close the warm boxes."""
@@ -123,6 +161,7 @@ class SandboxRunner:
                 restored=work.restored,
                 on_checkpoint=work.on_checkpoint,
                 on_cpu=work.on_cpu,
+                on_progress=work.on_progress,
                 on_output=work.on_output,
             )
             warm.worn = warm.worn or outcome.status in ("broken", "stopped")
@@ -137,6 +176,8 @@ class SandboxRunner:
         async with self._opening:
             warm = self._warm.pop(app, None) or _Warm(await self._open(work.proven))
             self._warm[app] = warm
+            if self._paused:
+                warm.box.pause()
             _keep_open(warm)
             for other in [k for k, idle in self._warm.items() if not idle.running and idle is not warm][:-SPARE_BOXES]:
                 _keep_open(self._warm[other])
@@ -194,6 +235,18 @@ class Altered:
         if outcome.status != "done" or outcome.value is None:
             return outcome
         return replace(outcome, value=self._change(work, outcome.value))
+
+    def pause(self) -> None:
+        """Pause the runner inside."""
+        self._runner.pause()
+
+    def resume(self) -> None:
+        """Let the runner inside go on."""
+        self._runner.resume()
+
+    async def rest(self) -> None:
+        """Let the runner inside rest."""
+        await self._runner.rest()
 
     async def close(self) -> None:
         """Close the runner inside."""

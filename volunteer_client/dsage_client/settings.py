@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,15 @@ def cores() -> int:
 class Settings:
     """A client's settings. Durations are in seconds, sizes in bytes.
 
-    `folder` is private to one client and holds all that must survive it. `own_work` accepts a weaker sandbox,
+    `folder` is private to one client's part for one server and holds all that must survive it. `station` is the folder
+    that the parts of a client share, with what belongs to the whole of it; it is `folder` itself for a part alone. `own_work` accepts a weaker sandbox,
     because the server is the owner's own. `checkpoint_every_s` is how often the latest checkpoint of a running
     unit goes to disk. `input_bytes` is how much disk the input files of units may take. `tags` are labels of this
     computer: researchers may ask for computers that have one.
     """
 
     folder: Path
+    station: Path | None = None
     slots: int = field(default_factory=cores)
     public: bool = False
     own_work: bool = False
@@ -56,10 +58,49 @@ class Settings:
         """The newest root.json that was believed."""
         return self.folder / "root.json"
 
+    def of(self, server_id: str) -> Settings:
+        """Return the settings of the part that works for one server."""
+        return replace(self, folder=self.servers / server_id, station=self.shared)
+
+    @property
+    def shared(self) -> Path:
+        """The folder of the whole client."""
+        return self.folder if self.station is None else self.station
+
+    @property
+    def servers(self) -> Path:
+        """The folder with a part for each server."""
+        return self.shared / "servers"
+
     @property
     def lock_file(self) -> Path:
         """Held by the running client."""
-        return self.folder / "lock"
+        return self.shared / "lock"
+
+    @property
+    def preferences_file(self) -> Path:
+        """What the owner wants."""
+        return self.shared / "preferences.json"
+
+    @property
+    def choices_file(self) -> Path:
+        """What the owner chose for now."""
+        return self.shared / "choices.json"
+
+    @property
+    def status_file(self) -> Path:
+        """What the client does, for the session helper and the screensaver."""
+        return self.shared / "status.json"
+
+    @property
+    def log_file(self) -> Path:
+        """What happened, line by line."""
+        return self.shared / "log"
+
+    @property
+    def done_file(self) -> Path:
+        """The units that ended here last."""
+        return self.shared / "done.jsonl"
 
     @property
     def spool(self) -> Path:
@@ -89,4 +130,4 @@ class Settings:
     @property
     def work(self) -> Path:
         """The sandbox's working space, or a link to it; gone when no client runs."""
-        return self.folder / "work"
+        return self.shared / "work"

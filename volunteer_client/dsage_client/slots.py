@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dsage.errors import Busy, DSageError, Revoked, SandboxRefused, ServerAway, StorageFull, TrustError
 from dsage.sandbox import Outcome
@@ -15,6 +16,7 @@ from dsage.trust.documents import UnitDocument
 from dsage.trust.envelope import parse
 from dsage.wire import MAX_OUTPUT, Holding
 from dsage_client.events import Event, Tell
+from dsage_client.gate import Gate
 from dsage_client.held import Checkpoint, Held, Lease
 from dsage_client.inputs import InputLost, Inputs
 from dsage_client.library import Library, Proven
@@ -51,11 +53,13 @@ class Job:
     proven: Proven | None = None
     inputs: dict[str, Path] = field(default_factory=dict)
     started: float | None = None
+    fraction: float | None = None
+    shows: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Slots:
-    """Runs held units, `settings.slots` at a time. `done` is called with each finished result.
+    """Runs held units, as many at a time as the gate lets through. `done` is called with each finished result.
 
     `fail` is called when this client cannot go on at all, and `wake` when there may be something to say (`speaks`).
     """
@@ -66,6 +70,7 @@ class Slots:
         library: Library,
         inputs: Inputs,
         runner: Runner,
+        gate: Gate,
         held: Held,
         done: Callable[[Finished], None],
         fail: Callable[[BaseException], None],
@@ -77,12 +82,13 @@ class Slots:
         self._library = library
         self._inputs = inputs
         self._runner = runner
+        self._gate = gate
+        self._server = library.server_id
         self._held = held
         self._done = done
         self._fail = fail
         self._tell = tell
         self._wake = wake
-        self._free = asyncio.Semaphore(settings.slots)
         self._jobs: dict[int, Job] = {}
 
     def __len__(self) -> int:
@@ -116,7 +122,7 @@ class Slots:
         told: list[Holding] = []
         room = MAX_TOLD
         for replica, job in self._jobs.items():
-            said = Holding(replica=replica, lease=job.lease.lease, cpu_s=job.cpu_s)
+            said = Holding(replica=replica, lease=job.lease.lease, cpu_s=job.cpu_s, suspended=not self._gate.open)
             if job.output != job.heard and len(job.output) <= room:
                 said.output = job.heard = job.output
                 job.tell_at = None
@@ -128,6 +134,10 @@ class Slots:
         """A call failed: what it told of what units print is told again."""
         for job in self._jobs.values():
             job.heard = b""
+
+    def running(self) -> list[Job]:
+        """Return the units that have begun and have not ended, oldest first."""
+        return [job for job in self._jobs.values() if job.started is not None and job.task is not None]
 
     def take(self, lease: Lease, checkpoint: Checkpoint | None = None, *, fresh: bool = True) -> None:
         """Start on a lease: a fresh one is kept on disk first, one from the disk goes on from its checkpoint."""
@@ -142,7 +152,26 @@ class Slots:
                 self._held.keep(lease)
             except StorageFull as error:
                 self._tell(Event(kind="storage", text=f"{error.message}; the unit runs all the same"))
-        job.task = asyncio.create_task(self._work(job), name=f"replica-{lease.replica}")
+        self._start(job)
+
+    async def put_away(self) -> None:
+        """End what runs, for `take_up` to go on with from its last checkpoint; hand back what was not begun."""
+        self.give_back(len(self._jobs))
+        jobs = [job for job in self._jobs.values() if job.task is not None]
+        await self._end(jobs)
+        for job in jobs:
+            if job.lease.replica in self._jobs:
+                job.task = job.started = None
+                self._save(job)
+
+    def take_up(self) -> None:
+        """Go on with what was put away."""
+        for job in self._jobs.values():
+            if job.task is None:
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        job.task = asyncio.create_task(self._work(job), name=f"replica-{job.lease.replica}")
         job.task.add_done_callback(self._notice)
 
     async def abort(self, replicas: list[int], reason: str) -> None:
@@ -192,8 +221,8 @@ class Slots:
 
     async def wait(self) -> None:
         """Return when nothing is held any more."""
-        while self._jobs:
-            await asyncio.wait([job.task for job in self._jobs.values() if job.task is not None])
+        while tasks := [job.task for job in self._jobs.values() if job.task is not None]:
+            await asyncio.wait(tasks)
 
     async def _end(self, jobs: list[Job]) -> None:
         tasks = [job.task for job in jobs if job.task is not None]
@@ -205,7 +234,7 @@ class Slots:
         try:
             proven = await self._prove(job)
             try:
-                async with self._free:
+                async with self._gate.core(self._server):
                     job.started = time.monotonic()
                     await self._run(job, proven)
             finally:
@@ -273,6 +302,9 @@ class Slots:
                 job.saved_at = now
                 self._save(job)
 
+        def on_progress(fraction: float) -> None:
+            job.fraction = fraction
+
         def on_output(tail: bytes) -> None:
             job.output = tail
             if job.tell_at is None:
@@ -295,6 +327,7 @@ class Slots:
                 restored=None if job.checkpoint is None else job.checkpoint.state,
                 on_checkpoint=on_checkpoint,
                 on_cpu=on_cpu,
+                on_progress=on_progress,
                 on_output=on_output,
                 inputs=job.inputs,
             )

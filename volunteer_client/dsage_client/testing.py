@@ -383,6 +383,7 @@ class GatedRunner:
         self.running: dict[int, Work] = {}
         self.cancelled: list[int] = []
         self.closed = False
+        self.paused = False
         self.outcomes: Iterator[Outcome] = iter(())
 
     async def run(self, work: Work) -> Outcome:
@@ -398,6 +399,17 @@ class GatedRunner:
             del self.running[replica]
         value = codec.encode(2 * codec.decode(work.proven.unit.args))
         return next(self.outcomes, Outcome("done", value, "", "", 0.5, 1.0))
+
+    def pause(self) -> None:
+        """Note that it stands still."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Note that it goes on."""
+        self.paused = False
+
+    async def rest(self) -> None:
+        """Nothing to give back."""
 
     async def close(self) -> None:
         """Note that it was closed."""

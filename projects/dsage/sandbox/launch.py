@@ -25,6 +25,7 @@ MAX_PRINTED: Final = 1 << 16
 PROCESSES: Final = 64
 """Threads and processes that a box may have at a time."""
 
+_outermost: set[int] = set()
 _BOOT: Final = (
     "import sys; sys.path += sys.argv[1].split(':'); from dsage.sandbox.inside import main; main(int(sys.argv[2]))"
 )
@@ -90,6 +91,12 @@ def box_folder(base: Path) -> Path:
     return folder
 
 
+def outermost() -> list[int]:
+    """Return the outermost process of every box of this program, also of those that are being opened."""
+    _outermost.intersection_update(processes.children(os.getpid()) or ())
+    return sorted(_outermost)
+
+
 def remove(folder: Path) -> None:
     """Remove a folder of a box that has ended, also folders in it that it closed to itself."""
     for top, below, _ in os.walk(folder):
@@ -153,7 +160,7 @@ def _start(command: list[str], handed: list[int], env: dict[str, str], printed: 
     user = dropped_user()
     dropped: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             env=env,
             cwd="/",
@@ -166,6 +173,8 @@ def _start(command: list[str], handed: list[int], env: dict[str, str], printed: 
         )
     except OSError as error:
         raise SandboxRefused(f"{command[0]} cannot be started: {error.strerror}") from None
+    _outermost.add(process.pid)
+    return process
 
 
 def _program() -> str:

@@ -26,19 +26,28 @@ class Usage:
     threads: int
 
 
+def children(pid: int) -> list[int] | None:
+    """Return the living children of a process, None if it has gone."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as listed:
+                found += map(int, listed.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return found
+
+
 def tree(root: int) -> list[int]:
     """Return `root` and its living descendants, parents first; empty if it has gone."""
     found: list[int] = []
     waiting = [root]
     while waiting:
         pid = waiting.pop()
-        children: list[int] = []
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/children", "rb") as listed:
-                    children += map(int, listed.read().split())
+        below = children(pid)
+        if below is not None:
             found.append(pid)
-        waiting += children
+            waiting += below
     return found
 
 
