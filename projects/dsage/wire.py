@@ -115,7 +115,8 @@ class Holding(Message):
 class HostInfo(Message):
     """What a host offers: `offers` names Python packages, `tags` are labels that its owner gave it.
 
-    `features` names what its client can do that older ones cannot.
+    `features` names what its client can do that older ones cannot. `name` is what its owner calls it among their own
+    computers: nobody else sees it, and it is empty unless they gave one.
     """
 
     client: str
@@ -127,6 +128,7 @@ class HostInfo(Message):
     disk_bytes: Count = 0
     tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
     features: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Exchange(Message):
@@ -469,3 +471,100 @@ class StatusView(Message):
     replicas: dict[str, int]
     runs: list[RunView]
     trouble: str = ""
+
+
+# -- joining, and a volunteer's account ----------------------------------------------------------------------------
+
+
+class ProjectOffer(Message):
+    """A project that has work here: its name, and in its people's words what it is for; `by` is who says so."""
+
+    name: str
+    title: str
+    purpose: str = ""
+    by: str = ""
+    link: str = ""
+
+
+class Package(Message):
+    """A client that the operator published. `system` is deb, wheel, windows, macos or other; `path` is on the pages."""
+
+    name: str
+    system: str
+    version: str
+    bytes: int
+    sha256: str
+    path: str
+
+
+class About(Message):
+    """What runs here and for whom, for somebody who has not joined: the reply of GET /v1/about, which needs no login.
+
+    `pages_url` is "" where no visitor reaches the pages. `welcome` says whether newcomers get a welcome unit.
+    """
+
+    server_id: str
+    name: str
+    operator: str = ""
+    pages_url: str = ""
+    projects: list[ProjectOffer] = []
+    packages: list[Package] = []
+    welcome: bool = False
+
+
+class Privacy(Message):
+    """What may be shown of a volunteer: all off until they switch it on. The body of POST /v1/account/privacy.
+
+    `leaderboard` lists the pseudonym with its credit, `discoveries` names it beside what its computers found.
+    """
+
+    leaderboard: bool = False
+    discoveries: bool = False
+
+
+class DeviceView(Message):
+    """One of a volunteer's computers: `name` as its owner gave it, `seen` in Unix seconds, `here` for the one asking."""
+
+    name: str
+    seen: float | None
+    here: bool = False
+    platform: str = ""
+    cores: int = 0
+
+
+class AccountView(Message):
+    """A volunteer's account, for its own computers: the reply of GET /v1/account.
+
+    `granted_milli` is credit paid, `pending_milli` what answers would be paid that are not judged yet (thousandths).
+    `projects` are titles by name; `page` is where the public finds the volunteer, "" if it cannot.
+    """
+
+    pseudonym: str
+    granted_milli: int
+    pending_milli: int
+    devices: list[DeviceView]
+    privacy: Privacy
+    projects: dict[str, str] = {}
+    team: str = ""
+    page: str = ""
+
+
+class LinkCode(Message):
+    """A code that takes one more computer into the account, once: the reply of POST /v1/account/link."""
+
+    code: str
+    valid_s: Seconds
+
+
+class Leave(Message):
+    """This computer leaves: the body of POST /v1/account/leave. `erase` forgets the account with its last computer."""
+
+    erase: bool = False
+
+
+class Left(Message):
+    """What became of it: `returned` copies were handed back, the account was `erased`, and `others` computers stay."""
+
+    returned: int
+    erased: bool
+    others: int
