@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dsage.driver import Position, next_step
 from dsage.inputs import is_hash
+from dsage.stepping import Position, next_step
 from dsage.wire import Answers, Step
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Stand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: the step to commit, if any, the state to work on, and what `dsage.driver.Stepped` says."""
+    """What came of it: the step to commit, if any, the state to work on, and what `dsage.stepping.Stepped` says."""
 
     step: Step | None
     working: bytes

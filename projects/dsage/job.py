@@ -226,6 +226,12 @@ class Job(Generic[T]):
         self._driving.add_done_callback(self._driven)
         return self
 
+    def future(self) -> Future[Ended]:
+        """Drive it from here, as `attach` does, and return a standard future of how it ends."""
+        self.attach()
+        assert self._driving is not None
+        return self._driving
+
     def detach(self) -> None:
         """Drive it no longer from here; what volunteers have goes on, and attach() or another program drives on."""
         if self._driving is not None:

@@ -12,10 +12,10 @@ import msgspec
 
 from dsage import codec, shipping
 from dsage.bundle import Bundle
-from dsage.driver import OUR_KEYS
 from dsage.errors import BundleError, NotFound, UsageError
 from dsage.files import write_whole
 from dsage.function import DistributedFunction, Limits, Unit
+from dsage.stepping import OUR_KEYS
 from dsage.wire import NewUnit
 
 FORMAT: Final = "dsage.saved/1"

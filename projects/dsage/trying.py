@@ -20,11 +20,11 @@ from typing import Any, Final
 from dsage import bundle as bundles
 from dsage import codec
 from dsage.bundle import Bundle
-from dsage.driver import AuthorError, Position, next_step
 from dsage.errors import DSageError, UsageError
 from dsage.function import DistributedFunction, Limits
 from dsage.inputs import is_hash
 from dsage.sandbox import Box, Level, Outcome, strongest
+from dsage.stepping import AuthorError, Position, next_step
 from dsage.wire import Answers, NewUnit
 
 A_STEP: Final = 256

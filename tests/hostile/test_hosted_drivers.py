@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dsage import codec
-from dsage.driver import Position
 from dsage.sandbox import Level
+from dsage.stepping import Position
 from dsage.trust.documents import Manifest
 from dsage.wire import Answer, Answers, Step
 from dsage_server.hosting import boxes as boxes_module

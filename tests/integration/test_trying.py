@@ -12,10 +12,10 @@ import pytest
 from dsage import codec
 from dsage.cli.init import TEMPLATES
 from dsage.cli.main import main
-from dsage.driver import AuthorError
 from dsage.errors import SandboxRefused, UsageError
 from dsage.function import DistributedFunction, Unit
 from dsage.sandbox import strongest
+from dsage.stepping import AuthorError
 from dsage.trying import difference, files_of, first_units, sample
 
 SOURCE = """

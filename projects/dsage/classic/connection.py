@@ -173,7 +173,7 @@ class JobWrapper:
 
     def _over(self) -> futures.Future[Any]:
         """Return a future that ends with the job."""
-        return self._job.attach()._driving or futures.Future()
+        return self._job.future()
 
 
 class DSage:

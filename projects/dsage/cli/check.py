@@ -15,10 +15,10 @@ from dsage.cli.options import json_option, target_argument
 from dsage.cli.output import count, emit, say, size, table
 from dsage.cli.terminal import duration
 from dsage.cli.values import as_json, parse_params, shown
-from dsage.driver import AuthorError, Position, next_step
 from dsage.function import DistributedFunction
 from dsage.researcher import construct
 from dsage.sandbox import Level, Outcome
+from dsage.stepping import AuthorError, Position, next_step
 from dsage.trying import CheckFailed, Trial, difference, first_units, sample
 from dsage.wire import Answer, Answers, NewUnit
 

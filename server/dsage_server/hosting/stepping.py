@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from dsage import codec
-from dsage.driver import Position, Stepped
 from dsage.errors import CodecError, SandboxRefused, UnitFailed
 from dsage.function import MAX_STATE_BYTES
 from dsage.hosted import Made, Stand
 from dsage.sandbox import Outcome
+from dsage.stepping import Position, Stepped
 from dsage.trust.documents import Manifest
 from dsage.wire import MAX_BODY_BYTES, Answers, Step
 from dsage_server.hosting.boxes import Boxes
@@ -32,7 +32,7 @@ class Misstep(Exception):
 
 @dataclass(slots=True)
 class Boxed:
-    """Steps one run in its box: a `dsage.driver.Stepper`."""
+    """Steps one run in its box: a `dsage.stepping.Stepper`."""
 
     boxes: Boxes
     run: int

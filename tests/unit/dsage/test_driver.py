@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsage import DistributedFunction, Limits, Unit, codec
-from dsage.driver import Driver, Ended, Position, next_step
+from dsage.driver import Driver, Ended
 from dsage.errors import Busy, Conflict
 from dsage.states import RunState, UnitState
+from dsage.stepping import Position, next_step
 from dsage.testing import Died, Fault, FaultyApi, MemoryServer
 from dsage.wire import MAX_WAIT_S, Answers, StepReply
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsage import DistributedFunction, Unit, codec
-from dsage.driver import Driver, Ended, Position, next_step, takes_back
+from dsage.driver import Driver, Ended
 from dsage.errors import Conflict
 from dsage.states import RunState, UnitState
+from dsage.stepping import Position, next_step, takes_back
 from dsage.testing import Died, Fault, FaultyApi, MemoryServer, MemoryUnit
 from dsage.wire import Answer, Answers, Drive, Step, StepReply
 

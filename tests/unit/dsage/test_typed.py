@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pytest
 
 from dsage import DistributedFunction, Unit, codec, typed
-from dsage.driver import Position, next_step
 from dsage.errors import CodecError
+from dsage.stepping import Position, next_step
 from dsage.wire import Answer, Answers
 
 if TYPE_CHECKING:
