@@ -1,4 +1,4 @@
-"""The gate that every unit passes: how many may run at a time here, whose turn it is, and whether they may go on at all.
+"""The gate that every unit passes: how many may run at a time, whose turn it is, whether they may go on at all.
 
 One client may work for several servers. Each gets its share of the cores; what one has no work for goes to the others.
 """

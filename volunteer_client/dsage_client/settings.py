@@ -23,10 +23,10 @@ class Settings:
     """A client's settings. Durations are in seconds, sizes in bytes.
 
     `folder` is private to one client's part for one server and holds all that must survive it. `station` is the folder
-    that the parts of a client share, with what belongs to the whole of it; it is `folder` itself for a part alone. `own_work` accepts a weaker sandbox,
-    because the server is the owner's own. `checkpoint_every_s` is how often the latest checkpoint of a running
-    unit goes to disk. `input_bytes` is how much disk the input files of units may take. `tags` are labels of this
-    computer: researchers may ask for computers that have one.
+    that the parts of a client share, with what belongs to the whole of it; it is `folder` itself for a part alone.
+    `own_work` accepts a weaker sandbox, because the server is the owner's own. `checkpoint_every_s` is how often the
+    latest checkpoint of a running unit goes to disk. `input_bytes` is how much disk the input files of units may
+    take. `tags` are labels of this computer: researchers may ask for computers that have one.
     """
 
     folder: Path

@@ -50,7 +50,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     when: Literal["idle", "always", "never"] = "idle"
     idle_after_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 180.0
     idle: Part = Part()
-    in_use: Part = Part(percent=50)
+    in_use: Part = Part()
     hours: tuple[Window, ...] = ()
     on_battery: bool = False
     others_percent: Percent = 50
