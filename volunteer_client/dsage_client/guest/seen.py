@@ -32,8 +32,9 @@ class Seen:
 
     `now` is Unix seconds and `up` seconds of a clock that goes on during sleep and is never set. `others` is the share
     (0..1 of all cores) that programs other than ours used of late; `memory` the share of physical memory that is
-    available, `pressed` whether programs wait for memory. `awake_s` is how long ago the computer last slept (None:
-    not since the start).
+    available, `pressed` whether programs wait for memory. `apps` are those exclusive apps of the preferences that run.
+    `awake_s` is how long ago the computer last slept (None: not since the start). `boot` names this run of the system
+    ("": unknown).
     """
 
     now: float
@@ -48,3 +49,4 @@ class Seen:
     apps: frozenset[str] = frozenset()
     disk_full: bool = False
     awake_s: float | None = None
+    boot: str = ""
