@@ -3,7 +3,7 @@
 What only says something else is told item by item, because a panel may close an open menu when its layout changes.
 """
 
-from __future__ import annotations
+# Annotations here are D-Bus signatures, read while the class is made: so they are not postponed.
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final

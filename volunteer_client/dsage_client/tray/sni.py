@@ -4,11 +4,12 @@ Desktops without a host for it (stock GNOME) show no icon; if one comes later, f
 after us, the icon appears then.
 """
 
-from __future__ import annotations
+# Annotations here are D-Bus signatures, read while the class is made: so they are not postponed.
 
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from dbus_fast import AuthError, BusType, DBusError, InvalidAddressError, Message, MessageType, PropertyAccess
@@ -204,19 +205,14 @@ class BusTray:
         self._hosted = False
 
     async def _await_end(self, bus: MessageBus, gone: Callable[[str], None]) -> None:
-        try:
-            await bus.wait_for_disconnect()
-        except (OSError, EOFError):
-            pass
+        with suppress(OSError, EOFError):
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         gone(_("The session has ended."))
 
     async def _call(self, name: str, path: str, member: str, signature: str, body: list[Any]) -> None:
         if self._bus is None:
             return
-        interface = name
-        message = Message(
-            destination=name, path=path, interface=interface, member=member, signature=signature, body=body
-        )
+        message = Message(destination=name, path=path, interface=name, member=member, signature=signature, body=body)
         reply = await self._bus.call(message)
         if reply is not None and reply.message_type is MessageType.ERROR:
             raise DBusError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
