@@ -26,6 +26,7 @@
     |   `-- RunCancelled      by somebody's wish
     |-- TimedOut              what was waited for did not happen in time
     |-- UnitFailed            this unit failed here; the client goes on with the next
+    |   `-- InstructionMissing  this computer's processor cannot run the app at all
     |-- SandboxRefused        strangers' work cannot run safely on this machine
     |-- StorageFull           the disk has no room for what must be kept
     `-- MustStop              the client must stop: continuing would lose or break something
@@ -300,6 +301,13 @@ class UnitFailed(DSageError):
 
     code = "unit-failed"
     default_hint = "Nothing to do: another computer gets this unit."
+
+
+class InstructionMissing(UnitFailed):
+    """The app was built for processors with instructions that this computer's lacks."""
+
+    code = "instruction"
+    default_hint = "Nothing to do: other computers do this app's work, and this one other work."
 
 
 class SandboxRefused(DSageError):

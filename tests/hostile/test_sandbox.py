@@ -174,7 +174,7 @@ async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkey
     ],
 )
 async def test_a_limit_ends_the_call(box, function, value, limits, reason, monkeypatch):
-    monkeypatch.setattr("dsage.sandbox.lane.MAX_FILES", 1000)
+    monkeypatch.setattr("dsage.sandbox.slots.MAX_FILES", 1000)
     outcome = await call(box, function, value, limits)
     assert (outcome.status, outcome.reason, outcome.value) == ("limit", reason, None), outcome
     assert outcome.wall_s < 10

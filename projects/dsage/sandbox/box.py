@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import reach, runtime, seccomp
+from dsage.sandbox import reach, runtime, seccomp, slots
 from dsage.sandbox.lane import Lane, Request
-from dsage.sandbox.launch import Plan, box_folder, dropped_user, remove
+from dsage.sandbox.launch import Plan, box_folder, dropped_user
 from dsage.sandbox.level import Level, Outcome
 
 
@@ -52,7 +52,7 @@ class Box:
         try:
             return cls(plan, await Lane.start(plan, Limits().disk_bytes))
         except BaseException:
-            remove(plan.folder)
+            slots.remove(plan.folder)
             raise
 
     @property
@@ -124,7 +124,7 @@ class Box:
         try:
             await asyncio.gather(*(lane.end() for lane in self._lanes))
         finally:
-            remove(self._plan.folder)
+            slots.remove(self._plan.folder)
 
     async def _free_lane(self, disk_bytes: int) -> Lane:
         free = [lane for lane in self._lanes if not lane.busy]

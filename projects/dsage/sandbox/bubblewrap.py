@@ -57,7 +57,7 @@ def arguments(
     options += _system(SYSTEM)
     for path in SYSTEM_FILES:
         options += ["--ro-bind-try", path, path]
-    crowded = any(folder.startswith("/tmp/") for folder in runtime.folders)
+    crowded = _crowded(runtime)
     if crowded:
         options += ["--size", str(disk_bytes), "--tmpfs", "/tmp"]
     for folder in runtime.folders:
@@ -72,6 +72,18 @@ def arguments(
         options += ["--symlink", SLOT[1:], "/tmp"]
     options += ["--remount-ro", "/", "--chdir", start, "--seccomp", str(filter_fd)]
     return options
+
+
+def reach(runtime: Runtime, start: str = SLOT) -> dict[str, list[str]]:
+    """Return what Landlock leaves to code in the box: a second keeper of what the mounts already withhold."""
+    return {
+        "read": [*SYSTEM, *SYSTEM_FILES, *runtime.folders, APP, INPUTS, "/proc"],
+        "write": list(dict.fromkeys([SLOT, start, *(["/tmp"] if _crowded(runtime) else [])])),
+    }
+
+
+def _crowded(runtime: Runtime) -> bool:
+    return any(folder.startswith("/tmp/") for folder in runtime.folders)
 
 
 def _system(folders: Iterable[str]) -> list[str]:

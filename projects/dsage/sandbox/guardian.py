@@ -17,7 +17,6 @@ from dsage.sandbox import landlock, processes, seccomp
 
 _PARENT_DEATH_SIGNAL: Final = 1
 _CHILD_SUBREAPER: Final = 36
-DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 def confine(settings: dict[str, Any]) -> None:
@@ -33,7 +32,7 @@ def confine(settings: dict[str, Any]) -> None:
     os.close(settings["life"])
     os.setsid()
     os.chdir(settings["chdir"])
-    landlock.restrict(settings["read"], settings["write"], DEVICES)
+    landlock.restrict(settings["read"], settings["write"], landlock.DEVICES)
     seccomp.install(settings["filter"])
 
 

@@ -6,14 +6,13 @@ host measures, times and kills from outside. Imports stay few here, because they
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import importlib
 import io
 import math
 import os
-import resource
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -46,6 +45,7 @@ def main(control_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     settings = codec.decode(control.recv(MAX_CONTROL))
     _settle(settings)
+    control.send(codec.encode({"settled": True}))
     try:
         for module in settings["preload"]:
             importlib.import_module(module)
@@ -69,6 +69,8 @@ def main(control_fd: int) -> None:
 
 def _settle(settings: dict[str, Any]) -> None:
     """Take on the limits and restrictions that hold for everything from here on."""
+    import resource
+
     for name, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
@@ -85,6 +87,10 @@ def _settle(settings: dict[str, Any]) -> None:
         from dsage.sandbox import guardian
 
         guardian.confine(settings["landlock"])
+    if settings["inner"] is not None:
+        from dsage.sandbox import landlock
+
+        landlock.restrict_if_known(**settings["inner"])
     quiet = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(quiet, standard)
@@ -108,6 +114,8 @@ def _serve(control: socket.socket, channel: socket.socket, owner: Any, slot: str
 
     The host reads and empties the log: an earlier child may have changed how it is written, so that is set again.
     """
+    import fcntl
+
     fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
     child = os.fork()
     if child == 0:
@@ -165,6 +173,8 @@ def _run(channel: socket.socket, owner: Any) -> None:
 
 def _limit(request: dict[str, Any]) -> None:
     """Set this process's own limits; `address_bytes` counts what the warm parent had mapped already."""
+    import resource
+
     cpu_s = max(1, math.ceil(request["cpu_s"]))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (request["address_bytes"],) * 2)
@@ -182,6 +192,8 @@ def _described(error: BaseException) -> tuple[str, str]:
         return "codec", detail
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
         return "disk", detail
+    if getattr(error, "returncode", None) == -signal.SIGILL:
+        return "instruction", detail
     return "exception", detail
 
 

@@ -57,6 +57,18 @@ def attributes(abi: int) -> bytes:
     return struct.pack(f"={len(fields)}Q", *fields)
 
 
+DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+"""What programs may count on in any box."""
+
+
+def restrict_if_known(read: Iterable[str], write: Iterable[str]) -> bool:
+    """Restrict as `restrict` does, with `DEVICES`; return False, and do nothing, where the kernel has no Landlock."""
+    if version() == 0:
+        return False
+    restrict(read, write, DEVICES)
+    return True
+
+
 def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str] = ()) -> None:
     """Keep only reading and running below `read`, everything but device files below `write`, and `devices`.
 

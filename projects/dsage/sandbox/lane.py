@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from dsage import codec
-from dsage.errors import CodecError, TooLarge, UnitFailed
+from dsage.errors import CodecError, InstructionMissing, TooLarge, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import bubblewrap, explain, frames, inputs, processes
+from dsage.sandbox import awaiting, bubblewrap, explain, frames, groups, inputs, processes, slots
 from dsage.sandbox.frames import Kind
-from dsage.sandbox.launch import Plan, Started, launch, remove
-from dsage.sandbox.level import Outcome
+from dsage.sandbox.launch import Plan, Started, launch
+from dsage.sandbox.level import Level, Outcome
 from dsage.sandbox.printed import SHARE, Printed
-from dsage.sandbox.verdict import Report, Verdict, canonical, failed, judged
+from dsage.sandbox.verdict import NO_INSTRUCTION, Report, Verdict, canonical, failed, judged
 
 POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
@@ -42,13 +42,13 @@ FRAME_BYTES: Final = 1 << 16
 LEISURE: Final = 10.0
 """A checkpoint that took t seconds to check is the last for ten times that: the host's own processor time is not the
 app's to use."""
-MAX_FILES: Final = 10_000
 MAX_DESCRIPTORS: Final = 1024
 """Open files, pipes and sockets of a lane's processes together: what a socket or pipe buffers is memory of the kernel,
 up to 0.2 MB each, that no other limit counts."""
 OPENING: Final = Limits(cpu_s=60.0, wall_s=60.0)
 """What loading the app may use."""
 MAX_CONTROL: Final = 1 << 16
+ENDED: Final[dict[str, Any]] = {"ended": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class Lane:
         self._paused_s = 0.0
         self._share = 0.0
         self._told_at = 0.0
+        self._starvations = 0
         self._ending: asyncio.Task[None] | None = None
 
     @classmethod
@@ -100,6 +101,8 @@ class Lane:
             verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0))
             if verdict is not None:
                 raise UnitFailed(f"loading the app went beyond its limit ({verdict.reason})")
+            if answer.result() == ENDED:
+                raise await lane._ended_while_loading()
             lane._loaded(answer.result())
         except BaseException:
             await lane.end()
@@ -111,6 +114,7 @@ class Lane:
         if request.inputs and (failed := await self._lay_out(request.inputs)):
             return failed
         before = processes.usage(self._base)
+        self._allow(request.limits)
         began = time.monotonic()
         self._paused_s, self._share, self._told_at = 0.0, 0.0, began
         channel, inner = socket.socketpair()
@@ -129,6 +133,7 @@ class Lane:
             cpu_s = max(0.0, processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s)
             output = self._printed.tail()
             verdict = self._printed_too_much() or verdict if verdict.reason == "disk" else verdict
+            verdict = self._starved() or verdict if verdict.reason == "crash" else verdict
             if report is None or not self._printed.clear() or not self.is_clean():
                 await self.end()
             else:
@@ -167,14 +172,20 @@ class Lane:
         """Stop everything in the lane, at once; its wall time stands still."""
         if self._paused_at is None and self._ending is None:
             self._paused_at = time.monotonic()
-            processes.stop(self.pid, keep=[self.pid])
+            if (group := self._freezer) is not None:
+                group.freeze()
+            else:
+                processes.stop(self.pid, keep=[self.pid])
 
     def resume(self) -> None:
         """Let it go on."""
         if self._paused_at is not None:
             self._paused_s += time.monotonic() - self._paused_at
             self._paused_at = None
-            processes.resume(self.pid)
+            if (group := self._freezer) is not None:
+                group.thaw()
+            else:
+                processes.resume(self.pid)
 
     async def end(self) -> None:
         """Kill everything in the lane, at once; return when it is gone and its slot removed. May be called again."""
@@ -183,24 +194,29 @@ class Lane:
             # The outermost process goes last and by itself: it waits for all the others, so its end is theirs.
             if not processes.kill(self.pid, keep=[self.pid]):
                 self._started.process.kill()
+            if self._freezer is not None:
+                self._freezer.thaw()
             self._ending = asyncio.create_task(self._gone())
-        await _to_its_end(self._ending)
+        await awaiting.to_its_end(self._ending)
 
     async def _gone(self) -> None:
         started = self._started
         try:
-            await asyncio.wait_for(_readable(self._pidfd), GRACE_S)
+            await asyncio.wait_for(awaiting.readable(self._pidfd), GRACE_S)
         except (TimeoutError, asyncio.CancelledError):
             started.process.kill()
         started.process.wait()
         started.control.close()
         self._printed.close()
-        for fd in (self._pidfd, started.printed, started.life):
+        for fd in (self._pidfd, started.printed, started.life, started.held):
             if fd is not None:
                 os.close(fd)
-        await asyncio.to_thread(remove, started.inputs)
-        if started.slot is not None:
-            await asyncio.to_thread(remove, started.slot)
+        await asyncio.to_thread(_tidy, started)
+
+    @property
+    def _freezer(self) -> groups.Group | None:
+        """The group that the kernel may freeze whole; a guardian has to stay awake, to end its box with the host."""
+        return self._started.group if self.plan.level is Level.BUBBLEWRAP else None
 
     # -- what is heard from inside ---------------------------------------------------------------------------
 
@@ -214,15 +230,28 @@ class Lane:
         return value if isinstance(value, dict) else {}
 
     async def _introduced(self) -> dict[str, Any]:
-        """Return the warm parent's first message; with it comes the file that calls print into."""
-        await _readable(self._control.fileno())
+        """Return what the warm parent says of the app; with it comes the file that calls print into.
+
+        Empty if it did not get as far as the app, `ENDED` if it ended while loading it.
+        """
+        if (await self._heard()).get("settled") is not True:
+            return {}
+        await awaiting.readable(self._control.fileno())
         try:
             message, handed, _, _ = socket.recv_fds(self._control, MAX_CONTROL, 1, socket.MSG_CMSG_CLOEXEC)
             self._printed = Printed(handed)
-            value = codec.decode(message) if message else {}
+            value = codec.decode(message) if message else ENDED
         except (OSError, CodecError):
             return {}
         return value if isinstance(value, dict) else {}
+
+    async def _ended_while_loading(self) -> UnitFailed:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(awaiting.readable(self._pidfd), GRACE_S)
+        # bubblewrap ends as a shell does: 128 and the number of the signal that ended what it ran.
+        if self._started.process.poll() == 128 + signal.SIGILL:
+            return InstructionMissing(f"the app could not be loaded: {NO_INSTRUCTION}")
+        return UnitFailed("the app could not be loaded: its process ended")
 
     def _loaded(self, answer: dict[str, Any]) -> None:
         if "failed" in answer:
@@ -256,12 +285,12 @@ class Lane:
             await loop.sock_sendall(channel, frames.pack(Kind.REQUEST, codec.encode(asked)))
         allowed = frames.caps(limits.output_bytes)
         began, heard, due = time.monotonic(), 0, 0.0
-        while (header := await _exactly(channel, frames.HEADER.size)) is not None:
+        while (header := await awaiting.exactly(channel, frames.HEADER.size)) is not None:
             kind, length = frames.opened(header, allowed)
             heard += 1 + (length // FRAME_BYTES if kind is Kind.CHECKPOINT else 0)
             if heard > FRAMES_AT_ONCE + FRAMES_PER_S * (time.monotonic() - began):
                 raise TooLarge("a flood of progress reports")
-            body = await _exactly(channel, length)
+            body = await awaiting.exactly(channel, length)
             if body is None:
                 return None
             if kind is Kind.RESULT:
@@ -328,6 +357,18 @@ class Lane:
             if not task.done():
                 task.cancel()
 
+    def _allow(self, limits: Limits) -> None:
+        """Have the kernel hold all of the lane to the memory of a call and its disk, which is memory too."""
+        if self._started.group is not None:
+            self._started.group.limit_memory(limits.memory_bytes + limits.disk_bytes)
+            self._starvations = self._started.group.out_of_memory()
+
+    def _starved(self) -> Verdict | None:
+        group = self._started.group
+        if group is None or group.out_of_memory() == self._starvations:
+            return None
+        return Verdict("limit", "memory", "the kernel ended it: its processes took too much memory together")
+
     def _passed(self, limits: Limits, cpu_s: float, memory: int, began: float) -> Verdict | None:
         if time.monotonic() - began - self._paused_s > limits.wall_s:
             return Verdict("limit", "wall", f"more than {limits.wall_s:g} s")
@@ -340,7 +381,7 @@ class Lane:
         if too_much := self._printed_too_much():
             return too_much
         held = self._disk()
-        if held is not None and (held[0] > self.disk_bytes or held[1] > MAX_FILES):
+        if held is not None and (held[0] > self.disk_bytes or held[1] > slots.MAX_FILES):
             return Verdict("limit", "disk", f"{held[0]} bytes in {held[1]} files")
         return None
 
@@ -357,49 +398,20 @@ class Lane:
 
     def _disk(self) -> tuple[int, int] | None:
         """Return (bytes, files) that the slot holds, None where it cannot be seen."""
-        slot = self._started.slot
+        held = self._started.held
         try:
-            if slot is None:
+            if held is None:
                 seen = os.statvfs(f"/proc/{self._base[-1]}/root{bubblewrap.SLOT}")
                 return (seen.f_blocks - seen.f_bfree) * seen.f_frsize, seen.f_files - seen.f_ffree
-            paths = (os.path.join(top, name) for top, *names in os.walk(slot) for name in chain(*names))
-            held = [os.lstat(path).st_blocks * 512 for path in islice(paths, MAX_FILES + 1)]
-            return sum(held), len(held)
+            size, files = slots.measure(held)
+            return size + slots.unlinked(processes.tree(self.pid)), files
         except OSError:
             return None
 
 
-async def _exactly(channel: socket.socket, length: int) -> bytes | None:
-    loop = asyncio.get_running_loop()
-    data = bytearray()
-    while len(data) < length:
-        try:
-            part = await loop.sock_recv(channel, min(frames.CHUNK, length - len(data)))
-        except ConnectionError:
-            return None
-        if not part:
-            return None
-        data += part
-    return bytes(data)
-
-
-async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait until `task` is done, however often this wait is cancelled: nothing of a box outlives its program."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(fd, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
+def _tidy(started: Started) -> None:
+    """Remove what an ended lane leaves on the host."""
+    for folder in filter(None, (started.inputs, started.slot)):
+        slots.remove(folder)
+    if started.group is not None:
+        started.group.end()

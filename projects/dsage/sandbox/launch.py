@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsage.errors import SandboxRefused
-from dsage.sandbox import bubblewrap, inputs, processes
+from dsage.sandbox import bubblewrap, gentle, groups, inputs, processes, slots
 from dsage.sandbox.level import Level
 from dsage.sandbox.runtime import SYSTEM, SYSTEM_FILES, Runtime
 
@@ -62,7 +61,8 @@ class Plan:
 class Started:
     """A launched box: its outermost process, the host's end of the control socket, what it printed at its start.
 
-    Input files are put into `inputs`, which is `settings["inputs"]` inside.
+    Input files are put into `inputs`, which is `settings["inputs"]` inside. `slot` is the writable folder where that
+    lies on the host's disk, and `held` a descriptor of it. `group` is the control group of all its processes.
     """
 
     process: subprocess.Popen[bytes]
@@ -70,7 +70,9 @@ class Started:
     printed: int
     inputs: Path
     slot: Path | None
+    held: int | None
     life: int | None
+    group: groups.Group | None
     settings: dict[str, Any]
 
 
@@ -84,7 +86,7 @@ def box_folder(base: Path) -> Path:
     for left in base.glob("box-*-*"):
         owner = left.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            remove(left)
+            slots.remove(left)
     folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir=base))
     if dropped_user() is not None:
         folder.chmod(0o711)
@@ -97,16 +99,6 @@ def outermost() -> list[int]:
     return sorted(_outermost)
 
 
-def remove(folder: Path) -> None:
-    """Remove a folder of a box that has ended, also folders in it that it closed to itself."""
-    for top, below, _ in os.walk(folder):
-        for name in below:
-            path = os.path.join(top, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def launch(plan: Plan, disk_bytes: int) -> Started:
     """Start a box. Raises SandboxRefused if its program is missing or cannot be run."""
     with ExitStack() as on_failure, ExitStack() as handed_over:
@@ -117,17 +109,18 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
         printed = _bounded_file("printed", MAX_PRINTED)
         on_failure.callback(os.close, printed)
         place = inputs.folder(plan.folder)
-        on_failure.callback(remove, place)
+        on_failure.callback(slots.remove, place)
         settings: dict[str, Any] = {
             "entry": plan.entry,
             "preload": list(plan.preload),
             "nice": plan.nice,
             "processes": _most_processes(plan.level),
             "landlock": None,
+            "inner": None,
         }
         boot = [plan.runtime.python, "-P", "-S", "-B", "-s", "-c", _BOOT]
         boot += [":".join(plan.runtime.import_path), str(inner.fileno())]
-        slot, life = None, None
+        slot, held, life = None, None, None
         if plan.level is Level.BUBBLEWRAP:
             filter_fd = _memory_file(handed_over, plan.filter)
             options = bubblewrap.arguments(
@@ -138,9 +131,12 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             boot = [_program(), "--args", str(options_fd), "--", *boot]
             process = _start(boot, [inner.fileno(), filter_fd, options_fd], {}, printed)
             settings |= {"app": bubblewrap.APP, "slot": bubblewrap.SLOT, "inputs": bubblewrap.INPUTS}
+            settings["inner"] = bubblewrap.reach(plan.runtime, plan.start or bubblewrap.SLOT)
         else:
             slot = _slot(plan.folder)
-            on_failure.callback(remove, slot)
+            on_failure.callback(slots.remove, slot)
+            held = slots.held(slot)
+            on_failure.callback(os.close, held)
             end, life = os.pipe()
             handed_over.callback(os.close, end)
             on_failure.callback(os.close, life)
@@ -150,9 +146,34 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
             )
             settings |= _landlock_settings(plan, slot, place, end)
         on_failure.pop_all()
+    group = groups.new(PROCESSES + plan.layers)
     return Started(
-        process=process, control=control, printed=printed, inputs=place, slot=slot, life=life, settings=settings
-    )
+        process=process, control=control, printed=printed, inputs=place, slot=slot, held=held, life=life,
+        group=_settled(process.pid, group, idle=plan.nice >= gentle.NICEST), settings=settings,
+    )  # fmt: skip
+
+
+def _settled(root: int, group: groups.Group | None, *, idle: bool) -> groups.Group | None:
+    """Put a box that waits for its settings into its group and priority; return the group, None if that failed.
+
+    What a process starts takes after it, so that all are in when a look finds none that is not.
+    """
+    seen = set[int]()
+    while (group is not None or idle) and (new := [pid for pid in processes.tree(root) if pid not in seen]):
+        for pid in new:
+            if idle:
+                gentle.make_idle(pid)
+            try:
+                if group is not None:
+                    group.join(pid)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                if group is not None:
+                    group.end()
+                group = None
+        seen.update(new)
+    return group
 
 
 def _start(command: list[str], handed: list[int], env: dict[str, str], printed: int) -> subprocess.Popen[bytes]:
@@ -219,6 +240,8 @@ def _most_processes(level: Level) -> int:
 
 def _bounded_file(name: str, size: int) -> int:
     """Return a file in memory that cannot grow: boxed code finds it at its init's standard error."""
+    import fcntl
+
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)

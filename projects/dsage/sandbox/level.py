@@ -35,9 +35,10 @@ class Outcome:
 
     `status` is "done" (then `value` holds codec bytes), "failed" (the app's own doing), "limit" (it used more than
     it may), "stopped" (the box was closed) or "broken" (the box could not do its work). `reason` is a code:
-    "exception", "crash", "codec", "cpu", "wall", "memory", "disk", "output", "processes", "closed" or "sandbox";
-    empty when done. `detail` ends a traceback or log, at most 4 kB. `cpu_s` counts everything the call started;
-    `wall_s` leaves out the time it was paused. `output` is the end of what it printed.
+    "exception", "crash", "codec", "instruction" (this computer's processor lacks one that the app uses), "cpu",
+    "wall", "memory", "disk", "output", "processes", "closed" or "sandbox"; empty when done. `detail` ends a traceback
+    or log, at most 4 kB. `cpu_s` counts everything the call started; `wall_s` leaves out the time it was paused.
+    `output` is the end of what it printed.
     """
 
     status: Status

@@ -91,6 +91,7 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "adjtimex": (159, 171),
     "clock_settime": (227, 112),
     "clock_adjtime": (305, 266),
+    "ioprio_set": (251, 30),
     "iopl": (172, None),
     "ioperm": (173, None),
     # the network; socketpair stays

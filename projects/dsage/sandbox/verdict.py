@@ -7,13 +7,17 @@ import math
 import os
 import signal
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dsage import codec
 from dsage.errors import CodecError, TooLarge
 from dsage.sandbox import frames
 from dsage.sandbox.level import Status
 from dsage.sandbox.printed import Printed
+
+NO_INSTRUCTION: Final = (
+    "it was built for processors with instructions that this computer's lacks; other computers may well have them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,18 @@ def judged(talk: asyncio.Task[Verdict | None], report: Report | None, printed: P
         number = os.WTERMSIG(report.status)
         if number == signal.SIGXCPU:
             return Verdict("limit", "cpu", words)
+        if number == signal.SIGILL:
+            return Verdict("failed", "instruction", f"{words}\n{NO_INSTRUCTION}".strip())
         return Verdict("failed", "crash", f"{words}\nkilled by {_signal_name(number)}".strip())
-    return Verdict("failed", "crash", f"{words}\nended without an answer".strip())
+    status = os.WEXITSTATUS(report.status)
+    return Verdict("failed", "crash", f"{words}\nended without an answer (exit status {status})".strip())
 
 
 def failed(reason: str, detail: str) -> Verdict:
     """Return the verdict on a call that says why it failed."""
     if reason in ("memory", "disk", "output"):
         return Verdict("limit", reason, detail)
-    return Verdict("failed", reason if reason == "codec" else "exception", detail)
+    return Verdict("failed", reason if reason in ("codec", "instruction") else "exception", detail)
 
 
 def canonical(body: bytes) -> bytes:

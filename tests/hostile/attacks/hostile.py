@@ -1,5 +1,6 @@
 """An app that does everything it should not. Each method is one attack; none harms a host that holds."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -246,7 +247,8 @@ class Hostile(DistributedFunction):
     @staticmethod
     def stop_init(_):
         for number in (signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM):
-            os.kill(1, number)
+            with contextlib.suppress(PermissionError):  # where Landlock keeps signals to what it confines
+                os.kill(1, number)
         return "tried"
 
     @staticmethod
