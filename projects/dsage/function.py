@@ -46,13 +46,14 @@ class Unit(Generic[A]):
     """One piece of work: what `compute` gets, and how the server should treat it.
 
     `key` names the unit inside its run (one key, one unit: submitting it twice makes it once); `group` is a label
-    to cancel by. `credit` is in minutes of the reference core. `quorum` is how many independent replicas must
-    agree unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement
-    is issued. `id` is given by the server and is 0 before that. `inputs` are files that `compute` may read, by the
-    name that it gives to `dsage.running.input`: a path, sent to the server before the unit is made, or the SHA-256 of a
-    file that the server has. Together they may have `limits.disk_bytes`. `retries` is how many failures are followed by
-    another try (None: on a server until it is clear that it is not the computers, on one's own machines none). Of a
-    unit that is folded, `cpu_s` and `wall_s` are what the computer that brought its answer says it took.
+    to cancel by. `credit` is in minutes of the reference core. `quorum` is how many independent replicas must agree
+    unless the answer proves itself; `deadline_s` is how long one replica may be away before a replacement is
+    issued, at least 10 (a server adapts it to each host's speed). `id` is given by the server and is 0 before that.
+    `inputs` are files that `compute` may read, by the name that it gives to `dsage.running.input`: a path, sent to
+    the server before the unit is made, or the SHA-256 of a file that the server has. Together they may have
+    `limits.disk_bytes`. `retries` is how many failures are followed by another try (None: on a server until it is
+    clear that it is not the computers, on one's own machines none). Of a unit that is folded, `cpu_s` and `wall_s`
+    are what the computer that brought its answer says it took.
     """
 
     args: A

@@ -140,11 +140,14 @@ def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, shar
     return _settle(_with(unit, replace(replica, camp=camp, proof=proof, share=share)))
 
 
-def give_up(unit: Unit, number: int, state: ReplicaState, reason: str = "") -> Unit:
-    """Return the unit after a lease ended without an answer: error, returned or aborted. `reason` is one word."""
+def give_up(unit: Unit, number: int, state: ReplicaState, reason: str = "", detail: str = "") -> Unit:
+    """Return the unit after a lease ended without an answer: error, returned or aborted.
+
+    `reason` is one word, `detail` a line that says more; they are remembered if this gives the unit up.
+    """
     replica = unit.replica(number)
     after = _with(unit, replace(replica, state=move(replica.state, state)))
-    return _settle(after, reason)
+    return _settle(after, reason, detail)
 
 
 def expire(unit: Unit, now: float) -> Unit:
@@ -237,16 +240,16 @@ def _with(unit: Unit, replica: Replica) -> Unit:
     return replace(unit, replicas=tuple([replica if r.id == replica.id else r for r in unit.replicas]))
 
 
-def _settle(unit: Unit, reason: str = "") -> Unit:
+def _settle(unit: Unit, reason: str = "", detail: str = "") -> Unit:
     """Return the unit with its own state, the copies it still wants and every verdict brought up to date."""
     if not unit.final:
-        unit = _decide(unit, reason)
+        unit = _decide(unit, reason, detail)
     if unit.final:
         unit = replace(unit, unsent=0, replicas=tuple([_verdict(unit, r) for r in unit.replicas]))
     return unit
 
 
-def _decide(unit: Unit, reason: str) -> Unit:
+def _decide(unit: Unit, reason: str, detail: str) -> Unit:
     if any(r.proof is False and r.state is ReplicaState.REPORTED for r in unit.replicas):
         unit = replace(unit, replicas=tuple([_refused(r) for r in unit.replicas]))
     camps: dict[int, int] = {}
@@ -266,7 +269,7 @@ def _decide(unit: Unit, reason: str) -> Unit:
         return replace(unit, state=move(unit.state, UnitState.VALID), canonical=top)
 
     unsent = max(0, unit.quorum - size - waiting - leased)
-    given_up = _hopeless(unit, unsent, len(camps), reason)
+    given_up = _hopeless(unit, unsent, len(camps), reason, detail)
     if given_up:
         return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up, code=reason)
     state = UnitState.READY if unsent else UnitState.COMPARING if waiting else UnitState.ACTIVE
@@ -283,7 +286,7 @@ def _first_proof(unit: Unit) -> int:
     return next(r.id for r in unit.replicas if r.proof and r.state is ReplicaState.REPORTED and r.camp is not None)
 
 
-def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
+def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> str:
     """Return why the unit is to be given up, or an empty text."""
     if unit.splits and reason in TIME_LIMITS:
         return f"it passed its time limit ({reason})"
@@ -294,7 +297,8 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
     people = len({r.volunteer for r in errors})
     answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)
     if len(errors) >= most and people >= who and not answered:
-        return f"it failed {len(errors)} times on {people} volunteers' computers, last with: {reason or 'an error'}"
+        last = ": ".join(filter(None, (reason, detail))) or "an error"
+        return f"it failed {_times(len(errors))} on {_computers(people)}, last with: {last}"
     used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since]
     if unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS:
         lies = used.count(ReplicaState.INVALID)
@@ -302,6 +306,14 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str) -> str:
         apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
         return "; ".join(wrong + apart)
     return ""
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _computers(people: int) -> str:
+    return "one volunteer's computer" if people == 1 else f"{people} volunteers' computers"
 
 
 def _verdict(unit: Unit, replica: Replica) -> Replica:

@@ -37,6 +37,8 @@ MAX_SENT_BYTES: Final = wire.MAX_BODY_BYTES // 4
 """Units in one reply, as JSON: far below the most that a client takes, with their proofs."""
 MAX_REASON: Final = 4000
 """Characters kept of why a copy failed: the end of it, where the error stands."""
+MAX_LINE: Final = 400
+"""Characters of its last line that are told when the unit is given up."""
 _CODE = re.compile(r"[a-z][a-z.-]{0,39}")
 """Reasons that a client may give, which people see: the codes of errors and of sandboxes, and no prose."""
 
@@ -212,7 +214,7 @@ class _Group:
     def _apply(self, signed: SignedResult, report: wire.Report, applied: Applied, stored: bool | None) -> None:
         book, number = self.book, signed.unit
         signed = _within(signed, report, book.heads[number])
-        current = _ended(book.now[number], signed)
+        current = _ended(book.now[number], signed, report.detail)
         copy = current.replica(signed.replica)
         answer = copy.state in (ReplicaState.REPORTED, ReplicaState.VALID, ReplicaState.INVALID, ReplicaState.REDUNDANT)
         keep = answer
@@ -334,7 +336,13 @@ def _within(signed: SignedResult, report: wire.Report, head: Any) -> SignedResul
     return msgspec.structs.replace(signed, reason="")
 
 
-def _ended(current: life.Unit, signed: SignedResult) -> life.Unit:
+def _last_line(detail: str) -> str:
+    """Return where a failure says what it is, fit to be shown: a computer's word, which may hold anything."""
+    lines = detail[-MAX_REASON:].strip().splitlines() or [""]
+    return "".join([c if c.isprintable() else " " for c in lines[-1]])[:MAX_LINE].strip()
+
+
+def _ended(current: life.Unit, signed: SignedResult, detail: str) -> life.Unit:
     """Return the unit after what a client reported of one copy."""
     if signed.status == "done":
         # What proves itself may be copied once its run shows it, which is why siblings are cancelled: it is no proof of
@@ -343,7 +351,7 @@ def _ended(current: life.Unit, signed: SignedResult) -> life.Unit:
     if signed.status == "aborted" and signed.value and current.final:
         return life.report(current, signed.replica, partial=True)
     if signed.status == "failed":
-        return life.give_up(current, signed.replica, ReplicaState.ERROR, signed.reason)
+        return life.give_up(current, signed.replica, ReplicaState.ERROR, signed.reason, _last_line(detail))
     stopped = signed.status == "aborted" and current.final
     return life.give_up(current, signed.replica, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
 

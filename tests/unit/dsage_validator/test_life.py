@@ -298,9 +298,13 @@ def test_a_unit_is_tried_again_as_often_as_its_author_wants(retries: int) -> Non
     unit = life.created(1, 1, retries=retries)
     for number in range(1, retries + 2):
         assert not unit.final
-        unit = life.give_up(leased(unit, number), number, R.ERROR, "crash")
+        unit = life.give_up(leased(unit, number), number, R.ERROR, "crash", f"killed by SIGSEGV in try {number}")
     assert unit.final
-    assert unit.reason.startswith(f"it failed {retries + 1} times")
+    times = (
+        f"{retries + 1} times on {retries + 1} volunteers' computers" if retries else "once on one volunteer's computer"
+    )
+    words = f"it failed {who}, last with: crash: killed by SIGSEGV in try {retries + 1}"
+    assert (unit.reason, unit.code) == (words, "crash")
     again = leased(life.retried(unit), retries + 2)
     assert life.give_up(again, retries + 2, R.ERROR, "crash").final is (retries == 0)
 
