@@ -300,7 +300,7 @@ def test_a_unit_is_tried_again_as_often_as_its_author_wants(retries: int) -> Non
         assert not unit.final
         unit = life.give_up(leased(unit, number), number, R.ERROR, "crash", f"killed by SIGSEGV in try {number}")
     assert unit.final
-    times = (
+    who = (
         f"{retries + 1} times on {retries + 1} volunteers' computers" if retries else "once on one volunteer's computer"
     )
     words = f"it failed {who}, last with: crash: killed by SIGSEGV in try {retries + 1}"
