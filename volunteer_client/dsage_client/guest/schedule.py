@@ -71,15 +71,13 @@ def _borders(windows: tuple[Window, ...], at: float, zone: tzinfo | None) -> Ite
     clocks = {time.fromisoformat(clock) for window in windows for clock in (window.start, window.end)}
     today = _wall(at, zone).date()
     end = at + AHEAD.total_seconds()
-    shifted = _offset(at, zone) != _offset(end, zone)
-    if shifted:
+    if _offset(at, zone) != _offset(end, zone):
         yield _shift(at, end, zone)
     for day in range(AHEAD.days + 1):
         for clock in clocks:
             border = datetime.combine(today + timedelta(days=day), clock, zone)
             yield border.timestamp()
-            if shifted:
-                yield border.replace(fold=1).timestamp()
+            yield border.replace(fold=1).timestamp()
 
 
 def _offset(at: float, zone: tzinfo | None) -> timedelta:

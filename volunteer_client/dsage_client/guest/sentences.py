@@ -1,4 +1,4 @@
-"""What a client does and why, in one plain sentence: the same in the tray, the manager, the command line and the log."""
+"""What a client does and why, in one plain sentence: the same in tray, manager, command line and log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LONGEST: Final = 80
 def sentence(standing: Standing, *, now: float, zone: tzinfo | None = None, projects: Sequence[str] = ()) -> str:
     """Return a decision in one sentence of the language in force, without a full stop.
 
-    It tells the time at which computing goes on by itself, where that is known, as local time. `projects` are the titles
-    of what runs. `Standing.said` may name, under these keys: `project`, `server`, `program`, `celsius`, `idle_s`, and
-    `why`, a report in words.
+    It tells the local time at which computing goes on by itself, where that is known. `projects` are the titles of what
+    runs. `Standing.said` may name, under these keys: `project`, `server`, `program`, `celsius`, `idle_s`, and `why`, a
+    report in words.
     """
     facts = _Facts(
         standing=standing,
@@ -31,7 +31,7 @@ def sentence(standing: Standing, *, now: float, zone: tzinfo | None = None, proj
 
 
 def moment(at: float, *, now: float, zone: tzinfo | None = None) -> str:
-    """Return a moment to come (Unix seconds) as local time, to be put after "until" or "at": the hour if it is today,
+    """Return a moment to come (Unix seconds) as local time, to be put after "until": the hour if it is today,
     with the day if it is another one. Seconds are rounded up to the next minute."""
     at = math.ceil(at / 60 - 1e-4) * 60.0
     wall, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone).date()
@@ -96,7 +96,7 @@ def _connecting(facts: _Facts) -> str:
 def _server_away(facts: _Facts) -> str:
     server = facts.get("server") or _("the server")
     if facts.when:
-        return _("Waiting: {server} does not answer; trying again at {when}").format(server=server, when=facts.when)
+        return _("Waiting: {server} does not answer; next try {when}").format(server=server, when=facts.when)
     return _("Waiting: {server} does not answer").format(server=server)
 
 
