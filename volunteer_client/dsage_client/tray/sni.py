@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from dbus_fast import AuthError, BusType, DBusError, InvalidAddressError, Message, MessageType, PropertyAccess
+from dbus_fast import AuthError, DBusError, InvalidAddressError, Message, MessageType, PropertyAccess
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSignature, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
@@ -125,9 +125,10 @@ class Item(ServiceInterface):
 
 
 class BusTray:
-    """The tray over a session's bus. `tell` hears, once each, that no desktop shows the icon or that one does now."""
+    """The tray over the bus at `address`. `tell` hears when no desktop shows the icon, and when one does at last."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, address: str, tell: Callable[[str], None]) -> None:
+        self._address = address
         self._tell = tell
         self._bus: MessageBus | None = None
         self._face: Face | None = None
@@ -143,7 +144,7 @@ class BusTray:
         self._wished = wished
         self._item, self._menu = Item(self._clicked), dbusmenu.Menu(wished)
         try:
-            self._bus = bus = await MessageBus(bus_type=BusType.SESSION).connect()
+            self._bus = bus = await MessageBus(self._address).connect()
             bus.export(PATH, self._item)
             bus.export(dbusmenu.PATH, self._menu)
             self._name = f"{WATCHER.removesuffix('Watcher')}Item-{os.getpid()}-1"
