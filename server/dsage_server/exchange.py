@@ -24,7 +24,7 @@ from dsage_server.scheduling.blame import Blame
 from dsage_server.scheduling.crowd import Crowd, Guest
 from dsage_server.scheduling.deadlines import deadline_s
 from dsage_server.scheduling.fitting import HostView
-from dsage_server.scheduling.terms import HostOffer
+from dsage_server.scheduling.terms import NEWCOMER, HostOffer
 from dsage_server.sessions import Session
 from dsage_server.store import hosts, leases, units
 from dsage_server.store.engine import Kind
@@ -108,6 +108,13 @@ class Exchanges:
             if mine != guest.calls or hub.closing:
                 return reply
 
+    async def hand_back(self, session: Session) -> None:
+        """Take back every copy that a host holds: it leaves, and its call that is held is over."""
+        caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
+        await self.hub.store.join(self._kind, leases.Call(caller=caller, known=frozenset()))
+        self.crowd.forget(session.host)
+        self.hub.waiting.call(("host", session.host))
+
     async def _turn(
         self,
         session: Session,
@@ -155,6 +162,7 @@ class Exchanges:
             if len(leased) < len(choice.copies):
                 hub.ready.give_back(choice, leased)
         record.sent(len(applied.leased), now)
+        record.greeted |= any(NEWCOMER in copy.needs.tags for copy in choice.copies if copy.unit in applied.units)
         if applied.leased and hub.ready.unsent:
             hub.wake(FOLLOW)
         for credit_milli, cpu_s, turnaround_s in applied.answered:

@@ -126,6 +126,12 @@ def only_here(url: str) -> bool:
         return False
 
 
+def visited(pages_url: str) -> bool:
+    """Whether pages at this URL are open to other computers."""
+    host = urlsplit(pages_url).hostname or ""
+    return bool(host) and not only_here(f"https://{spelled(host)}")
+
+
 def host_of(url: str) -> str:
     """Return the host of an https URL. Raises UsageError for anything else."""
     parts = urlsplit(url)

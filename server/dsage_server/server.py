@@ -26,8 +26,9 @@ from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hosting.keeper import HOUSE, Keeper
 from dsage_server.hub import Hub
-from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled
+from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled, visited
 from dsage_server.locking import one_by_one, only_one
+from dsage_server.published import Published
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
 from dsage_server.store import claims, hosts, processes
@@ -140,6 +141,7 @@ async def _listen(
 ) -> tuple[str, str]:
     """Open the doors; return the addresses of the machine API and of the pages. Links pin `ca`."""
     name = host_of(public_url(settings, settings.port))
+    published = Published.of(settings.folder)
     context = certificates.context(home.tls, settings, name)
     pages_app = make_pages(
         hub.store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
@@ -151,6 +153,7 @@ async def _listen(
     api = Api(
         hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
         ca_file=certificates.authority_file(home.tls, settings), root_file=home.root_file,
+        published=published, operator=settings.operator, visited=visited(pages_url),
     )  # fmt: skip
     port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
     url = public_url(settings, port)

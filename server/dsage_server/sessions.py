@@ -121,6 +121,10 @@ class Sessions:
         for header in [header for header, session in self._seen.items() if session.key in keys]:
             del self._seen[header]
 
+    def readmit(self, key: bytes) -> None:
+        """Honour the tokens of a key again: who had left has joined anew."""
+        self._dropped.discard(key)
+
     def _verified(self, header: str, now: float) -> Session | None:
         scheme, _, token = header.partition(" ")
         try:

@@ -26,6 +26,8 @@ class Settings:
     roles: frozenset[str] = frozenset({"api", "validator", "projector", "sweeper", "hosting"})
     """What this process does; fewer than all only with PostgreSQL (roles.py says what each means)."""
     name: str = "DSage"
+    operator: str = ""
+    """Who runs the server, as volunteers are told before they join."""
     listen: str = ""
     """Address of the machine API; empty: every address, IPv4 and IPv6."""
     port: int = 8470

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 M = TypeVar("M")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello", "/healthz"})
+OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello", "/healthz", "/join"})
 """Served to any version: what a peer needs to find out that it is too old, and what proxies ask."""
 RETRY_S: Final = 5
 
@@ -180,6 +180,8 @@ async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
     except DSageError as error:
         return problem(error, request.path)
     except web.HTTPException as error:
+        if error.status < 400:
+            raise
         refusal = NotFound(f"there is no {request.method} {request.path}") if error.status in (404, 405) else None
         return problem(refusal or RequestError(error.reason), request.path)
     except SQLAlchemyError as error:

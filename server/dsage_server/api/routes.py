@@ -16,6 +16,7 @@ from dsage.errors import Busy, NotAllowed, WrongServer
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
+from dsage_server.api.accounts import Accounts
 from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
 from dsage_server.api.looking import Looking
 from dsage_server.api.projects import Projects
@@ -23,8 +24,10 @@ from dsage_server.api.views import Views, asked_run
 from dsage_server.blobs.routes import BlobApi, send
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hub import Hub
+from dsage_server.published import Published
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import hosts
+from dsage_server.web.live import visitor
 
 MAX_GREETING_BYTES = 16 << 10
 """An enrolment or login, of somebody whom nobody knows yet."""
@@ -32,7 +35,11 @@ MAX_GREETING_BYTES = 16 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """The handlers. `ca_file` and `root_file` are public documents, served as they lie on the disk."""
+    """The handlers. `ca_file` and `root_file` are public documents, served as they lie on the disk.
+
+    `operator` is who answers for the server, `visited` whether its pages are open to visitors; who follows an invite
+    link to here is sent on to them.
+    """
 
     hub: Hub
     uploads: Uploads
@@ -40,6 +47,9 @@ class Api:
     pages_url: str
     ca_file: Path
     root_file: Path
+    published: Published
+    operator: str = ""
+    visited: bool = False
 
     def app(self) -> web.Application:
         """Return the aiohttp application."""
@@ -49,6 +59,7 @@ class Api:
             [
                 web.get("/healthz", self.health),
                 web.get("/v1/ca", self.ca),
+                web.get("/join", self.join),
                 web.get("/v1/hello", self.hello),
                 web.get("/v1/root", self.root),
                 web.post("/v1/challenge", self.challenge),
@@ -81,6 +92,11 @@ class Api:
         )
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
         app.add_routes(Projects(hub=self.hub, who=self._who).routes())
+        about = wire.About(
+            server_id=self.hub.server_id, name=self.name, operator=self.operator,
+            pages_url=self.pages_url if self.visited else "",
+        )  # fmt: skip
+        app.add_routes(Accounts(hub=self.hub, who=self._who, about=about, published=self.published).routes())
         app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
         return app
 
@@ -100,6 +116,10 @@ class Api:
     async def ca(self, request: web.Request) -> web.StreamResponse:
         """The CA's certificate; who asks checks it against the hash in the invite."""
         return web.FileResponse(self.ca_file, headers={"Content-Type": "application/x-pem-file"})
+
+    async def join(self, request: web.Request) -> web.Response:
+        """Somebody follows an invite link in a browser: the pages explain it, and keep what stands after its #."""
+        raise web.HTTPSeeOther(f"{self.pages_url}/join")
 
     async def hello(self, request: web.Request) -> web.Response:
         """Who this server is, and which protocols it speaks."""
@@ -129,10 +149,12 @@ class Api:
         await self._check_fresh(enrolment)
         if signers(envelope)[:1] != [enrolment.key]:
             raise NotAllowed("the enrolment is not signed by the key that it names")
-        now = self.hub.clock()
+        now, peer = self.hub.clock(), visitor(request)
         known = await self.hub.store.write(
-            lambda c: hosts.enrol(c, enrolment.key, enrolment.code, enrolment.public, now)
+            lambda c: hosts.enrol(c, enrolment.key, enrolment.code, enrolment.public, now, peer)
         )
+        if enrolment.key not in self.hub.chain.root.revoked_keys:
+            self.hub.sessions.readmit(enrolment.key)
         return reply(wire.EnrolReply(volunteer=known.volunteer, pseudonym=known.pseudonym))
 
     async def login(self, request: web.Request) -> web.Response:

@@ -67,6 +67,13 @@ class Crowd:
         self._guests.pop(host, None)
         self._guests[host] = guest
 
+    def forget(self, host: int) -> None:
+        """A host has left: a call of it that is still held is over."""
+        guest = self._guests.pop(host, None)
+        if guest is not None:
+            guest.calls += 1
+        self.busy(host)
+
     def idles(self, host: int) -> None:
         """A host's call is held, and it would take work."""
         self._idle[host] = None

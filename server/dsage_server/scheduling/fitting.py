@@ -6,7 +6,7 @@ from typing import Final
 
 from dsage_server.scheduling.line import Lane
 from dsage_server.scheduling.record import HostRecord
-from dsage_server.scheduling.terms import HostOffer, Needs
+from dsage_server.scheduling.terms import NEWCOMER, HostOffer, Needs
 
 MAX_KNOWN: Final = 512
 _GIB: Final = 1 << 30
@@ -52,7 +52,7 @@ def lacking(needs: Needs, offer: HostOffer) -> str:
     missing = sorted(needs.packages - offer.packages)
     if missing:
         return f"{', '.join(missing)}, which this computer does not offer"
-    tags = sorted(needs.tags - offer.tags)
+    tags = sorted(needs.tags - offer.tags - {NEWCOMER})
     if tags:
         return f"computers marked {', '.join(tags)}, and this one is not"
     if needs.memory_bytes > offer.memory_bytes > 0:

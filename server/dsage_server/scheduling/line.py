@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from dsage_server.scheduling.terms import Needs, ReadyUnit, RunTerms
+from dsage_server.scheduling.terms import NEWCOMER, Needs, ReadyUnit, RunTerms
 
 SPARE: Final = 64
 """Dead entries that a line may hold beyond the number of live ones, before it is swept."""
@@ -130,10 +130,25 @@ class Lane:
 class RunQueue:
     """What waits of one run, and how far into the tables it reaches."""
 
-    __slots__ = ("above", "asked", "copies", "dry", "fresh", "lanes", "left", "more", "newest", "terms", "units")
+    __slots__ = (
+        "above",
+        "asked",
+        "copies",
+        "counts",
+        "dry",
+        "fresh",
+        "lanes",
+        "left",
+        "more",
+        "newest",
+        "terms",
+        "units",
+    )
 
     def __init__(self, terms: RunTerms, *, more: bool) -> None:
         self.terms = terms
+        self.counts = NEWCOMER not in terms.tags
+        """Whether its units are for any host, and so count as work that waits."""
         self.lanes: dict[Needs, Lane] = {}
         self.units = 0
         self.copies = 0

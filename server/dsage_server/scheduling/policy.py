@@ -9,6 +9,7 @@
 5. Copies that came back go first, then units in the order their driver made them (line.py).
 6. The last copies of a run wait a while for fast, reliable hosts (tail.py).
 7. What the run lacks for a full call comes from the next one.
+8. Of a run for newcomers a host gets one unit, before anything it computed was found right, and never another.
 
 What was chosen is out of the queue at once. A host that gets nothing is told why, in words, for each project.
 """
@@ -22,7 +23,7 @@ from dsage_server.scheduling.line import Entry, Lane, RunQueue
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.shares import FairShare
 from dsage_server.scheduling.tail import Tail
-from dsage_server.scheduling.terms import Choice, HostOffer, Needs, ReadyUnit, RunTerms
+from dsage_server.scheduling.terms import NEWCOMER, Choice, HostOffer, Needs, ReadyUnit, RunTerms
 
 __all__ = [
     "Choice", "FairShare", "HostOffer", "HostView", "Needs", "ReadyQueue", "ReadyUnit", "RunTerms", "choose", "hungry",
@@ -67,11 +68,16 @@ def choose(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now:
         if not run.copies:
             empty.append(number)
             continue
+        most = want - len(taken)
+        if NEWCOMER in run.terms.tags:
+            if not host.record.new:
+                continue
+            most = 1
         passed = host.passed.get(number)
         if passed is not None and passed[0] == run.newest:
             why[passed[1]] = None
             continue
-        found, words = _of_run(run, ready.tail, host, want - len(taken), now)
+        found, words = _of_run(run, ready.tail, host, most, now)
         if found:
             charges.append((number, sum([entry.unit.credit_milli for entry in found])))
             taken += found

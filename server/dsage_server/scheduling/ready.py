@@ -32,7 +32,7 @@ MAX_PROJECTS: Final = 20
 
 
 class ReadyQueue:
-    """Ready units by run and needs. `unsent` counts the copies that may be handed out."""
+    """Ready units by run and needs. `unsent` counts the copies that may be handed out to any host."""
 
     def __init__(self) -> None:
         self.runs: dict[int, RunQueue] = {}
@@ -74,7 +74,7 @@ class ReadyQueue:
         if gone is None:
             return
         self._entries = {number: entry for number, entry in self._entries.items() if entry.unit.run != run}
-        self.unsent -= gone.copies
+        self.unsent -= gone.copies * gone.counts
         self._short.discard(run)
         self.woken.pop(run, None)
         self.ended.append(run)
@@ -107,7 +107,7 @@ class ReadyQueue:
         if unsent > 0 and entry.unsent and stays and known.barred <= unit.barred and unit.needs == known.needs:
             run = self.runs[unit.run]
             run.copies += unsent - entry.unsent
-            self.unsent += unsent - entry.unsent
+            self.unsent += (unsent - entry.unsent) * run.counts
             if entry.fresh and unit.barred:
                 self._sent_first(entry, run)
             entry.unit, entry.unsent, entry.held = unit, unsent, held
@@ -137,7 +137,7 @@ class ReadyQueue:
             entry.unsent -= 1
             run = entry.line.lane.run
             run.copies -= 1
-            self.unsent -= 1
+            self.unsent -= run.counts
             if entry.fresh:
                 self._sent_first(entry, run)
             if not entry.unsent:
@@ -248,7 +248,7 @@ class ReadyQueue:
             run.dry = math.inf
         run.units += 1
         run.copies += unsent
-        self.unsent += unsent
+        self.unsent += unsent * run.counts
 
     def _delist(self, entry: Entry) -> None:
         del self._entries[entry.unit.unit]
@@ -257,7 +257,7 @@ class ReadyQueue:
         run = entry.line.lane.run
         run.units -= 1
         run.copies -= entry.unsent
-        self.unsent -= entry.unsent
+        self.unsent -= entry.unsent * run.counts
         if entry.fresh:
             self._sent_first(entry, run)
         entry.unsent = 0

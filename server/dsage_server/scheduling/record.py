@@ -61,6 +61,8 @@ class HostRecord(msgspec.Struct, omit_defaults=True):
     """Copies found right, and copies that failed, of late."""
     cut_at: float = -1.0
     """`at` as it was when the limit was halved last."""
+    greeted: bool = False
+    """Whether it has had its welcome unit."""
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -120,6 +122,11 @@ class HostRecord(msgspec.Struct, omit_defaults=True):
             self.left = min(self.most, self.left + max(0.0, now - self.at) * pace)
             self.at = now
         return max(0, int(self.left))
+
+    @property
+    def new(self) -> bool:
+        """Whether it has done nothing yet and is still to be welcomed."""
+        return not self.greeted and not self.valid
 
     @property
     def speed(self) -> float:

@@ -11,6 +11,9 @@ from dsage.wire import INPUTS
 REFERENCE_S_PER_MILLI: Final = 0.06
 """Seconds on one core of the reference computer in a thousandth of a credit, which is a minute."""
 
+NEWCOMER: Final = "newcomer"
+"""The tag of a run whose units are for computers that have done nothing yet, one each: the server alone gives it."""
+
 
 class Needs(msgspec.Struct, frozen=True):
     """What a run's units ask of a host; units with equal needs are for the same hosts. 0 or empty: anything will do."""

@@ -83,6 +83,23 @@ def enter(connection: Connection, volunteer: int, public: bool) -> None:
     _add_people(connection, public, people=1)
 
 
+def show(connection: Connection, volunteer: int, public: bool) -> None:
+    """List a volunteer on the boards from now on, or do not: what they have earned moves from one sum to the other."""
+    row = connection.execute(select(credit_sum).where(credit_sum.c.volunteer_id == volunteer).with_for_update()).one()
+    if row.public is public:
+        return
+    connection.execute(update(credit_sum).where(credit_sum.c.volunteer_id == volunteer).values(public=public))
+    earned = {"amount_milli": row.amount_milli, "valid": row.valid, "score": row.score, "people": 1}
+    for listed in (False, True):
+        sign = 1 if listed is public else -1
+        _add_people(connection, listed, **{name: sign * amount for name, amount in earned.items()})
+    mine = run_credit.c.volunteer_id == volunteer
+    runs = connection.execute(select(run_credit.c.run_id, run_credit.c.amount_milli).where(mine)).all()
+    connection.execute(update(run_credit).where(mine).values(public=public))
+    sign = -1 if public else 1
+    add_up(connection, Counter({(run, "unlisted"): sign * amount for run, amount in runs}))
+
+
 def _count(connection: Connection, runs: dict[tuple[int, int], tuple[int, int]], public: dict[int, bool]) -> None:
     """Bring the tallies of runs up to (amount, times) by run and volunteer: who has all of it from now is new there."""
     sums: Counter[tuple[int, str]] = Counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from dsage import wire
 from dsage.errors import InviteRefused
 from dsage_server.pseudonyms import pseudonym
 from dsage_server.scheduling.record import HostRecord
-from dsage_server.store import credit
+from dsage_server.store import credit, open_links
 from dsage_server.store.bulk import update_rows
 from dsage_server.store.events import note
+from dsage_server.store.open_links import code_hash
 from dsage_server.store.schema import host, invite, volunteer
 
 
@@ -29,53 +29,80 @@ class Known:
     pseudonym: str
 
 
-def code_hash(code: str) -> str:
-    """Return what the server stores of an invite code."""
-    return hashlib.sha256(code.encode()).hexdigest()
-
-
-def make_invite(connection: Connection, uses: int, valid_s: float, now: float) -> str:
-    """Create an invite and return its code, which is stored nowhere."""
+def make_invite(
+    connection: Connection, uses: int, valid_s: float, now: float, *, volunteer_id: int | None = None
+) -> str:
+    """Create an invite and return its code, which is stored nowhere; one for a volunteer adds computers of theirs."""
     code = secrets.token_urlsafe(12)
     connection.execute(
-        insert(invite).values(code_hash=code_hash(code), uses_left=uses, created=now, expires=now + valid_s)
+        insert(invite).values(
+            code_hash=code_hash(code), uses_left=uses, created=now, expires=now + valid_s, volunteer_id=volunteer_id
+        )
     )
     return code
 
 
 def find(connection: Connection, key: bytes) -> Known | None:
-    """Return the host that has this key."""
-    row = connection.execute(
-        select(host.c.id, host.c.volunteer_id, volunteer.c.pseudonym)
-        .join(volunteer, volunteer.c.id == host.c.volunteer_id)
-        .where(host.c.key == key)
-    ).first()
+    """Return the host that has this key, unless it has left."""
+    row = connection.execute(_FIND.where(host.c.key == key, host.c.gone.is_(None))).first()
     return None if row is None else Known(host=row.id, volunteer=row.volunteer_id, pseudonym=row.pseudonym)
 
 
-def enrol(connection: Connection, key: bytes, code: str, public: bool, now: float) -> Known:
-    """Make an account for a new key and use up one use of the code; a known key gets its account back."""
+def enrol(connection: Connection, key: bytes, code: str, public: bool, now: float, peer: str = "") -> Known:
+    """Take a key in by a code, of which one use is used up; a known key gets its account back.
+
+    A code that a volunteer made adds a computer to their account; any other makes a new one, but a computer that left
+    without being erased has its old one back. `peer` is the address that asks. Raises InviteRefused, and Busy if too
+    many came by a link that anybody may use.
+    """
     known = find(connection, key)
     if known is not None:
         return known
+    owner = _use_up(connection, code, now, peer)
+    gone = connection.execute(_FIND.where(host.c.key == key)).first()
+    if owner is None and gone is not None and gone.erased is None:
+        owner = gone.volunteer_id
+    if owner is None:
+        owner = _new_volunteer(connection, public, now)
+    if gone is None:
+        machine = connection.execute(
+            insert(host).values(volunteer_id=owner, key=key, created=now).returning(host.c.id)
+        ).scalar_one()
+    else:
+        machine = gone.id
+        connection.execute(update(host).where(host.c.id == machine).values(volunteer_id=owner, gone=None))
+    name = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == owner)).scalar_one()
+    return Known(host=machine, volunteer=owner, pseudonym=name)
+
+
+def _use_up(connection: Connection, code: str, now: float, peer: str) -> int | None:
+    """Take one use of a code; return whose account it is for, None if for a new one."""
     row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code)).with_for_update()).first()
     if row is None:
+        if open_links.use(connection, code, peer, now):
+            return None
         raise InviteRefused("this invite code is not one of this server's")
     if row.expires < now:
         raise InviteRefused("this invite code has run out of time")
     if row.uses_left < 1:
         raise InviteRefused("this invite code has been used up")
+    owner: int | None = row.volunteer_id
+    if owner is not None:
+        erased = connection.execute(select(volunteer.c.gone).where(volunteer.c.id == owner).with_for_update()).scalar()
+        if erased is not None:
+            raise InviteRefused("the account that this code is for was erased")
     connection.execute(update(invite).where(invite.c.code_hash == row.code_hash).values(uses_left=row.uses_left - 1))
+    return owner
+
+
+def _new_volunteer(connection: Connection, public: bool, now: float) -> int:
     name = _free_pseudonym(connection)
-    number = connection.execute(
+    number: int = connection.execute(
         insert(volunteer).values(pseudonym=name, public=public, created=now).returning(volunteer.c.id)
-    ).scalar_one()
-    machine = connection.execute(
-        insert(host).values(volunteer_id=number, key=key, created=now).returning(host.c.id)
     ).scalar_one()
     credit.enter(connection, number, public)
     note(connection, now, "joined", f"{name if public else 'a volunteer'} joined")
-    return Known(host=machine, volunteer=number, pseudonym=name)
+    return number
 
 
 def describe(connection: Connection, number: int, said: wire.HostInfo, now: float) -> None:
@@ -87,7 +114,7 @@ def describe(connection: Connection, number: int, said: wire.HostInfo, now: floa
             client=said.client[:80], platform=said.platform[:120], cores=said.cores,
             memory_bytes=said.memory_bytes, sandbox=said.sandbox[:40], last_seen=now,
             disk_bytes=said.disk_bytes, offers=_text(said.offers), tags=_text(said.tags),
-            features=_text(said.features),
+            features=_text(said.features), name=said.name.strip()[:64],
         )
     )  # fmt: skip
 
@@ -125,6 +152,9 @@ def note_seen(connection: Connection, rows: Sequence[tuple[float, str, int]]) ->
     update_rows(connection, host, ("last_seen", "record"), sorted(rows, key=lambda row: row[2]))
 
 
+_FIND = select(host.c.id, host.c.volunteer_id, volunteer.c.pseudonym, volunteer.c.gone.label("erased")).join(
+    volunteer, volunteer.c.id == host.c.volunteer_id
+)
 _names = msgspec.json.Decoder(list[str])
 _record = msgspec.json.Decoder(HostRecord)
 

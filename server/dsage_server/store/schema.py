@@ -57,7 +57,10 @@ volunteer = Table(
     Column("pseudonym", String, nullable=False, unique=True),
     Column("public", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("gone", Float),
 )
+"""`public` is whether discoveries may name the volunteer (the leaderboard goes by `credit_sum.public`). `gone` is when
+they had themselves erased."""
 
 host = Table(
     "host",
@@ -77,8 +80,11 @@ host = Table(
     Column("tags", String, nullable=False, server_default="[]"),
     Column("record", String, nullable=False, server_default=""),
     Column("features", String, nullable=False, server_default="[]"),
+    Column("name", String, nullable=False, server_default=""),
+    Column("gone", Float),
 )
-"""`offers` (Python packages), `tags` and `features` are JSON lists; `record` is the scheduler's HostRecord as JSON."""
+"""`offers` (Python packages), `tags` and `features` are JSON lists; `record` is the scheduler's HostRecord as JSON.
+`name` is what its owner calls it; `gone` is when it left."""
 
 invite = Table(
     "invite",
@@ -87,7 +93,34 @@ invite = Table(
     Column("uses_left", Integer, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
+    Column("volunteer_id", ForeignKey("volunteer.id")),
 )
+"""Codes to join with; one that has a `volunteer_id` takes a further computer into that account."""
+
+open_link = Table(
+    "open_link",
+    metadata,
+    Column("code_hash", String, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("per_hour", Integer, nullable=False),
+    Column("per_prefix", Integer, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("revoked", Float),
+)
+"""Links that anybody may use: how many accounts an hour in all and from one address prefix, and how many there were."""
+
+open_use = Table(
+    "open_use",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("number", ForeignKey("open_link.number"), nullable=False),
+    Column("prefix", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_open_use_number", "number", "at"),
+)
+"""Who joined by them within the last hour; `prefix` is a keyed hash of the network that they came from."""
 
 document = Table(
     "document",
@@ -273,6 +306,12 @@ replica = Table(
         "host_id",
         sqlite_where=text("state = 'leased'"),
         postgresql_where=text("state = 'leased'"),
+    ),
+    Index(
+        "ix_replica_reported",
+        "volunteer_id",
+        sqlite_where=text("state = 'reported'"),
+        postgresql_where=text("state = 'reported'"),
     ),
     Index(
         "ix_replica_unjudged",

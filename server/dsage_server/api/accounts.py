@@ -1,0 +1,99 @@
+"""What a server says of itself before somebody joins, and what a volunteer's computers ask about their account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import Connection, func, select
+
+from dsage import wire
+from dsage_server.api.http import body, reply
+from dsage_server.hub import Hub
+from dsage_server.published import Published
+from dsage_server.sessions import Session
+from dsage_server.shared import Shared
+from dsage_server.store import accounts, hosts
+from dsage_server.store.schema import replica
+from dsage_server.store.welcome import runs_here
+
+MAX_WISH_BYTES: Final = 1 << 10
+LEADERBOARD: Final = "/leaderboard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """The handlers. `about` holds what never changes of the reply to whoever has not joined."""
+
+    hub: Hub
+    who: Callable[[web.Request, str], Session]
+    """Return the session of a request in a role. Raises LoggedOut or NotAllowed."""
+    about: wire.About
+    published: Published
+    kept: Shared[wire.About] = field(default_factory=Shared)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/v1/about", self.say),
+            web.get("/v1/account", self.account),
+            web.post("/v1/account/link", self.link),
+            web.post("/v1/account/privacy", self.privacy),
+            web.post("/v1/account/leave", self.leave),
+        ]
+
+    async def say(self, request: web.Request) -> web.Response:
+        """What runs here, for whom, and which client to take: made once a second for everybody who asks."""
+
+        def look(connection: Connection) -> wire.About:
+            return msgspec.structs.replace(
+                self.about, projects=accounts.offers(connection), welcome=runs_here(connection)
+            )
+
+        async def make() -> wire.About:
+            said = await self.hub.store.read(look)
+            return msgspec.structs.replace(said, packages=self.published.packages())
+
+        return reply(await self.kept.get("about", make))
+
+    async def account(self, request: web.Request) -> web.Response:
+        """The account of the host that asks."""
+        caller = self._caller(request)
+        page = self.about.pages_url and self.about.pages_url + LEADERBOARD
+        return reply(await self.hub.store.read(lambda c: accounts.view(c, caller, page)))
+
+    async def link(self, request: web.Request) -> web.Response:
+        """A code for one more computer of the same volunteer."""
+        caller, now = self._caller(request), self.hub.clock()
+        return reply(await self.hub.store.write(lambda c: accounts.link_code(c, caller.volunteer, now)))
+
+    async def privacy(self, request: web.Request) -> web.Response:
+        """Show what the volunteer wishes, and no more."""
+        caller = self._caller(request)
+        wish = await body(request, wire.Privacy, MAX_WISH_BYTES)
+        await self.hub.store.write(lambda c: accounts.set_privacy(c, caller.volunteer, wish))
+        return reply(wish)
+
+    async def leave(self, request: web.Request) -> web.Response:
+        """A host goes: what it holds goes to others, and its key opens nothing any more."""
+        session, caller = self.who(request, "host"), self._caller(request)
+        wish = await body(request, wire.Leave, MAX_WISH_BYTES)
+        held = await self.hub.store.read(lambda c: _held(c, caller.host))
+        await self.hub.exchanges.hand_back(session)
+        now = self.hub.clock()
+        left = await self.hub.store.write(lambda c: accounts.leave(c, caller, erase=wish.erase, now=now))
+        self.hub.sessions.drop_keys({session.key})
+        return reply(msgspec.structs.replace(left, returned=held))
+
+    def _caller(self, request: web.Request) -> hosts.Known:
+        session = self.who(request, "host")
+        return hosts.Known(host=session.host, volunteer=session.volunteer, pseudonym="")
+
+
+def _held(connection: Connection, host: int) -> int:
+    query = select(func.count()).select_from(replica)
+    held: int = connection.execute(query.where(replica.c.host_id == host, replica.c.state == "leased")).scalar_one()
+    return held
