@@ -32,6 +32,8 @@ T = TypeVar("T")
 PAGE: Final = 200
 AWAY_S: Final = 2.0
 """How long whoever waits leaves a server alone that does not answer."""
+AT_ONCE_S: Final = 1.0
+"""Whoever ran out of time waits no longer than this to hear why."""
 LOOK_S: Final = 0.2
 """How often a finished run is asked for what is folded a moment after its end."""
 
@@ -143,10 +145,18 @@ class Job(Generic[T]):
             return self._watched(timeout)
         try:
             ended = result(self._driving, timeout)
+        except TimedOut as error:
+            raise TimedOut(error.message + self._why_waiting()) from None
         except CancelledError:
             raise Conflict(f"run {self.id} is not driven here any more", hint="job.attach() drives it on.") from None
         self._show_end()
         return self._answer(ended.state, ended.result, ended.reason)
+
+    def _why_waiting(self) -> str:
+        """Return why the run stands still, if its server says so at once."""
+        with suppress(DSageError):
+            return _because(self._grid.background.call(self._grid.place.run(self.id), AT_ONCE_S))
+        return ""
 
     @property
     def result(self) -> T | None:
@@ -171,7 +181,7 @@ class Job(Generic[T]):
                 return self._answer(RunState(view.state), value, view.reason)
             left = MAX_WAIT_S if ends is None else ends - time.monotonic()
             if left <= 0:
-                raise TimedOut(f"run {self.id} took more than {timeout:g} s")
+                raise TimedOut(f"run {self.id} took more than {timeout:g} s{_because(view)}")
             news: list[Event] = []
             with suppress(ServerAway, Busy):
                 news = self._grid.background.call(
@@ -324,3 +334,7 @@ class Job(Generic[T]):
         self._view = None
         if self._live is not None:
             self._live.news()
+
+
+def _because(view: RunView) -> str:
+    return f": {view.reason}" if view.reason else ""
