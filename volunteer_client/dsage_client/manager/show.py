@@ -1,0 +1,188 @@
+"""The manager's pages as HTML: the Jinja environment, its filters, and the static files.
+
+Everything is escaped unless a template says otherwise, and no template does. A block whose name starts with `live_` is
+a part that changes while the page is open; the element around it has the block's name as its id.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
+
+from dsage import __version__
+from dsage_client.guest.preferences import DAYS
+from dsage_client.guest.reasons import Reason
+from dsage_client.manager import forms, schedule
+from dsage_client.words import _, n_
+
+HERE: Final = Path(__file__).parent
+LIVE: Final = "live_"
+TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Only files of these types are served."""
+
+WORKING: Final = frozenset({Reason.WORKING, Reason.FINISHING})
+CHOSEN: Final = frozenset({Reason.PAUSED, Reason.NEVER, Reason.FINISHED})
+CARE: Final = frozenset({Reason.BATTERY, Reason.HOT, Reason.MEMORY, Reason.DISK, Reason.BUSY, Reason.SERVER_AWAY})
+TROUBLE: Final = frozenset({Reason.FAILING, Reason.NO_SANDBOX, Reason.TOO_OLD, Reason.TROUBLE, Reason.STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file; `version` is a prefix of its SHA-256, so an address with it can be cached for ever."""
+
+    name: str
+    content_type: str
+    body: bytes
+    packed: bytes
+    version: str
+
+    @property
+    def url(self) -> str:
+        """Where pages link it."""
+        return f"/static/{self.name}?v={self.version}"
+
+
+def load_assets(folder: Path = HERE / "static") -> dict[str, Asset]:
+    """Return the served files of a folder by name."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in TYPES:
+            body = path.read_bytes()
+            version = hashlib.sha256(body).hexdigest()[:16]
+            found[path.name] = Asset(path.name, TYPES[path.suffix], body, gzip.compress(body, 9, mtime=0), version)
+    return found
+
+
+class Show:
+    """The templates, with what all pages share."""
+
+    def __init__(self, assets: dict[str, Asset]) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=["jinja2.ext.i18n"],
+        )  # fmt: skip
+        i18n: Any = self._environment
+        i18n.install_gettext_callables(_, n_, newstyle=True)
+        self._environment.filters |= {
+            "clock": clock, "iso": iso, "credit": credit, "percent": percent, "lasting": lasting, "told": told,
+            "web": web_address, "result": result,
+        }  # fmt: skip
+        self._environment.globals |= {
+            "version": __version__, "assets": assets, "look": look, "numbers": forms.NUMBERS, "share": forms.SHARE,
+            "days": DAYS, "day_names": schedule.day_names, "long_day_names": schedule.long_day_names,
+            "spans": schedule.spans, "hours_said": schedule.said, "languages": forms.languages,
+        }  # fmt: skip
+
+    def page(self, template: str, context: dict[str, Any]) -> str:
+        """Return a whole page."""
+        return self._environment.get_template(f"{template}.html").render(context)
+
+    def fragments(self, template: str, context: dict[str, Any]) -> dict[str, str]:
+        """Return the parts of a page that change, by the id of the element that holds each."""
+        page = self._environment.get_template(f"{template}.html")
+        parents = [page, self._environment.get_template("base.html")]
+        blocks = {name: block for one in reversed(parents) for name, block in one.blocks.items()}
+        return {
+            name: "".join(block(page.new_context(context)))
+            for name, block in blocks.items()
+            if name.startswith(LIVE)
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state is shown: a word, a colour and a shape that tells it without colour."""
+
+    word: str
+    tone: str
+    shape: str
+
+
+def look(reason: Reason) -> Look:
+    """Return how a reason is shown."""
+    if reason in WORKING:
+        return Look(_("working"), "good", "play")
+    if reason in CHOSEN:
+        return Look(_("paused"), "calm", "pause")
+    if reason in TROUBLE:
+        return Look(_("trouble"), "bad", "cross")
+    if reason in CARE:
+        return Look(_("waiting"), "watch", "bars")
+    return Look(_("waiting"), "busy", "clock")
+
+
+def result(status: str) -> Look:
+    """Return how the end of a unit is shown."""
+    return {
+        "done": Look(_("done"), "good", "check"),
+        "failed": Look(_("failed"), "bad", "cross"),
+        "returned": Look(_("handed back"), "calm", "dash"),
+        "aborted": Look(_("withdrawn"), "calm", "dash"),
+    }.get(status, Look(status, "calm", "dash"))
+
+
+@pass_context
+def clock(context: Context, at: float) -> str:
+    """Return a moment in the local time of this computer, as short as it can be told from `now` of the page."""
+    then, now = time.localtime(at), time.localtime(context["now"])
+    hour = time.strftime("%H:%M", then)
+    if then[:3] == now[:3]:
+        return hour
+    if abs(at - context["now"]) < 6 * 86400:
+        return f"{schedule.day_names()[DAYS[then.tm_wday]]} {hour}"
+    return time.strftime("%Y-%m-%d %H:%M", then)
+
+
+def iso(at: float) -> str:
+    """Return a moment as ISO 8601 with its distance from UTC, to the second."""
+    return datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
+
+
+def credit(amount: float | None) -> str:
+    """Return credits: two decimals below a thousand, none above; a dash while the server has not told."""
+    if amount is None:
+        return "–"
+    return f"{amount:,.2f}" if abs(amount) < 1000 else f"{amount:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage that says 100 only when all is done."""
+    return "100 %" if share >= 1 else f"{min(max(share, 0) * 100, 99.9):.1f} %"
+
+
+def lasting(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    whole = round(max(seconds, 0))
+    if whole < 60:
+        return f"{whole} s"
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
+
+
+def web_address(address: str) -> str:
+    """Return an address that a server gave if a browser may follow it, "" for any other kind (`javascript:`)."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return address if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def told(sentence: str) -> Markup:
+    """Return a sentence with the commands that stand `in backticks` set as code."""
+    parts = [escape(part) for part in sentence.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
