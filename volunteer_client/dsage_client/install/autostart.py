@@ -112,14 +112,16 @@ def icon() -> str:
 def _tray_entry(program: Sequence[str], places: Places) -> str:
     command = [*program, *HELPER]
     if places.everyone:
-        # On a computer of several people only those who have opened DSage get its icon.
-        used = 'test -d "${DSAGE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/dsage}/client" || exit 0; exec "$@"'
+        # On a computer of several people only those who have joined a server get its icon.
+        joined = '"${DSAGE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/dsage}"/client/servers/*/membership.json'
+        used = f'for it in {joined}; do test -e "$it" && exec "$@"; done'
         command = ["/bin/sh", "-c", used, "dsage-tray", *command]
     return _desktop(
         Type="Application",
         Name=_NAME,
         Comment=_ABOUT,
         **{"Comment[de]": _ABOUT_DE},
+        **_there(program),
         Exec=desktop_command(command),
         Icon=_ICON,
         Terminal="false",
@@ -136,6 +138,7 @@ def _menu_entry(program: Sequence[str]) -> str:
         **{"GenericName[de]": "Freiwilliges Rechnen"},
         Comment=_ABOUT,
         **{"Comment[de]": _ABOUT_DE},
+        **_there(program),
         Exec=f"{desktop_command([*program, *MANAGER])} %u",
         Icon=_ICON,
         Terminal="false",
@@ -144,6 +147,12 @@ def _menu_entry(program: Sequence[str]) -> str:
         MimeType=f"x-scheme-handler/{SCHEME};",
         StartupNotify="false",
     )
+
+
+def _there(program: Sequence[str]) -> dict[str, str]:
+    """Return what makes a desktop pass over the entry once the program has gone."""
+    path = program[0].replace("\\", "\\\\")
+    return {"TryExec": path} if path.startswith("/") and path.isprintable() else {}
 
 
 def _desktop(**fields: str) -> str:
@@ -162,12 +171,14 @@ def desktop_command(arguments: Sequence[str]) -> str:
 
 
 def _unit(program: Sequence[str], places: Places) -> str:
-    # The package starts it in every session: only people who have opened DSage have the folder.
-    used = "ConditionPathExists=%h/.local/share/dsage/client\n" if places.everyone else ""
+    # A package starts it in every session; only for people who have joined a server there is anything to do.
+    joined = (
+        "ConditionPathExistsGlob=%h/.local/share/dsage/client/servers/*/membership.json\n" if places.everyone else ""
+    )
     return (
         "[Unit]\n"
         f"Description=DSage: {_ABOUT[0].lower()}{_ABOUT[1:]}\n"
-        f"{used}"
+        f"{joined}"
         "ConditionUser=!root\n"
         "StartLimitIntervalSec=1h\n"
         "StartLimitBurst=10\n"

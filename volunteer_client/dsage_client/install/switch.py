@@ -136,8 +136,9 @@ def encoded(file: File) -> bytes:
 
 
 def prune(folder: Path, top: Path) -> None:
-    """Remove a folder and those above it, below `top`, as long as they are empty."""
-    while folder != top and folder.is_relative_to(top):
+    """Remove a folder and those above it as long as they are empty; what every home has below `top` stays."""
+    kept = {top, *(top / name for name in (".config", ".local", ".local/share", "Library", "AppData", "AppData/Local"))}
+    while folder not in kept and folder.is_relative_to(top):
         try:
             folder.rmdir()
         except OSError:

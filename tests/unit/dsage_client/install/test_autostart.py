@@ -166,7 +166,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path, places: Places) -> None:
     assert (done.returncode, said) == (0, []), done.stderr
 
 
-def test_the_tray_of_everyone_starts_only_for_people_who_opened_dsage(tmp_path: Path) -> None:
+def test_the_tray_of_everyone_starts_only_for_people_who_have_joined(tmp_path: Path) -> None:
     program = tmp_path / "dsage"
     program.write_text('#!/bin/sh\necho "called with $*"\n')
     program.chmod(0o755)
@@ -176,11 +176,14 @@ def test_the_tray_of_everyone_starts_only_for_people_who_opened_dsage(tmp_path: 
 
     def started(**environ: str) -> str:
         command = desktop_words(value[1])
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environ).stdout
 
     home = tmp_path / "home"
     assert started(HOME=str(home)) == ""
-    (home / ".local/share/dsage/client").mkdir(parents=True)
+    part = home / ".local/share/dsage/client/servers/abc"
+    part.mkdir(parents=True)
+    assert started(HOME=str(home)) == ""
+    (part / "membership.json").write_text("{}")
     assert started(HOME=str(home)) == "called with tray\n"
     assert started(HOME=str(home), XDG_DATA_HOME=str(tmp_path / "other")) == ""
     assert started(HOME="/nonexistent", DSAGE_HOME=str(home / ".local/share/dsage")) == "called with tray\n"

@@ -28,6 +28,8 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     (folder / ".config" / "autostart").mkdir(parents=True)
     (folder / ".config" / "autostart" / "other.desktop").write_text("[Desktop Entry]\n")
+    for usual in (".local/share", "Library", "AppData/Local"):
+        (folder / usual).mkdir(parents=True)
     return folder
 
 
