@@ -202,7 +202,7 @@ class Exchanges:
         offer = HostOffer(
             platform=row.platform, packages=frozenset(row.offers), tags=frozenset(row.tags),
             memory_bytes=row.memory_bytes or UNKNOWN, disk_bytes=row.disk_bytes or UNKNOWN, cores=row.cores,
-            features=frozenset(row.features),
+            features=frozenset(row.features), refuses=frozenset(row.refuses),
         )  # fmt: skip
         view = HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=row.record)
         return self.crowd.meet(session.host, view)
@@ -275,6 +275,6 @@ def _view(session: Session, said: wire.HostInfo, guest: Guest) -> HostView:
     offer = HostOffer(
         platform=said.platform, packages=frozenset(said.offers), tags=frozenset(said.tags),
         memory_bytes=said.memory_bytes or UNKNOWN, disk_bytes=said.disk_bytes or UNKNOWN, cores=said.cores,
-        features=frozenset(said.features),
+        features=frozenset(said.features), refuses=frozenset(said.refuses),
     )  # fmt: skip
     return HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=guest.record)

@@ -73,7 +73,7 @@ async def test_an_account_shows_credit_and_computers(world: World) -> None:
     assert await host.report(got[:1], [7]) == ["ok"]
     view = await account(host)
     assert (view.granted_milli, view.pending_milli, view.team, view.page) == (0, 1000, "", "")
-    assert [(each.name, each.here, each.cores, each.platform) for each in view.devices] == [("den", True, 3, "p")]
+    assert [(each.name, each.here, each.cores, each.platform) for each in view.devices] == [("attic", True, 3, "p")]
     assert view.privacy == OPEN
     assert "lab" in view.projects
 

@@ -123,7 +123,7 @@ ROWS["0010"] = ROWS["0009"] | {
 
 ROWS["0011"] = ROWS["0010"] | {
     "volunteer": [f"{row}, {gone}" for gone, row in zip(("NULL", 20.0), ROWS["0010"]["volunteer"], strict=True)],
-    "host": [f"{row}, 'attic', {gone}" for gone, row in zip(("NULL", 20.0), ROWS["0010"]["host"], strict=True)],
+    "host": [f"{row}, 'attic', '[]', {gone}" for gone, row in zip(("NULL", 20.0), ROWS["0010"]["host"], strict=True)],
     "invite": [f"{row}, 1" for row in ROWS["0010"]["invite"]],
     "open_link": ["'open', 1, 60, 5, 2, 1.0, 99.0, NULL"],
     "open_use": ["1, 1, 'net', 2.0"],

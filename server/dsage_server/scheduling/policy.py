@@ -9,7 +9,8 @@
 5. Copies that came back go first, then units in the order their driver made them (line.py).
 6. The last copies of a run wait a while for fast, reliable hosts (tail.py).
 7. What the run lacks for a full call comes from the next one.
-8. Of a run for newcomers a host gets one unit, before anything it computed was found right, and never another.
+8. A host gets nothing of the projects that its owner refuses.
+9. Of a run for newcomers a host gets one unit, before anything it computed was found right, and never another.
 
 What was chosen is out of the queue at once. A host that gets nothing is told why, in words, for each project.
 """
@@ -45,8 +46,9 @@ _SENTENCES: Final = {
     "its units want a faster computer": "the waiting units want a faster computer",
     "its run is paused": "the runs that have work are paused by their researchers",
     "its units failed just now, and rest": "the waiting units failed just now, and rest a while",
+    "you refuse it": "you refuse the projects that have work",
 }
-BARRED, LAST, SLOW, PAUSED, RESTING = _SENTENCES
+BARRED, LAST, SLOW, PAUSED, RESTING, REFUSED = _SENTENCES
 NOTHING: Final = "no unit waits"
 MAX_SENTENCES: Final = 3
 MAX_PAUSED: Final = 20
@@ -67,6 +69,9 @@ def choose(ready: ReadyQueue, shares: FairShare, host: HostView, want: int, now:
         run = ready.runs[number]
         if not run.copies:
             empty.append(number)
+            continue
+        if run.terms.project in host.offer.refuses:
+            why[run.terms.project, REFUSED] = None
             continue
         most = want - len(taken)
         if NEWCOMER in run.terms.tags:

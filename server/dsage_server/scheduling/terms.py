@@ -60,6 +60,8 @@ class HostOffer(msgspec.Struct, frozen=True):
     disk_bytes: int = 0
     cores: int = 1
     features: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    """Projects that its owner does nothing for."""
 
 
 class ReadyUnit(msgspec.Struct, frozen=True, gc=False):

@@ -114,7 +114,8 @@ def describe(connection: Connection, number: int, said: wire.HostInfo, now: floa
             client=said.client[:80], platform=said.platform[:120], cores=said.cores,
             memory_bytes=said.memory_bytes, sandbox=said.sandbox[:40], last_seen=now,
             disk_bytes=said.disk_bytes, offers=_text(said.offers), tags=_text(said.tags),
-            features=_text(said.features), name=said.name.strip()[:64],
+            features=_text(said.features), name=said.name.strip(),
+            refuses=_text(said.refuses),
         )
     )  # fmt: skip
 
@@ -129,6 +130,7 @@ class Described(msgspec.Struct):
     offers: list[str]
     tags: list[str]
     features: list[str]
+    refuses: list[str]
     record: HostRecord
 
 
@@ -138,6 +140,7 @@ def described(connection: Connection, number: int) -> Described:
     return Described(
         platform=row.platform, cores=row.cores, memory_bytes=row.memory_bytes, disk_bytes=row.disk_bytes,
         offers=_names.decode(row.offers), tags=_names.decode(row.tags), features=_names.decode(row.features),
+        refuses=_names.decode(row.refuses),
         record=_record.decode(row.record) if row.record else HostRecord(),
     )  # fmt: skip
 

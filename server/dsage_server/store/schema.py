@@ -81,10 +81,11 @@ host = Table(
     Column("record", String, nullable=False, server_default=""),
     Column("features", String, nullable=False, server_default="[]"),
     Column("name", String, nullable=False, server_default=""),
+    Column("refuses", String, nullable=False, server_default="[]"),
     Column("gone", Float),
 )
-"""`offers` (Python packages), `tags` and `features` are JSON lists; `record` is the scheduler's HostRecord as JSON.
-`name` is what its owner calls it; `gone` is when it left."""
+"""`offers` (Python packages), `tags`, `features` and `refuses` (projects) are JSON lists. `record` is the scheduler's
+HostRecord as JSON, `name` what its owner calls it, `gone` when it left."""
 
 invite = Table(
     "invite",

@@ -14,6 +14,7 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.add_column("volunteer", sa.Column("gone", sa.Float()))
     op.add_column("host", sa.Column("name", sa.String(), nullable=False, server_default=""))
+    op.add_column("host", sa.Column("refuses", sa.String(), nullable=False, server_default="[]"))
     op.add_column("host", sa.Column("gone", sa.Float()))
     with op.batch_alter_table("invite") as invite:
         invite.add_column(sa.Column("volunteer_id", Id))
