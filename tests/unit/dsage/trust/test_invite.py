@@ -118,3 +118,49 @@ def test_a_very_long_text_is_not_even_read() -> None:
 def test_a_link_is_not_made_for_half_an_address(url: str) -> None:
     with pytest.raises(UsageError):
         Link(url, "server-one", CA, ROOT)
+
+
+PAGED = Link(LINK.url, LINK.server_id, CA, ROOT, "s3cret", "https://science.example.org")
+
+
+@given(hosts, ports, st.sampled_from(["https", "http"]), words)
+def test_a_link_that_leads_people_to_the_pages_says_where_clients_find_the_server(
+    host: str, port: str, scheme: str, code: str
+) -> None:
+    link = Link("https://lab.example.org:8470", "server-one", CA, ROOT, code, f"{scheme}://{host}{port}")
+    again = Link.parse(str(link))
+    assert (again, again.page, again.url) == (link, link.page, link.url)
+    assert Link.parse(str(again.for_clients())) == again
+    assert again.for_clients().page == ""
+
+
+def test_a_link_with_pages_looks_as_documented_and_older_clients_are_told_to_update() -> None:
+    text = f"https://science.example.org/join#v=2&at=lab.example.org:8470&id=server-one&ca={CA}&root={ROOT}&code=s3cret"
+    assert str(PAGED) == text
+    assert PAGED == LINK
+
+
+@pytest.mark.parametrize("text", [TEXT, str(PAGED)])
+def test_a_link_that_a_computer_opens_with_the_client(text: str) -> None:
+    opened = Link.parse(text.replace("https://", "dsage://"))
+    assert opened == LINK
+    assert opened.page == Link.parse(text).page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        str(PAGED).replace("at=lab.example.org:8470&", ""),
+        str(PAGED).replace("v=2", "v=1"),
+        str(PAGED).replace("at=lab.example.org:8470", "at="),
+        str(PAGED).replace("at=lab.example.org:8470", "at=user@lab.example.org"),
+        str(PAGED).replace("at=lab.example.org:8470", "at=lab.example.org/x"),
+        str(PAGED).replace("https://science", "ftp://science"),
+        str(PAGED).replace("https://science", "javascript://science"),
+        TEXT.replace("https://", "http://"),
+        TEXT.replace("v=1", "v=2"),
+    ],
+)
+def test_a_link_with_pages_that_is_damaged_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not an invite link"):
+        Link.parse(text)
