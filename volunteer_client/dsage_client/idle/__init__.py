@@ -15,8 +15,15 @@ class Sensor(Protocol):
     than a few milliseconds, and it never raises after `open`: if what it asks has gone, its presence is unknown.
     """
 
-    name: str
-    quality: Quality
+    @property
+    def name(self) -> str:
+        """What is asked: the name of a sensor."""
+        ...
+
+    @property
+    def quality(self) -> Quality:
+        """How it knows."""
+        ...
 
     def open(self, idle_after_s: float, on_idle: Callable[[], None], on_return: Callable[[], None]) -> None:
         """Begin. `on_return` is called from a thread of the sensor, within milliseconds where `quality` is "event":
