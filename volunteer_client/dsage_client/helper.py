@@ -141,8 +141,9 @@ class Helper:
         try:
             self._sensor.open(self._idle_after_s, self._left, self._returned)
         except OSError as error:
-            said = _("Nothing here can tell whether you are at the computer: {error}")
-            self._tell_anew(said.format(error=error))
+            self._tell_anew(str(error))
+        if self._sensor.quality == "none":
+            self._tell_anew(_("Nothing here can tell whether you are at the computer, so it counts as in use."))
 
     def _left(self) -> None:
         self._in_loop(self._moved.set)
