@@ -21,8 +21,9 @@ def queue(**units: int) -> ReadyQueue:
     return ready
 
 
-def host(number: int, *, record: HostRecord | None = None, **offer: frozenset[str]) -> HostView:
-    return HostView(host=number, volunteer=number, offer=HostOffer(**offer), record=record or HostRecord())
+def host(number: int, *, record: HostRecord | None = None, tags: str = "", refuses: str = "") -> HostView:
+    offer = HostOffer(tags=frozenset(tags.split()), refuses=frozenset(refuses.split()))
+    return HostView(host=number, volunteer=number, offer=offer, record=record or HostRecord())
 
 
 def test_a_newcomer_gets_one_welcome_unit_first_and_then_research() -> None:
@@ -41,7 +42,7 @@ def test_who_was_greeted_or_has_worked_gets_none_and_waits_for_research() -> Non
 
 def test_no_owner_can_claim_to_be_new_by_a_tag() -> None:
     ready, shares = queue(welcome=5), FairShare()
-    claims = host(1, record=HostRecord(greeted=True), tags=frozenset({NEWCOMER}))
+    claims = host(1, record=HostRecord(greeted=True), tags=NEWCOMER)
     assert choose(ready, shares, claims, 3, NOW).units == ()
 
 
@@ -59,7 +60,7 @@ def test_welcome_units_do_not_count_as_work_that_waits() -> None:
 
 def test_nothing_of_a_project_that_the_owner_refuses() -> None:
     ready, shares = queue(plain=2), FairShare()
-    choice = choose(ready, shares, host(1, refuses=frozenset({"science"})), 2, NOW)
+    choice = choose(ready, shares, host(1, refuses="science"), 2, NOW)
     assert (choice.units, choice.reason) == ((), "you refuse the projects that have work")
     assert dict(choice.reasons)["science"] == "you refuse it"
     assert choose(ready, shares, host(2), 2, NOW).units == (100, 101)
