@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dsage import Limits, codec
-from dsage.errors import SandboxRefused, UnitFailed
+from dsage.errors import InstructionMissing, SandboxRefused, UnitFailed
 from dsage.sandbox import Box, Level, landlock, processes, self_test, strongest
 from dsage.sandbox.frames import Kind, pack
 from dsage.sandbox.reach import reachable
@@ -119,6 +119,14 @@ def test_the_same_attempts_get_through_without_a_box(tmp_path):
         "connect to an abstract socket",
         "have signals sent to others",
         "make a file outside its slot",
+        "read an SSH key",
+        "read a browser's profile",
+        "read the client's key",
+        "read the slot of another box",
+        "follow a link to a file of the host",
+        "remove a file of the host",
+        "change a file's rights on the host",
+        "connect to the desktop's doors",
         "socket",
         "memfd_create",
     }
@@ -161,6 +169,9 @@ async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkey
         ("memory_of_many", 32 << 20, LIMITS, "memory"),
         ("disk", None, LIMITS, "disk"),
         ("many_files", None, LIMITS, "disk"),
+        ("many_folders", None, LIMITS, "disk"),
+        ("many_links", None, LIMITS, "disk"),
+        ("files_without_names", None, LIMITS, "disk"),
         ("sparse_file", 1 << 30, LIMITS, "disk"),
         ("sockets", None, replace(LIMITS, memory_bytes=1 << 30), "memory"),
         ("spin", None, replace(LIMITS, cpu_s=1), "cpu"),
@@ -233,6 +244,8 @@ async def test_checkpoints_cost_the_host_little(box):
         ("nested", None, "codec", "nested deeper"),
         ("unreadable_error", None, "exception", "xxxx"),
         ("no_such_function", None, "exception", "no_such_function"),
+        ("illegal_instruction", None, "instruction", "built for processors with instructions that this computer's"),
+        ("illegal_instruction_of_a_program", None, "instruction", "died with <Signals.SIGILL"),
         ("forge", b"\x09\x00\x00\x00\x00", "codec", "kind 9"),
         ("forge", pack(Kind.REQUEST, b""), "codec", "kind 1"),
         ("forge", pack(Kind.RESULT, b"\xc1"), "codec", "not a value"),
@@ -310,11 +323,18 @@ async def test_a_lane_killed_while_idle_is_replaced(box):
         ("threaded_import:Threaded", "threads or processes"),
         ("hostile:NoSuchClass", "NoSuchClass"),
         ("no_such_module:X", "no_such_module"),
+        ("ending_import:X", "its process ended"),
     ],
 )
 async def test_an_app_that_does_not_load_fails_its_unit(level, tmp_path, entry, said):
     with pytest.raises(UnitFailed, match=said):
         await Box.open(level, ATTACKS, entry, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_app_for_another_processor_is_this_computer_s_lack(tmp_path):
+    with pytest.raises(InstructionMissing, match="built for processors"):
+        await Box.open(Level.BUBBLEWRAP, ATTACKS, "illegal_import:X", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

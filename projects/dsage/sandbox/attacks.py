@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 import signal
@@ -21,11 +20,18 @@ from typing import Any, Final
 from dsage.sandbox import seccomp
 
 Targets = dict[str, Any]
-"""`secret` (a path), `tcp` (port on 127.0.0.1), `unix` (path), `abstract` (name), `pid`, `names` (of
-environment variables that a box may have)."""
+"""`secret` (a path), `private` (paths of what people keep, beside it), `tcp` (port on 127.0.0.1), `unix` (path),
+`doors` (paths of sockets as desktops have them), `abstract` (name), `pid`, `names` (of environment variables that a box
+may have)."""
 
 REFUSED: Final = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 TERMINAL_INPUT: Final = 0x5412
+DOORS: Final = (
+    "/run/dbus/system_bus_socket", "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock",
+    "/tmp/.X11-unix/X0", "/run/user/1000/bus", "/run/user/1000/wayland-0", "/run/user/1000/pulse/native",
+    "/run/systemd/private", "/run/snapd.socket", "/run/cups/cups.sock",
+)  # fmt: skip
+"""Where such doors are on many computers."""
 NEW_USER_NAMESPACE: Final = 0x10000000
 
 
@@ -100,6 +106,44 @@ def _created(path: str) -> bool:
 def _linked(path: str) -> None:
     os.link(path, "stolen")
     os.unlink("stolen")
+
+
+def _followed(path: str) -> bool:
+    """Plant a link to a file where a result could be, and go through it."""
+    os.symlink(path, "result")
+    try:
+        return _opened("result")
+    finally:
+        os.unlink("result")
+
+
+def _renamed(path: str) -> None:
+    os.rename(path, path + "-gone")
+    os.rename(path + "-gone", path)
+
+
+def _limit_raised() -> bool:
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, most + 1))
+    except ValueError:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+    return True
+
+
+def _signal_owner(pid: int) -> None:
+    import fcntl
+
+    fcntl.fcntl(0, seccomp.SIGNAL_OWNER[0], pid)
+
+
+def _typed() -> None:
+    import fcntl
+
+    fcntl.ioctl(0, TERMINAL_INPUT, b"x")
 
 
 def _device_made() -> None:
@@ -178,6 +222,13 @@ def _refused_by_filter(call: Callable[[], object]) -> bool:
 
 ATTEMPTS: Final[dict[str, Callable[[Targets], object]]] = {
     "read a file of the host": lambda t: _opened(t["secret"]),
+    "read an SSH key": lambda t: _opened(t["private"]["ssh"]),
+    "read a browser's profile": lambda t: _opened(t["private"]["browser"]),
+    "read the client's key": lambda t: _opened(t["private"]["key"]),
+    "read the slot of another box": lambda t: _opened(t["private"]["slot"]),
+    "follow a link to a file of the host": lambda t: _followed(t["secret"]),
+    "remove a file of the host": lambda t: _renamed(t["private"]["doomed"]),
+    "change a file's rights on the host": lambda t: os.chmod(t["secret"], 0o600),
     "change a file of the host": lambda t: _opened(t["secret"], os.O_WRONLY),
     "list a folder of the host": lambda t: os.path.basename(t["secret"]) in os.listdir(os.path.dirname(t["secret"])),
     "read the password file": lambda t: _opened("/etc/passwd"),
@@ -189,32 +240,44 @@ ATTEMPTS: Final[dict[str, Callable[[Targets], object]]] = {
     "see the host's processes": lambda t: (
         os.path.exists(f"/proc/{t['pid']}/comm") and _opened(f"/proc/{t['pid']}/comm")
     ),
+    "read the memory of the host's processes": lambda t: _opened(f"/proc/{t['pid']}/mem"),
+    "raise its own limits": lambda t: _limit_raised(),
     "signal the host's processes": lambda t: os.kill(t["pid"], 0),
     "signal every process": lambda t: os.kill(-1, 0),
     "limit the host's processes": lambda t: _refused_by_filter(lambda: _prlimit(t["pid"])),
-    "have signals sent to others": lambda t: _refused_by_filter(
-        lambda: fcntl.fcntl(0, seccomp.SIGNAL_OWNER[0], t["pid"])
-    ),
+    "have signals sent to others": lambda t: _refused_by_filter(lambda: _signal_owner(t["pid"])),
     "connect over TCP": lambda t: _connected(socket.AF_INET, ("127.0.0.1", t["tcp"])),
+    "open a socket for TCP, version 6": lambda t: _made(socket.AF_INET6, socket.SOCK_STREAM),
     "send over UDP": lambda t: _sent(t["tcp"]),
     "open a raw socket": lambda t: _made(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
     "open a packet socket": lambda t: _made(socket.AF_PACKET, socket.SOCK_RAW),
     "open a netlink socket": lambda t: _made(socket.AF_NETLINK, socket.SOCK_RAW),
     "open a vsock": lambda t: _made(socket.AF_VSOCK, socket.SOCK_STREAM),
     "connect to a UNIX socket": lambda t: _connected(socket.AF_UNIX, t["unix"]),
+    "connect to the desktop's doors": lambda t: _any(
+        lambda path: _connected(socket.AF_UNIX, path), *t["doors"], *DOORS, "\0/tmp/.X11-unix/X0"
+    ),
     "connect to an abstract socket": lambda t: _connected(socket.AF_UNIX, "\0" + t["abstract"]),
     "become root": lambda t: _became_root(),
     "gain rights from a program": lambda t: ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1,
     "make a namespace by clone": lambda t: _namespace_by_clone(),
-    "type into the terminal": lambda t: _refused_by_filter(lambda: fcntl.ioctl(0, TERMINAL_INPUT, b"x")),
+    "type into the terminal": lambda t: _refused_by_filter(_typed),
     "change the kernel's settings": lambda t: _any(
-        _write, "/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger"
+        _write,
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/swappiness",
+        "/proc/sysrq-trigger",
+        "/proc/1/oom_score_adj",
     ),
     "change devices' settings": lambda t: _any(_write, "/sys/kernel/uevent_helper", "/sys/power/state"),
-    "open a device": lambda t: _any(_opened, "/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/vda", "/dev/sda"),
+    "open a device": lambda t: _any(
+        _opened,
+        *("/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/vda", "/dev/sda", "/dev/input/event0"),
+        *("/dev/dri/renderD128", "/dev/snd/timer", "/dev/video0", "/proc/kcore", "/proc/kmsg"),
+    ),
     "make a file outside its slot": lambda t: _any(
         lambda folder: _created(f"{folder}/dsage-attack"),
-        *("", "/usr", "/etc", "/dev", "/dev/shm", "/var/tmp", "/app", "/run", os.path.dirname(t["secret"])),
+        *("", "/usr", "/etc", "/dev", "/dev/shm", "/var/tmp", "/app", "/inputs", "/run", os.path.dirname(t["secret"])),
     ),
     "make a device": lambda t: _device_made(),
 }

@@ -33,19 +33,20 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One lane's control group; a method that finds the group unusable raises OSError."""
+    """One lane's control group."""
 
     path: Path
 
     def limit_processes(self, most: int) -> None:
-        """Let the group have so many processes and threads."""
+        """Let the group have so many processes and threads. Raises OSError."""
         self._write("pids.max", str(most))
 
     def limit_memory(self, more_bytes: int) -> None:
         """Let the group take so much memory beyond what it has now, files in memory included, and no swap."""
         if (now := self._read("memory.current")).isdigit():
-            self._write("memory.max", str(int(now) + more_bytes + HEADROOM_BYTES))
-            self._write("memory.swap.max", "0")
+            with suppress(OSError):
+                self._write("memory.max", str(int(now) + more_bytes + HEADROOM_BYTES))
+                self._write("memory.swap.max", "0")
 
     def out_of_memory(self) -> int:
         """Return how many processes the kernel has ended here for want of memory."""
@@ -53,20 +54,20 @@ class Group:
         return int(found[1]) if found else 0
 
     def join(self, pid: int) -> None:
-        """Take in a process; what it starts from then on is in the group too."""
+        """Take in a process; what it starts from then on is in the group too. Raises OSError."""
         (self.path / "cgroup.procs").write_text(str(pid))
 
     def members(self) -> list[int]:
         """Return the processes in the group."""
         return [int(pid) for pid in self._read("cgroup.procs").split()]
 
-    def freeze(self) -> None:
-        """Stop everything in the group, at once, also what is just being started."""
-        (self.path / "cgroup.freeze").write_text("1")
+    def freeze(self) -> bool:
+        """Stop everything in the group, at once, also what is just being started; say if that was possible."""
+        return self._froze("1")
 
-    def thaw(self) -> None:
+    def thaw(self) -> bool:
         """Let it go on."""
-        (self.path / "cgroup.freeze").write_text("0")
+        return self._froze("0")
 
     def end(self) -> None:
         """Kill what is left in the group and remove it. Takes `GONE_S` at most."""
@@ -78,6 +79,13 @@ class Group:
                 self.path.rmdir()
                 return
             time.sleep(0.001)
+
+    def _froze(self, value: str) -> bool:
+        try:
+            (self.path / "cgroup.freeze").write_text(value)
+        except OSError:
+            return False
+        return True
 
     def _read(self, name: str) -> str:
         """Return what a file of the group says, nothing where the kernel or the hierarchy has no such file."""

@@ -22,7 +22,7 @@ from dsage.errors import CodecError, InstructionMissing, TooLarge, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import awaiting, bubblewrap, explain, frames, groups, inputs, processes, slots
 from dsage.sandbox.frames import Kind
-from dsage.sandbox.launch import Plan, Started, launch
+from dsage.sandbox.launch import Plan, Started, launch, tidy
 from dsage.sandbox.level import Level, Outcome
 from dsage.sandbox.printed import SHARE, Printed
 from dsage.sandbox.verdict import NO_INSTRUCTION, Report, Verdict, canonical, failed, judged
@@ -172,9 +172,7 @@ class Lane:
         """Stop everything in the lane, at once; its wall time stands still."""
         if self._paused_at is None and self._ending is None:
             self._paused_at = time.monotonic()
-            if (group := self._freezer) is not None:
-                group.freeze()
-            else:
+            if self._freezer is None or not self._freezer.freeze():
                 processes.stop(self.pid, keep=[self.pid])
 
     def resume(self) -> None:
@@ -182,10 +180,9 @@ class Lane:
         if self._paused_at is not None:
             self._paused_s += time.monotonic() - self._paused_at
             self._paused_at = None
-            if (group := self._freezer) is not None:
-                group.thaw()
-            else:
-                processes.resume(self.pid)
+            if self._freezer is not None:
+                self._freezer.thaw()
+            processes.resume(self.pid)
 
     async def end(self) -> None:
         """Kill everything in the lane, at once; return when it is gone and its slot removed. May be called again."""
@@ -211,7 +208,7 @@ class Lane:
         for fd in (self._pidfd, started.printed, started.life, started.held):
             if fd is not None:
                 os.close(fd)
-        await asyncio.to_thread(_tidy, started)
+        await asyncio.to_thread(tidy, started)
 
     @property
     def _freezer(self) -> groups.Group | None:
@@ -407,11 +404,3 @@ class Lane:
             return size + slots.unlinked(processes.tree(self.pid)), files
         except OSError:
             return None
-
-
-def _tidy(started: Started) -> None:
-    """Remove what an ended lane leaves on the host."""
-    for folder in filter(None, (started.inputs, started.slot)):
-        slots.remove(folder)
-    if started.group is not None:
-        started.group.end()

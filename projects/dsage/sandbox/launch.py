@@ -153,6 +153,14 @@ def launch(plan: Plan, disk_bytes: int) -> Started:
     )  # fmt: skip
 
 
+def tidy(started: Started) -> None:
+    """Remove what an ended lane leaves on the host."""
+    for folder in filter(None, (started.inputs, started.slot)):
+        slots.remove(folder)
+    if started.group is not None:
+        started.group.end()
+
+
 def _settled(root: int, group: groups.Group | None, *, idle: bool) -> groups.Group | None:
     """Put a box that waits for its settings into its group and priority; return the group, None if that failed.
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,14 @@ from dsage.sandbox.level import Level, Outcome, Report
 ENTRY: Final = "dsage.sandbox.attacks:Attacks"
 BRIEF: Final = Limits(cpu_s=20.0, wall_s=20.0)
 HANG: Final = Limits(wall_s=0.1)
+PRIVATE: Final = {
+    "ssh": ".ssh/id_ed25519",
+    "browser": ".mozilla/firefox/default/cookies.sqlite",
+    "key": ".local/share/dsage/client.key",
+    "slot": "slot-other/answer",
+    "doomed": "Documents/thesis",
+}
+"""Bait for those who look for what people keep."""
 SENTENCES: Final = {
     Level.BUBBLEWRAP: "Strangers' work is safe to run here: bubblewrap keeps it from the network, your files and your "
     "programs, and ends it when it uses more than it may ({count} attacks were tried, and refused).",
@@ -64,8 +73,8 @@ async def strongest(work_dir: Path, *, strangers: bool) -> Report:
 
 async def _failures(level: Level, work_dir: Path) -> tuple[str, ...]:
     with bait(work_dir) as targets:
-        secret = Path(targets["secret"])
-        before = _state(secret)
+        folder = Path(targets["secret"]).parent
+        before = state(folder)
         box = await Box.open(level, Path(__file__).parent, ENTRY, work_dir)
         try:
             text = secrets.token_hex(8)
@@ -82,8 +91,8 @@ async def _failures(level: Level, work_dir: Path) -> tuple[str, ...]:
             failures.append(f"the attacks ended early ({_why(attacked)})")
         if (hung.status, hung.reason) != ("limit", "wall"):
             failures.append(f"a hanging call was not stopped ({_why(hung)})")
-        if _state(secret) != before:
-            failures.append("a file of the host was changed")
+        if state(folder) != before:
+            failures.append("files of the host were changed")
     return tuple(failures)
 
 
@@ -105,11 +114,19 @@ def bait(work_dir: Path) -> Iterator[dict[str, Any]]:
         secret = folder / "secret"
         secret.write_text("a host's secret")
         secret.chmod(0o666)
+        private = {name: folder / path for name, path in PRIVATE.items()}
+        for path in private.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o777)
+            path.write_text("private")
+            path.chmod(0o666)
         abstract = f"dsage-{secrets.token_hex(8)}"
         yield {
             "secret": str(secret),
+            "private": {name: str(path) for name, path in private.items()},
             "tcp": _listen(held, socket.AF_INET, ("127.0.0.1", 0)).getsockname()[1],
-            "unix": _listen_below(held, folder),
+            "unix": _listen_below(held, folder, "door"),
+            "doors": [_listen_below(held, folder, name) for name in ("bus", "docker.sock", "wayland-0", "X0")],
             "abstract": abstract if _listen(held, socket.AF_UNIX, "\0" + abstract) else "",
             "pid": os.getpid(),
             "names": [*bubblewrap.ENVIRONMENT, "PWD"],
@@ -123,18 +140,23 @@ def _listen(held: ExitStack, family: int, address: Any) -> socket.socket:
     return listener
 
 
-def _listen_below(held: ExitStack, folder: Path) -> str:
+def _listen_below(held: ExitStack, folder: Path, name: str) -> str:
     """Listen on a socket file in the folder, however long its path (108 bytes are all that an address holds)."""
     place = os.open(folder, os.O_PATH)
     held.callback(os.close, place)
-    _listen(held, socket.AF_UNIX, f"/proc/self/fd/{place}/door")
-    (folder / "door").chmod(0o777)
-    return str(folder / "door")
+    _listen(held, socket.AF_UNIX, f"/proc/self/fd/{place}/{name}")
+    (folder / name).chmod(0o777)
+    return str(folder / name)
 
 
-def _state(path: Path) -> tuple[str, int, int]:
-    seen = path.stat()
-    return path.read_text(), seen.st_nlink, seen.st_mtime_ns
+def state(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Return what a folder holds, with all that an attack could have changed: to compare before and after."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [folder, *folder.rglob("*")]:
+        seen = path.lstat()
+        text = path.read_bytes() if stat.S_ISREG(seen.st_mode) else b""
+        found[str(path)] = (text, seen.st_mode, seen.st_uid, seen.st_nlink, seen.st_size, seen.st_mtime_ns)
+    return found
 
 
 def _value(outcome: Outcome) -> Any:

@@ -124,6 +124,115 @@ class Hostile(DistributedFunction):
             number += 1
 
     @staticmethod
+    def many_folders(_):
+        """Nest them too: what walks a tree by calling itself does not come back from here."""
+        number = 0
+        while True:
+            os.mkdir(f"folder{number}")
+            if number < 3000:
+                os.chdir(f"folder{number}")
+            number += 1
+
+    @staticmethod
+    def many_links(_):
+        number = 0
+        while True:
+            os.symlink("/", f"link{number}")
+            number += 1
+
+    @staticmethod
+    def files_without_names(_):
+        """Fill the disk with files that no folder shows, each below the limit of one."""
+        held = []
+        while len(held) < 200:
+            held.append(os.open(f"hidden{len(held)}", os.O_CREAT | os.O_WRONLY))
+            os.unlink(f"hidden{len(held) - 1}")
+            os.write(held[-1], os.urandom(1 << 20))
+        time.sleep(60)
+
+    @staticmethod
+    def plant(host):
+        """Leave what could lead whoever tidies up, or looks for a result, to a folder of the host."""
+        for name in ("result", "output", b"\xff\xfe", "..."):
+            os.symlink(host, name)
+        os.makedirs("closed/inside")
+        os.symlink(host, "closed/inside/link")
+        os.symlink(os.path.join(host, "secret"), "closed/inside/file")
+        os.mkfifo("answer")
+        os.chmod("closed/inside", 0)
+        os.chmod("closed", 0)
+        with contextlib.suppress(OSError):
+            os.link(os.path.join(host, "secret"), "hard")
+        for _ in range(1500):
+            os.mkdir("deep")
+            os.chdir("deep")
+        os.symlink(host, "link")
+        os.chmod(".", 0)
+        return "planted"
+
+    @staticmethod
+    def change_places(host):
+        """A folder and a link to the host in turns, for who looks at one and then enters the other."""
+        os.mkdir("one")
+        os.symlink(host, "two")
+        checkpoint(b"ready")
+        while True:
+            os.rename("one", "three")
+            os.rename("two", "one")
+            os.rename("one", "two")
+            os.rename("three", "one")
+
+    @staticmethod
+    def keep_in_slot(text):
+        with open("kept", "w") as kept:
+            kept.write(text)
+        os.chmod(".", 0o777)
+        os.chmod("kept", 0o666)
+        checkpoint(os.getcwd())
+        time.sleep(60)
+
+    @staticmethod
+    def look_for(text):
+        """Read all that can be found of other boxes; return where the text was."""
+        places = ["/proc", "/", "..", "/tmp", "/var/tmp", "/slot", "/dev/shm", os.path.dirname(os.getcwd())]
+        found = []
+        for place in places:
+            for top, folders, files in os.walk(place):
+                folders[:] = [name for name in folders if name not in ("usr", "lib", "sys") and top.count("/") < 5]
+                for name in files:
+                    path = os.path.join(top, name)
+                    try:
+                        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+                        try:
+                            if text.encode() in os.read(fd, 1 << 12):
+                                found.append(path)
+                        finally:
+                            os.close(fd)
+                    except OSError:
+                        continue
+        return found
+
+    @staticmethod
+    def read(path):
+        with open(path, "rb") as opened:
+            return opened.read(1 << 16)
+
+    @staticmethod
+    def priority(_):
+        """Tell how politely this runs, after trying to be less polite."""
+        refused = 0
+        for attempt in (
+            lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
+            lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
+            lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+        ):
+            try:
+                attempt()
+            except PermissionError:
+                refused += 1
+        return [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0) == os.SCHED_IDLE, refused]
+
+    @staticmethod
     def sparse_file(size):
         os.truncate(os.open("sparse", os.O_CREAT | os.O_RDWR), size)
 
@@ -315,6 +424,14 @@ class Hostile(DistributedFunction):
     def crash(_):
         os.write(2, b"last words\n")
         ctypes.string_at(1)
+
+    @staticmethod
+    def illegal_instruction(_):
+        os.kill(os.getpid(), signal.SIGILL)
+
+    @staticmethod
+    def illegal_instruction_of_a_program(_):
+        subprocess.run(["/bin/sh", "-c", "kill -ILL $$"], check=True)
 
     @staticmethod
     def not_data(_):
