@@ -52,11 +52,11 @@ class Helper:
         self._can_view, self._can_start = wishes.can_view(), wishes.can_start()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._moved, self._met, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Be there until the owner quits, the session ends or `end` is called."""
         self._loop = asyncio.get_running_loop()
-        self._moved, self._met, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         if self._tray is not None:
             try:
                 await self._tray.open(self._wish, self._gone)
@@ -81,7 +81,10 @@ class Helper:
 
     def end(self) -> None:
         """End soon; may be called from any thread and from a signal's handler."""
-        self._in_loop(lambda: self._ended.set())
+        if self._loop is None:
+            self._ended.set()
+        else:
+            self._in_loop(self._ended.set)
 
     async def _await_end(self) -> None:
         await self._ended.wait()
@@ -133,7 +136,8 @@ class Helper:
                         async with asyncio.timeout(ANSWER_S):
                             await desk.present(self._sensor.presence())
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(self._moved.wait(), TELL_EVERY_S)
+                            async with asyncio.timeout(TELL_EVERY_S):
+                                await self._moved.wait()
             except (DSageError, TimeoutError):
                 await asyncio.sleep(RETRIES_S[2])
 
@@ -173,7 +177,7 @@ class Helper:
         self._tell_anew(why)
         self._ended.set()
 
-    def _in_loop(self, call: Callable[[], None]) -> None:
+    def _in_loop(self, call: Callable[[], object]) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has been closed: the helper has ended
                 self._loop.call_soon_threadsafe(call)
