@@ -163,12 +163,9 @@ def percent(share: float) -> str:
 def lasting(seconds: float) -> str:
     """Return a duration in its two largest units."""
     whole = round(max(seconds, 0))
-    if whole < 60:
-        return f"{whole} s"
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days:,} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next((index for index, (number, _unit) in enumerate(parts) if number), len(parts) - 1)
+    return " ".join(f"{number:,} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
 
 
 def web_address(address: str) -> str:
