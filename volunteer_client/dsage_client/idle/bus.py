@@ -104,9 +104,14 @@ class Bus:
 
     def call(self, call: Call, within_s: float = CALL_S) -> list[Any]:
         """Call from another thread and wait. Raises OSError for an error, no answer in time, or no bus."""
-        if self._loop is None or self.inside or not self._loop.is_running():
+        if self._loop is None or self.inside:
             raise OSError("the bus has gone")
-        future = asyncio.run_coroutine_threadsafe(self.ask(call), self._loop)
+        asking = self.ask(call)
+        try:
+            future = asyncio.run_coroutine_threadsafe(asking, self._loop)
+        except RuntimeError:
+            asking.close()
+            raise OSError("the bus has gone") from None
         try:
             return future.result(within_s)
         except TimeoutError:
@@ -134,10 +139,13 @@ class Bus:
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work in the bus's own thread, from there or from any other; an OSError ends it quietly."""
-        if self._loop is None or not self._loop.is_running():
-            work.close()
-            return
-        self._loop.call_soon_threadsafe(self._begin, work)
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin, work)
+                return
+        except RuntimeError:
+            pass
+        work.close()
 
     def listen(self, signal: Signal, handler: Callable[[Message], None]) -> None:
         """Call `handler`, in the bus's own thread, for each such signal. Raises OSError."""

@@ -100,7 +100,7 @@ class Combined:
         return self._works.quality if self._works else "none"
 
     def open(self, idle_after_s: float, on_idle: Callable[[], None], on_return: Callable[[], None]) -> None:
-        """Begin with what works. Raises OSError, which says why, if nothing does now; it is tried again all the same."""
+        """Begin with what works. Raises OSError, which says why, if nothing does; it is tried again all the same."""
         self._turns, self._after_s = Turns(on_idle, on_return), idle_after_s
         self._find()
         for sensor in self._more:

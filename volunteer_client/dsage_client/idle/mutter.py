@@ -86,9 +86,9 @@ class Mutter:
         idle = idle_ms >= self._after_s * 1000
         if idle:
             self._back, self._since = back, time.monotonic() - idle_ms / 1000
-        else:
-            await self._bus.ask(_call("RemoveWatch", "u", back))
         self._turns.turn(idle)
+        if not idle:
+            await self._bus.ask(_call("RemoveWatch", "u", back))
 
     def _fired(self, message: Message) -> None:
         (watch,) = message.body

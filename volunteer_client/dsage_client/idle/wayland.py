@@ -124,10 +124,10 @@ class Wayland:
             try:
                 for notification in old:
                     line.send(notification, DESTROY)
-                for seat in self._seats:
-                    self._watched[self._watch(line, GET_IDLE, seat)] = False
+                for seat in self._seats:  # input first: compositors tell in this order, and a touch ends no film
                     if self._version >= INPUT_SINCE:
                         self._input[self._watch(line, GET_INPUT_IDLE, seat)] = False
+                    self._watched[self._watch(line, GET_IDLE, seat)] = False
             except OSError:
                 self._line = None
         self._turns.turn(False)

@@ -43,9 +43,9 @@ class Connection:
             self._socket = _connect(environment["DISPLAY"], number)
             try:
                 refused = self._greet(name, cookie)
-            except OSError:
+            except (OSError, struct.error, IndexError) as error:
                 self._socket.close()
-                raise
+                raise OSError(f"the display {environment['DISPLAY']} does not answer ({error})") from None
             if not refused:
                 self._socket.settimeout(None)
                 return
@@ -163,9 +163,13 @@ def _connect(display: str, number: int) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_S)
     try:
-        connection.connect(path)
-    except FileNotFoundError:
-        connection.connect(f"\0{path}")
+        try:
+            connection.connect(path)
+        except FileNotFoundError:
+            connection.connect(f"\0{path}")
+    except OSError as error:
+        connection.close()
+        raise OSError(f"the display {display} does not answer ({error.strerror})") from None
     return connection
 
 

@@ -39,11 +39,14 @@ class X11:
         self._gone = True
 
     def open(self, idle_after_s: float, on_idle: Callable[[], None], on_return: Callable[[], None]) -> None:
-        questions = _Questions(Connection(self._environment))
+        opened: list[Connection] = []
         try:
-            alarms = _Alarms(Connection(self._environment), idle_after_s)
+            for _ in range(2):
+                opened.append(Connection(self._environment))
+            questions, alarms = _Questions(opened[0]), _Alarms(opened[1], idle_after_s)
         except OSError:
-            questions.close()
+            for connection in opened:
+                connection.close()
             raise
         self._turns, self._opened, self._gone = Turns(on_idle, on_return), (alarms, questions), False
         threading.Thread(target=self._wait, args=(alarms, idle_after_s), name="idle-x11", daemon=True).start()
