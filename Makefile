@@ -3,9 +3,10 @@
 ARGS ?=
 SETUP := @packaging/dev-setup
 BIN := .venv/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-postgres test-mixed clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-postgres test-mixed test-desktop package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -60,6 +61,17 @@ test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
 test-mixed:  ## Try today's programs with those of the previous release, both ways
 	$(SETUP) demo
 	@$(BIN)/pytest -m slow tests/acceptance/test_mixed.py $(ARGS)
+
+package:  ## Build what volunteers install into dist/: wheel, .deb, installer for Windows; ARGS="wheel deb"
+	$(SETUP) package
+	@packaging/package $(ARGS)
+
+test-desktop:  ## Install the .deb and use it as a person would, in a throw-away copy of this computer (minutes, as root)
+	$(SETUP) desktop
+	@packaging/package wheel deb
+	@mkdir -p build
+	@$(AS_ROOT) env ELSEWHERE_SHARE=$(CURDIR)/build ELSEWHERE_FOLDER=$(CURDIR) tests/desktop/elsewhere \
+	  $(BIN)/pytest -p no:cacheprovider -m slow tests/desktop $(ARGS)
 
 clean:  ## Remove .venv and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
