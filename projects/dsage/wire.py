@@ -116,7 +116,7 @@ class HostInfo(Message):
     """What a host offers: `offers` names Python packages, `tags` are labels that its owner gave it.
 
     `features` names what its client can do that older ones cannot. `name` is what its owner calls it among their own
-    computers: nobody else sees it, and it is empty unless they gave one.
+    computers: nobody else sees it, and it is empty unless they gave one. `refuses` are projects it does nothing for.
     """
 
     client: str
@@ -129,6 +129,7 @@ class HostInfo(Message):
     tags: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
     features: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
     name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    refuses: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
 
 
 class Exchange(Message):
@@ -523,7 +524,7 @@ class Privacy(Message):
 
 
 class DeviceView(Message):
-    """One of a volunteer's computers: `name` as its owner gave it, `seen` in Unix seconds, `here` for the one asking."""
+    """One of a volunteer's computers: `name` as its owner gave it, `seen` in Unix seconds, `here` if it is asking."""
 
     name: str
     seen: float | None

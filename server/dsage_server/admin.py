@@ -14,12 +14,13 @@ import click
 from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
-from dsage.cli.output import emit, say
+from dsage.cli.output import count, emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
 from dsage.errors import NotFound, UsageError
 from dsage.home import Home
 from dsage.trust.ceremony import load_root, read
 from dsage_server.blobs.place import known_blobs
+from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
 from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
@@ -129,6 +130,25 @@ def migrate(url: str, as_json: bool) -> None:
     emit("dsage.migrate-store/1", data, as_json, shown(url))
     say(f"{sum(rows.values())} rows are there, and equal. The old file is {home.server / MOVED}: keep it until you")
     say("have seen the server run, then remove it.")
+
+
+@admin.command("publish-client")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+def publish_client(files: tuple[Path, ...], as_json: bool) -> None:
+    """Offer these packages of the client on the page /join, in place of those offered before.
+
+    Visitors see the SHA-256 of each beside it: publish it by another way too. Every server process that shows pages
+    needs the files in its own folder. The server may run meanwhile.
+    """
+    home = Home()
+    existing(home.server)
+    try:
+        packages = Published.of(home.server).publish(files)
+    except OSError as error:
+        raise UsageError(f"{error.filename or 'a package'} cannot be published: {error.strerror}") from None
+    emit("dsage.published/1", packages, as_json, "\n".join(f"{each.sha256}  {each.name}" for each in packages))
+    say(f"{count(len(packages), 'package')} on the page /join, for people who open an invite link in a browser.")
 
 
 @admin.command()

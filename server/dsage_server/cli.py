@@ -12,20 +12,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
+import segno
+from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
-from dsage.cli.output import emit, say
+from dsage.cli.output import emit, say, table
 from dsage.errors import NotFound, UsageError
 from dsage.home import Home, Login
 from dsage.trust.ceremony import LAB, load_root, read
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage.trust.tls import spki_hash
-from dsage_server.listening import host_of, only_here, parse_address
+from dsage_server.listening import host_of, only_here, parse_address, visited
 from dsage_server.roles import parse as parse_roles
 from dsage_server.server import Running, serving
 from dsage_server.settings import Settings
-from dsage_server.store import hosts
+from dsage_server.store import hosts, open_links
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.place import existing
@@ -33,6 +35,9 @@ from dsage_server.store.place import existing
 PORT: Final = 8470
 PAGES_PORT: Final = 8471
 DAY_S: Final = 86400.0
+FOREVER_DAYS: Final = 3650.0
+PER_HOUR: Final = 60
+PER_NETWORK: Final = 5
 
 
 @click.command(short_help="Run a project server.")
@@ -71,6 +76,9 @@ DAY_S: Final = 86400.0
     " [default: system with --tls-cert, else the server's own CA]",
 )
 @click.option("--name", default="DSage", help="The server's name on its pages.")
+@click.option(
+    "--operator", default="", metavar="WHO", help="Who runs the server, as volunteers are told before they join."
+)
 @click.option(
     "--roles",
     default="",
@@ -121,7 +129,7 @@ DAY_S: Final = 86400.0
 @json_option
 def serve(
     listen: str, public: str, pages: str, pages_url: str, tls_cert: str | None, tls_key: str | None, tls_ca: str,
-    name: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
+    name: str, operator: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
     approve_first_runs: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a project server.
@@ -137,7 +145,7 @@ def serve(
     address, port = parse_address(listen, PORT)
     pages_address, pages_port = parse_address(pages, PAGES_PORT)
     settings = Settings(
-        folder=home.server, name=name, listen=address, port=port, public=public,
+        folder=home.server, name=name, operator=operator, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, pages_url=pages_url.rstrip("/"),
         tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
@@ -218,38 +226,121 @@ def _described(running: Running) -> dict[str, Any]:
 
 
 @click.command(short_help="Make a link that lets volunteers join.")
-@click.option("--uses", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many may join by it.")
-@click.option("--days", type=click.FloatRange(0.001, 3650), default=7.0, show_default=True, help="How long it is good.")
+@click.option(
+    "--uses", type=click.IntRange(1, 100_000), help="How many may join by it.  [default: 1, or any with --public]"
+)
+@click.option(
+    "--days", type=click.FloatRange(0.001, FOREVER_DAYS), default=7.0, show_default=True, help="How long it is good."
+)
+@click.option("--public", is_flag=True, help="A link to publish: anybody may join by it, so many an hour.")
+@click.option(
+    "--per-hour",
+    type=click.IntRange(1),
+    default=PER_HOUR,
+    show_default=True,
+    help="How many may join by a public link.",
+)
+@click.option(
+    "--per-network", type=click.IntRange(1), default=PER_NETWORK, show_default=True,
+    help="How many of them from one network: /24 of IPv4, /48 of IPv6.",
+)  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Show the public links and how many joined by each.")
+@click.option("--revoke", type=click.IntRange(1), metavar="N", help="Withdraw public link N.")
+@click.option("--qr", is_flag=True, help="Draw the link for a camera, too.")
 @json_option
-def invite(uses: int, days: float, as_json: bool) -> None:
+def invite(
+    uses: int | None, days: float, public: bool, per_hour: int, per_network: int, listing: bool, revoke: int | None,
+    qr: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Make a link that lets volunteers join.
 
     Send it to people over a channel that they trust: it names the keys by which their computers will know this
-    server, and carries a code that is used up when they join.
+    server, and carries a code that is used up when they join. Opened in a browser it leads to a page that explains
+    everything, if the server's pages are public and have a certificate (--pages-url https://NAME).
     """
-    link = make_invite(Home(), uses, days * DAY_S)
+    home = Home()
+    if listing or revoke is not None:
+        _public_links(home, revoke, as_json)
+        return
+    if public and uses is not None:
+        raise UsageError("anybody may join by a public link: leave --uses out", hint="--per-hour N limits it.")
+    if public:
+        link, number = make_public_link(home, per_hour, per_network, days * DAY_S)
+    else:
+        link, number = make_invite(home, uses or 1, days * DAY_S), None
     here = only_here(link.url)
     if here:
         say(f"This link works only on this computer, because it leads to {host_of(link.url)}.")
         say("For one that works elsewhere, start the server with --public https://NAME:PORT.")
-    data = {"link": str(link), "uses": uses, "days": days, "only_here": here}
+    elif not link.page:
+        say("Opened in a browser this link shows a warning, because browsers do not know the server's own certificate")
+        say("authority. With --pages-url https://NAME it would lead to the page that explains how to join.")
+    data = {"link": str(link), "days": days, "only_here": here}
+    data |= {"uses": uses or 1} if number is None else {"number": number, "per_hour": per_hour}
     emit("dsage.invite/1", data, as_json, str(link))
-    say(f"Good for {uses} volunteer{'s' if uses > 1 else ''} and {days:g} days: dsage join 'LINK' --when always")
+    if qr:
+        segno.make(str(link), micro=False, error="l").terminal(out=sys.stderr, compact=True)
+    if number is None:
+        say(f"Good for {uses or 1} volunteer{'s' if (uses or 1) > 1 else ''} and {days:g} days: dsage join 'LINK'")
+    else:
+        say(
+            f"Public link {number}, for {days:g} days: {per_hour} an hour may join by it, {per_network} of one network."
+        )
+        say(f"`dsage invite --list` counts them, and `dsage invite --revoke {number}` withdraws it.")
 
 
 def make_invite(home: Home, uses: int, valid_s: float) -> Link:
     """Return a link by which `uses` volunteers may join the server of this home, running or not. Raises NotFound."""
+    return _link(home, lambda connection, now: hosts.make_invite(connection, uses, valid_s, now))
+
+
+def make_public_link(home: Home, per_hour: int, per_prefix: int, valid_s: float) -> tuple[Link, int]:
+    """Return a link by which anybody may join, so many an hour in all and of one network, and its number."""
+    numbers: list[int] = []
+
+    def make(connection: Connection, now: float) -> str:
+        number, code = open_links.make(connection, per_hour=per_hour, per_prefix=per_prefix, valid_s=valid_s, now=now)
+        numbers.append(number)
+        return code
+
+    return _link(home, make), numbers[-1]
+
+
+def _link(home: Home, make_code: Callable[[Connection, float], str]) -> Link:
+    """Return a link to the server of this home with a code; to its pages, if people can open those in a browser."""
     database = existing(home.server)
     root = read(load_root(home.root_file))
     own = spki_hash((home.tls / "ca.pem").read_bytes())
     store = Store(database)
     try:
-        url = store.write_now(lambda connection: recall(connection, "url"))
+        known = store.read_now(lambda c: {name: recall(c, name) for name in ("url", "ca", "pages_url")})
+        url, pages = known["url"], known["pages_url"] or ""
         if url is None:
             raise NotFound("this server has never run", hint="Run `dsage serve` first.")
-        ca = store.write_now(lambda connection: recall(connection, "ca")) or own
         now = time.time()
-        code = store.write_now(lambda connection: hosts.make_invite(connection, uses, valid_s, now))
+        code = store.write_now(lambda connection: make_code(connection, now))
     finally:
         store.close()
-    return Link(url, root.server_id, ca, key_hash(root.root_key), code)
+    page = pages if pages.startswith("https://") and visited(pages) else ""
+    return Link(url, root.server_id, known["ca"] or own, key_hash(root.root_key), code, page)
+
+
+def _public_links(home: Home, revoke: int | None, as_json: bool) -> None:
+    store, now = Store(existing(home.server)), time.time()
+    try:
+        if revoke is not None:
+            store.write_now(lambda connection: open_links.revoke(connection, revoke, now))
+        found = store.read_now(lambda connection: open_links.links(connection, now))
+    finally:
+        store.close()
+    rows = [
+        [
+            str(link.number), f"{link.used:,}", f"{link.lately:,} of {link.per_hour:,}", f"{link.per_prefix:,}",
+            "withdrawn" if link.revoked else f"{max(0.0, link.expires - now) / DAY_S:.1f} days",
+        ]
+        for link in found
+    ]  # fmt: skip
+    text = table(["link", "joined", "this hour", "of one network", "good for"], rows) if rows else ""
+    emit("dsage.public-links/1", found, as_json, text)
+    if not rows:
+        say("There is no public link: `dsage invite --public` makes one.")

@@ -38,6 +38,7 @@ from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
+from dsage_server.web.joining import Invitation
 from dsage_server.web.pages import make_pages
 from dsage_validator.checks import Boxes
 
@@ -144,7 +145,12 @@ async def _listen(
     published = Published.of(settings.folder)
     context = certificates.context(home.tls, settings, name)
     pages_app = make_pages(
-        hub.store, server_id=hub.server_id, name=settings.name, clock=hub.clock, names=page_names(settings)
+        hub.store,
+        server_id=hub.server_id,
+        name=settings.name,
+        clock=hub.clock,
+        names=page_names(settings),
+        joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
     )
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
@@ -159,6 +165,7 @@ async def _listen(
     url = public_url(settings, port)
     await hub.store.write(lambda connection: remember(connection, "url", url))
     await hub.store.write(lambda connection: remember(connection, "ca", ca))
+    await hub.store.write(lambda connection: remember(connection, "pages_url", pages_url))
     renewing = partial(certificates.keep_current, home.tls, settings, context, name)
     group.append(("renewing the certificate", renewing))
     return url, pages_url

@@ -24,6 +24,7 @@ from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
 from dsage_server.web import assets, documents, plain
 from dsage_server.web.documents import Asked, Document, Load
+from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import Site, etag
@@ -176,11 +177,13 @@ def make_pages(
     streams: Streams | None = None,
     period_s: float = PERIOD_S,
     names: frozenset[str] | None = None,
+    joining: Invitation | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
     With `names`, only visitors who asked for this machine by one of them, or by an address, are answered: a page of
     somewhere else whose name was made to point here (DNS rebinding) reads nothing.
+    With `joining`, there is the page that invite links lead to.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     It reads only, holds no secret and sets no cookie, so it may stand on plain http on localhost or behind any proxy.
@@ -194,6 +197,8 @@ def make_pages(
     app.router.add_get(r"/index{form:\.json|\.live}", pages.front)
     for page in PAGES:
         app.router.add_get(page.route + FORM, pages.handler(page))
+    if joining is not None:
+        Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     app.router.add_get("/static/{name}", pages.asset)
     app.router.add_get("/healthz", pages.health)
 

@@ -24,6 +24,8 @@ HEADERS: Final = {
     "Server": "DSage",
 }
 METHODS: Final = ("GET", "HEAD")
+POSTED: Final = frozenset({"/join/qr"})
+"""What may be posted: a text to be drawn, and nothing is changed by it."""
 FRONT_HINT: Final = "The front page leads to everything there is."
 
 _log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def refusing(site: Site) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.method not in METHODS:
+            if request.method not in METHODS and not (request.method == "POST" and request.path in POSTED):
                 raise web.HTTPMethodNotAllowed(request.method, METHODS)
             return await handler(request)
         except web.HTTPException as error:
