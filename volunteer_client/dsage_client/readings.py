@@ -11,8 +11,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -22,6 +21,7 @@ import psutil
 from dsage.sandbox import processes
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence, Seen
+from dsage_client.programs import Programs
 
 OTHERS_S: Final = 30.0
 """The load of other programs is the mean over so long."""
@@ -37,8 +37,6 @@ HOTTEST_C: Final = 125.0
 """No computer is hotter; sensors that say so, or less than nothing, say nothing."""
 FREE_BYTES: Final = 256 << 20
 """With less than this the disk is full: half of what input files of units leave free."""
-NAME: Final = 15
-"""Linux cuts names of processes after so many bytes."""
 SLEPT_S: Final = 1.0
 FAULTS: Final = (
     OSError,
@@ -80,7 +78,8 @@ class Readings:
         self._celsius = _Gauge(lambda: hottest(psutil.sensors_temperatures()), HEAT_EVERY_S, unknown=None)
         self._full = _Gauge(lambda: shutil.disk_usage(folder).free < FREE_BYTES, DISK_EVERY_S, unknown=True)
         self._wanted: tuple[str, ...] = ()
-        self._apps = _Gauge(lambda: running_apps(self._wanted), APPS_EVERY_S, unknown=frozenset[str]())
+        self._programs = Programs()
+        self._apps = _Gauge(lambda: self._programs.running(self._wanted), APPS_EVERY_S, unknown=frozenset[str]())
         self._asleep_s = asleep_s()
         self._woke: float | None = None
         self._idle_s = 0.0
@@ -260,46 +259,3 @@ def ours_s() -> float:
         return processes.usage(tree).cpu_s
     me = psutil.Process()
     return sum(sum(each.cpu_times()[:4]) for each in (me, *me.children(recursive=True)))
-
-
-def running_apps(wanted: Iterable[str]) -> frozenset[str]:
-    """Return which of these programs run, as they are written there. Capital letters, folders and `.exe` do not matter;
-    our own processes do not count."""
-    names = {plain_name(name): name for name in wanted}
-    names.pop("", None)
-    if not names:
-        return frozenset()
-    cut = {name.encode()[:NAME].decode(errors="ignore"): name for name in names}
-    ours = set(processes.tree(os.getpid())) if sys.platform == "linux" else set()
-    found = set[str]()
-    for pid, called in _processes():
-        hit = (names.keys() & called) | {cut[name] for name in cut.keys() & called}
-        if hit and pid not in ours:
-            found |= hit
-    return frozenset(names[name] for name in found)
-
-
-def plain_name(program: str) -> str:
-    """Return a program's name as it is compared."""
-    name = program.strip().removesuffix(" (deleted)").replace("\\", "/").rpartition("/")[2].lower()
-    return name.removesuffix(".exe")
-
-
-def _processes(proc: Path = PROC) -> Iterator[tuple[int, set[str]]]:
-    """Give each process with what it is called: by itself, by its file, by how it was started."""
-    if sys.platform != "linux":
-        for process in psutil.process_iter(["name"]):
-            yield process.pid, {plain_name(process.info["name"] or "")}
-        return
-    for entry in os.listdir(proc):
-        if entry.isdigit():
-            yield int(entry), {plain_name(name) for name in _names(f"{proc}/{entry}")}
-
-
-def _names(folder: str) -> Iterator[str]:
-    with suppress(OSError), open(f"{folder}/comm", encoding="utf-8", errors="replace") as name:
-        yield name.read()
-    with suppress(OSError):
-        yield os.readlink(f"{folder}/exe")
-    with suppress(OSError), open(f"{folder}/cmdline", encoding="utf-8", errors="replace") as started:
-        yield started.read(4096).partition("\0")[0]

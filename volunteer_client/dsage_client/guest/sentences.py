@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -15,17 +15,15 @@ LONGEST: Final = 80
 """Names and reports from elsewhere are cut at so many characters."""
 
 
-def sentence(standing: Standing, *, now: float, zone: tzinfo | None = None, projects: Sequence[str] = ()) -> str:
+def sentence(standing: Standing, *, now: float, zone: tzinfo | None = None) -> str:
     """Return a decision in one sentence of the language in force, without a full stop.
 
-    It tells the local time at which computing goes on by itself, where that is known. `projects` are the titles of what
-    runs. `Standing.said` may name, under these keys: `project`, `server`, `program`, `celsius`, `idle_s`, and `why`, a
-    report in words.
+    It tells the local time at which computing goes on by itself, where that is known. `Standing.said` may name, under
+    these keys: `projects` (what runs), `project`, `server`, `program`, `celsius`, `idle_s`, and `words`, a report.
     """
     facts = _Facts(
         standing=standing,
         when=None if standing.until is None else moment(standing.until, now=now, zone=zone),
-        projects=", ".join(_clean(project) for project in projects),
     )
     return _SENTENCES[standing.reason](facts)
 
@@ -69,7 +67,6 @@ class _Facts:
 
     standing: Standing
     when: str | None
-    projects: str
 
     def get(self, key: str) -> str:
         """Return what the decision names under a key, "" if nothing."""
@@ -78,7 +75,7 @@ class _Facts:
 
 
 def _working(facts: _Facts) -> str:
-    project = facts.projects or facts.get("project")
+    project = facts.get("projects") or facts.get("project")
     return _("Computing for {project}").format(project=project) if project else _("Computing")
 
 
@@ -166,8 +163,8 @@ def _failing(facts: _Facts) -> str:
 
 
 def _no_sandbox(facts: _Facts) -> str:
-    if why := facts.get("why"):
-        return _("Not computing: strangers' programs cannot be shut in safely here ({why})").format(why=why)
+    if words := facts.get("words"):
+        return _("Not computing: strangers' programs cannot be shut in safely here ({words})").format(words=words)
     return _("Not computing: strangers' programs cannot be shut in safely here")
 
 
@@ -177,8 +174,8 @@ def _too_old(facts: _Facts) -> str:
 
 
 def _trouble(facts: _Facts) -> str:
-    if why := facts.get("why"):
-        return _("Not computing: {why}").format(why=why)
+    if words := facts.get("words"):
+        return _("Not computing: {words}").format(words=words)
     return _("Not computing: something went wrong; the log says what")
 
 
