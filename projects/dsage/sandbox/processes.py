@@ -5,6 +5,7 @@ Nothing here asks the boxed code: a call that hangs, lies or floods is measured 
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 from collections.abc import Iterable
@@ -12,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-_TICK: Final = os.sysconf("SC_CLK_TCK")
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICK: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_PAGE: Final = mmap.PAGESIZE
 
 
 @dataclass(frozen=True, slots=True)

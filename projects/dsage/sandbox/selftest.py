@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from dsage.sandbox import attacks, bubblewrap, landlock, seccomp
 from dsage.sandbox.box import Box
 from dsage.sandbox.launch import dropped_user
 from dsage.sandbox.level import Level, Outcome, Report
+from dsage.sandbox.outline import unsupported
 
 ENTRY: Final = "dsage.sandbox.attacks:Attacks"
 BRIEF: Final = Limits(cpu_s=20.0, wall_s=20.0)
@@ -60,6 +62,8 @@ async def strongest(work_dir: Path, *, strangers: bool) -> Report:
 
     With `strangers` only bubblewrap will do. Raises SandboxRefused, saying why and what to do, if none will.
     """
+    if sys.platform != "linux":
+        raise unsupported(sys.platform)
     first = await self_test(Level.BUBBLEWRAP, work_dir)
     if first.passed:
         return first
