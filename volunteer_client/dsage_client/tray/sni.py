@@ -160,8 +160,10 @@ class BusTray:
     def show(self, face: Face) -> None:
         """Show this from now on."""
         self._face = face
-        self._item.show(face.look, face.title)
-        self._menu.show(face.items)
+        if self._bus is not None and self._bus.connected:
+            with suppress(OSError):  # the session ends: `gone` says so
+                self._item.show(face.look, face.title)
+                self._menu.show(face.items)
 
     async def notify(self, title: str, text: str) -> None:
         """Ask the desktop to show a notification (org.freedesktop.Notifications)."""
@@ -211,10 +213,12 @@ class BusTray:
         gone(_("The session has ended."))
 
     async def _call(self, name: str, path: str, member: str, signature: str, body: list[Any]) -> None:
-        if self._bus is None:
+        if self._bus is None or not self._bus.connected:
             return
         message = Message(destination=name, path=path, interface=name, member=member, signature=signature, body=body)
-        reply = await self._bus.call(message)
+        reply = None
+        with suppress(OSError, EOFError):  # the session ends: `gone` says so
+            reply = await self._bus.call(message)
         if reply is not None and reply.message_type is MessageType.ERROR:
             raise DBusError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
 
