@@ -1,0 +1,111 @@
+"""The words people read: every language has all of them, and the compiled catalogues are those of the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import catalogues
+import pytest
+
+from dsage_client.words import LANGUAGES, LOCALES, PSEUDO, SOURCE, _, n_, speak
+
+REFRESH = "run .venv/bin/python tests/support/catalogues.py, translate what it names in the .po file, run it again"
+TRANSLATED = [language for language in LANGUAGES if language != SOURCE]
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    speak(SOURCE)
+    yield
+    speak(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def every() -> set[tuple[str, ...]]:
+    """All texts of the code and the pages."""
+    return {catalogues.texts(message) for message in catalogues.messages(catalogues.template())}
+
+
+def held_by(path: Path) -> set[tuple[str, ...]]:
+    """Return the texts that a catalogue has."""
+    return {catalogues.texts(message) for message in catalogues.messages(catalogues.written(path))}
+
+
+def test_the_template_holds_what_the_code_says(every: set[tuple[str, ...]]) -> None:
+    assert ("Paused by you until {when}",) in every
+    assert ("{n} minute", "{n} minutes") in every
+    assert held_by(catalogues.template_file()) ^ every == set(), REFRESH
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_language_has_every_text(language: str, every: set[tuple[str, ...]]) -> None:
+    path = catalogues.file_of(language)
+    assert held_by(path) ^ every == set(), REFRESH
+    assert catalogues.untranslated(catalogues.written(path, language)) == [], REFRESH
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_translations_keep_what_is_to_be_filled_in(language: str) -> None:
+    for message in catalogues.messages(catalogues.written(catalogues.file_of(language), language)):
+        for text, form in zip(catalogues.texts(message), catalogues.forms(message), strict=True):
+            assert sorted(catalogues.HELD.findall(form)) == sorted(catalogues.HELD.findall(text)), f"{text!r}: {form!r}"
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_what_is_compiled_is_what_is_written(language: str) -> None:
+    written = catalogues.compiled(catalogues.written(catalogues.file_of(language), language))
+    assert catalogues.file_of(language, "mo").read_bytes() == written, REFRESH
+
+
+def test_every_catalogue_is_of_a_language_that_is_known() -> None:
+    assert {path.name for path in LOCALES.iterdir() if path.is_dir()} == set(TRANSLATED)
+
+
+def test_what_is_said_is_written_out_where_it_is_said() -> None:
+    """What is put together at run time is in no catalogue."""
+    for path in catalogues.CODE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("_", "n_"):
+                said = call.args[: 2 if call.func.id == "n_" else 1]
+                literal = all(isinstance(text, ast.Constant) for text in said)
+                assert literal, f"{path.relative_to(catalogues.CODE)}:{call.lineno}: only a text as it stands"
+
+
+def test_speaking() -> None:
+    assert _("Computing") == "Computing"
+    speak("de")
+    assert _("Computing") == "Rechnet"
+    assert [n_("{n} minute", "{n} minutes", n) for n in (1, 2)] == ["{n} Minute", "{n} Minuten"]
+    assert _("said nowhere") == "said nowhere"
+    assert _("") == "", "not the head of the catalogue"
+    speak(PSEUDO)
+    assert _("Paused by you until {when}") == "⟦Páúšéđ bý ýóú úñťíļ {when}······⟧"
+
+
+@pytest.mark.parametrize("language", ["tlh", "../../..", "/etc", "de\x00", " ", "x" * 100, "en"])
+def test_a_language_that_nobody_speaks_is_english(language: str) -> None:
+    speak("de")
+    speak(language)
+    assert _("Computing") == "Computing"
+
+
+@pytest.mark.parametrize(
+    ("environment", "word"),
+    [
+        ({"LANG": "de_DE.UTF-8"}, "Rechnet"),
+        ({"LANG": "de_AT.UTF-8", "LC_ALL": "C.UTF-8"}, "Computing"),
+        ({"LANGUAGE": "tlh:de:en", "LANG": "en_US.UTF-8"}, "Rechnet"),
+        ({"LANGUAGE": "en_GB:de"}, "Computing"),
+        ({"LANG": "C"}, "Computing"),
+        ({}, "Computing"),
+    ],
+)
+def test_the_language_of_the_session(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], word: str) -> None:
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    speak()
+    assert _("Computing") == word
