@@ -77,11 +77,13 @@ class Visit:
         assert found
         return found[1]
 
-    async def post(self, name: str, fields: list[tuple[str, str]] | None = None, **headers: str) -> Answer:
+    async def post(
+        self, name: str, fields: list[tuple[str, str]] | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         """Send a form as a browser does from a page of the manager."""
         usual = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin", "Origin": "null"}
         body = urlencode([("form_key", await self.key()), *(fields or [])])
-        return await self.ask(self.room + name, method="POST", headers=usual | headers, body=body)
+        return await self.ask(self.room + name, method="POST", headers=usual | (headers or {}), body=body)
 
 
 def about(link: Link) -> About:

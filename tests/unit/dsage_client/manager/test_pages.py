@@ -199,7 +199,7 @@ def test_what_was_agreed_to_says_when() -> None:
 
 
 def test_every_reason_has_a_look_and_waiting_is_not_told_by_colour_alone() -> None:
-    shapes = {}
+    shapes: dict[str, str] = {}
     for reason in Reason:
         seen = look(reason)
         assert seen.word

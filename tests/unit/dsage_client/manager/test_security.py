@@ -127,7 +127,7 @@ async def test_the_port_may_be_another_one_so_that_ssh_can_forward_it(visit: Vis
 )
 @pytest.mark.parametrize("act", ["pause", "preferences", "leave"])
 async def test_a_form_from_another_page_is_refused(visit: Visit, headers: dict[str, str], act: str) -> None:
-    answer = await visit.post(act, [("server", "lab")], **headers)
+    answer = await visit.post(act, [("server", "lab")], headers)
     assert answer.status == 403
     assert visit.owner.asked == []
 
@@ -154,8 +154,8 @@ async def test_a_form_without_the_key_is_refused(visit: Visit, act: str, key: st
 
 
 async def test_forms_are_of_one_kind_and_size(visit: Visit) -> None:
-    assert (await visit.post("pause", **{"Content-Type": "multipart/form-data; boundary=x"})).status == 400
-    assert (await visit.post("pause", **{"Content-Type": "application/json"})).status == 400
+    assert (await visit.post("pause", headers={"Content-Type": "multipart/form-data; boundary=x"})).status == 400
+    assert (await visit.post("pause", headers={"Content-Type": "application/json"})).status == 400
     assert (await visit.post("pause", [("x", "y" * MAX_FORM)])).status == 413
     assert (await visit.post("pause", [("x", "")] * 5000)).status == 400
     assert visit.owner.asked == []
