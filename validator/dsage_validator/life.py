@@ -300,9 +300,10 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> 
         last = ": ".join(filter(None, (reason, detail))) or "an error"
         return f"it failed {_times(len(errors))} on {_computers(people)}, last with: {last}"
     used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since]
-    if unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS:
-        lies = used.count(ReplicaState.INVALID)
-        wrong = [f"{lies} answers were found wrong"] if lies else []
+    lies = used.count(ReplicaState.INVALID)
+    enough = unit.retries is not None and lies and len(errors) + lies >= most and not answered
+    if enough or (unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS):
+        wrong = [f"{lies} answer{'s were' if lies > 1 else ' was'} found wrong"] if lies else []
         apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
         return "; ".join(wrong + apart)
     return ""

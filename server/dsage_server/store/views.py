@@ -228,6 +228,9 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     barred = {r.volunteer for r in waiting.replicas if not life.may_take(waiting, r.volunteer)}
     if _is_live(connection, now, barred):
         return ""
+    if refused := sum(r.state == "invalid" and r.id > waiting.since for r in waiting.replicas):
+        wrong = "answer was" if refused == 1 else "answers were"
+        return f"needs another volunteer: {refused} {wrong} found wrong, of every computer that is here (unit {oldest})"
     errors = [r.id for r in waiting.replicas if r.state == "error"]
     if not errors:
         return f"needs one more volunteer: {waiting.quorum} must agree on unit {oldest}"

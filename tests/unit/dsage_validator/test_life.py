@@ -309,6 +309,16 @@ def test_a_unit_is_tried_again_as_often_as_its_author_wants(retries: int) -> Non
     assert life.give_up(again, retries + 2, R.ERROR, "crash").final is (retries == 0)
 
 
+@pytest.mark.parametrize(("retries", "ends"), [(0, 1), (1, 2), (None, 7)])
+def test_an_answer_that_its_author_refuses_is_a_failed_try(retries: int | None, ends: int) -> None:
+    unit = life.created(1, 1, retries=retries)
+    for number in range(1, ends + 1):
+        assert not unit.final
+        unit = answered(unit, number, camp=number, proof=False)
+    assert unit.final
+    assert unit.reason.startswith(f"{ends} answer{'s were' if ends > 1 else ' was'} found wrong")
+
+
 @pytest.mark.parametrize("state", [R.ERROR, R.RETURNED, R.ABORTED, R.EXPIRED])
 def test_only_a_lease_can_be_given_up(state: R) -> None:
     unit = answered(life.created(1, 1), 1, camp=1)
