@@ -7,5 +7,6 @@
 * `prp`: Mersenne and Proth primes, on computers that may err. `dsage submit prp -p last=3000`
 * `factor`: the prime factors of an integer. `dsage submit factor -p n=11^150+1`
 * `render`: a picture in bands, by a small ray tracer or by POV-Ray. `dsage submit render`
+* `welcome`: a first second of work for a computer that has just joined. `dsage submit welcome -p times=3`
 * `search`: a search tree whose branches split when they take too long. `dsage submit search`
 """
