@@ -95,7 +95,7 @@ def test_a_lost_root_key_costs_new_links_and_no_account(running: Lab) -> None:
     (running.home / "keys" / "root.key").unlink()
     running.dsage("keys", "replace-root", "--yes")
     running.start_server()
-    refused = running.folder / "client1" / "client"
+    (refused,) = (running.folder / "client1" / "client" / "servers").iterdir()
     (refused / "membership.json").rename(refused / "membership.old")
     running.start_client("client1", running.invite(1))
     works(running)
@@ -127,7 +127,7 @@ def test_a_lost_unit_key_and_a_lost_code_key_are_replaced(running: Lab) -> None:
 
 def test_a_lost_volunteers_key_comes_back_from_its_copy_or_is_another_account(running: Lab) -> None:
     end(running, "client1")
-    client = running.folder / "client1" / "client" / "client.key"
+    (client,) = (running.folder / "client1" / "client" / "servers").glob("*/client.key")
     client.unlink()
     for name in ("membership.json", "root.json"):
         (client.parent / name).unlink()

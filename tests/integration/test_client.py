@@ -160,10 +160,11 @@ async def test_a_volunteer_joins_computes_and_leaves_nothing_behind(server: Runn
         assert await client.end(signal.SIGINT) == 130
     _, alive = psutil.wait_procs(children, timeout=2)
     assert [(p.pid, p.status(), p.ppid(), p.cmdline()) for p in alive] == []
-    assert not list((home / "client" / "spool").glob("*"))
-    assert not list((home / "client" / "held").glob("*"))
+    (part,) = (home / "client" / "servers").iterdir()
+    assert not list((part / "spool").glob("*"))
+    assert not list((part / "held").glob("*"))
     assert not os.path.lexists(home / "client" / "work")
-    assert (home / "client" / "client.key").stat().st_mode & 0o777 == 0o600
+    assert (part / "client.key").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_client_comes_back_without_its_link_and_a_used_code_is_not_sent_again(
@@ -187,7 +188,7 @@ async def test_a_killed_client_leaves_no_process_and_goes_on_from_its_checkpoint
     run = await submitted(tmp_path, "Slow", n=1)
     async with joined(home, await server.invite(), "--slots", "1") as client:
         await client.until(lambda: client.count("working") == 1)
-        while not list((home / "client" / "held").glob("*.checkpoint")):
+        while not list((home / "client" / "servers").glob("*/held/*.checkpoint")):
             await asyncio.sleep(0)
         children = psutil.Process(client.process.pid).children(recursive=True)
         assert children
@@ -207,7 +208,7 @@ async def test_a_killed_sandbox_child_is_said_and_the_client_goes_on(server: Run
     run = await submitted(tmp_path, "Slow", n=1)
     async with joined(tmp_path / "a", await server.invite(), "--slots", "1") as client:
         await client.until(lambda: client.count("working") == 1)
-        while not list((client.folder / "held").glob("*.checkpoint")):
+        while not list((client.folder / "servers").glob("*/held/*.checkpoint")):
             await asyncio.sleep(0)
         for child in psutil.Process(client.process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
@@ -255,10 +256,9 @@ async def test_what_is_wrong_with_joining_is_said_in_a_sentence(server: Running,
         ([str(forged), "--when", "always"], 4, "authority"),
         (["--when", "always"], 2, "has not joined a server yet"),
         (["nonsense", "--when", "always"], 2, "not an invite link"),
-        ([str(good)], 2, "--when"),
         ([str(server.link()), "--when", "always"], 2, "no invite code"),
     ]
     for words, status, sentence in cases:
         assert (await refused(tmp_path / "b", *words))[0] == status, words
         assert sentence in (await refused(tmp_path / "b", *words))[1]
-        assert not (tmp_path / "b" / "client" / "membership.json").exists()
+        assert not list((tmp_path / "b" / "client").glob("servers/*/membership.json"))

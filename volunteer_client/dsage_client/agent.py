@@ -86,6 +86,7 @@ class Agent:
         self._failure: BaseException | None = None
         self._most_reports = 0
         self._farewell: MustStop | None = None
+        self._giving_up = False
 
     def stop(self) -> None:
         """Ask for an orderly end; safe to call from a signal handler of the loop."""
@@ -116,6 +117,11 @@ class Agent:
     def look(self) -> None:
         """The gate's standing has changed: decide anew what to ask for."""
         self._wake.set()
+
+    def give_up(self) -> None:
+        """Ask for an end for good: every unit is handed back, also begun ones."""
+        self._giving_up = True
+        self._stop.set()
 
     async def run(self) -> None:
         """Work until told to stop. Raises MustStop or SandboxRefused when this client cannot go on."""
@@ -149,6 +155,8 @@ class Agent:
     async def _leave(self) -> None:
         """End every child, hand back what was not begun, say good-bye within SHUTDOWN_CALL_S."""
         await self._slots.stop()
+        if self._giving_up:
+            self._slots.give_up()
         results = self._spool.batch()
         message = Exchange(holding=self._holding(results))
         try:

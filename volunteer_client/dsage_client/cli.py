@@ -13,10 +13,9 @@ import click
 @click.argument("link", required=False)
 @click.option(
     "--when",
-    type=click.Choice(["always"]),
-    required=True,
-    help="When to compute. So far there is one choice: always, at the lowest priority. "
-    "Working only while nobody uses the computer comes later.",
+    type=click.Choice(["idle", "always", "never"]),
+    help="When to compute: while nobody uses the computer (as a new client does), always at the lowest priority, or "
+    "never. It is kept, as by `dsage prefs when=...`.",
 )
 @click.option(
     "--slots", type=click.IntRange(1, 256), help="How many units to run at a time; one per core if not given."
@@ -49,7 +48,7 @@ import click
 def join(
     context: click.Context,
     link: str | None,
-    when: str,
+    when: str | None,
     slots: int | None,
     public: bool,
     home: Path | None,
@@ -60,13 +59,15 @@ def join(
     """Give this computer's time to a server.
 
     LINK is an invite from its operator. The first time it makes you a volunteer there (put it in quotes: it holds
-    # and &); after that
-    `dsage join --when always` is enough. Ctrl-C stops in good order: begun units go on at the next start.
+    # and &); after that `dsage join` is enough. With the link of one more server, the computer works for both. Ctrl-C
+    stops in good order: begun units go on at the next start.
     """
+    from dsage.errors import Conflict
     from dsage.home import Home
     from dsage.labels import labels
     from dsage.trust.invite import Link
     from dsage_client import events
+    from dsage_client.guest import preferences
     from dsage_client.joining import volunteer
     from dsage_client.settings import Settings, cores
 
@@ -78,6 +79,29 @@ def join(
         tags=labels(tags),
     )
     tell = events.json_lines() if as_json else events.plain()
-    ended_by = asyncio.run(volunteer(settings, None if link is None else Link.parse(link), tell))
+    if when is not None:
+        kept, _ = preferences.load(settings.preferences_file)
+        kept.changed({"when": when}).save(settings.preferences_file)
+    wanted = None if link is None else Link.parse(link)
+    try:
+        ended_by = asyncio.run(volunteer(settings, wanted, tell))
+    except Conflict:
+        if link is None or not asyncio.run(_handed_over(settings.folder, link, public)):
+            raise
+        return
     if ended_by == signal.SIGINT:
         context.exit(130)
+
+
+async def _handed_over(folder: Path, link: str, public: bool) -> bool:
+    """Let the client that runs already join one more server; say whether there is one that listens."""
+    from dsage.errors import NoAgent
+    from dsage_client.door.desk import Desk
+
+    try:
+        async with await Desk.open(folder) as desk:
+            status = await desk.join(link, public=public)
+    except NoAgent:
+        return False
+    click.echo(status.sentence)
+    return True

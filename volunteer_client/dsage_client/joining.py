@@ -1,4 +1,4 @@
-"""A client's whole life: the sandbox's self-test, joining a server the first time, working, leaving."""
+"""A client's whole life: the sandbox's self-test, joining servers, working, leaving."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from collections.abc import Callable
 from typing import Final
 
 from dsage import __version__
-from dsage.connection import Connection
 from dsage.errors import SandboxRefused
 from dsage.sandbox import Level, Report, offers, strongest
 from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
 from dsage.wire import INPUTS, HostInfo
-from dsage_client import membership
-from dsage_client.agent import Agent
+from dsage_client import membership, parts
+from dsage_client.door import serving
 from dsage_client.events import Event, Tell
+from dsage_client.guest.preferences import Preferences
+from dsage_client.idle.here import here
 from dsage_client.membership import Membership
+from dsage_client.readings import Readings
 from dsage_client.runner import Runner, SandboxRunner
-from dsage_client.session import Session
 from dsage_client.settings import Settings
+from dsage_client.station import Station
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,73 +34,75 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 async def volunteer(
     settings: Settings, link: Link | None, tell: Tell, *, wrap: Callable[[Runner], Runner] | None = None
 ) -> int:
-    """Run a client until a signal ends it, and return the signal's number.
+    """Run a client until a signal ends it, and return the signal's number; 0 if its owner ended it.
 
     `wrap` may put another runner around the sandboxed one. Raises Conflict if another client uses the same
     folder, SandboxRefused before anything is sent if this machine cannot hold strangers' code, UsageError,
     InviteRefused, ServerAway and TrustError while joining, MustStop later.
     """
     with membership.locked(settings.lock_file):
-        found = membership.known(settings, link)
+        found = parts.choose(settings, link)
         with working_space(settings.work) as work_dir:
             report = await strongest(work_dir, strangers=not settings.own_work)
             tell(_sandbox_event(report, own_work=settings.own_work))
-            new = isinstance(found, Link)
-            member = await _enrolled(settings, found) if isinstance(found, Link) else found
-            text = f"{'joined' if new else 'back at'} {member.server.url} as {member.pseudonym}"
-            tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
-            return await _work(settings, member, report, tell, wrap)
+            if report.level is None:
+                raise SandboxRefused(report.sentence)
+            members = [(own, await _member(own, wanted, tell)) for own, wanted in found]
+            runner: Runner = SandboxRunner(
+                report.level,
+                settings.work.resolve(),
+                niceness=settings.niceness,
+                units_per_box=settings.units_per_box,
+            )
+            level = report.level
+            station = Station(
+                settings,
+                runner if wrap is None else wrap(runner),
+                Readings(settings.shared),
+                tell,
+                lambda own, preferences: host_info(own, level, preferences),
+                sandbox=level.value,
+                sensor=here,
+            )
+            async with serving.opened(settings.shared, station):
+                return await _until_signal(station, members, new=any(isinstance(wanted, Link) for _, wanted in found))
 
 
-async def _enrolled(settings: Settings, link: Link) -> Membership:
-    return await membership.enrol(settings, link, membership.client_key(settings), time.time())
-
-
-async def _work(
-    settings: Settings, member: Membership, report: Report, tell: Tell, wrap: Callable[[Runner], Runner] | None
-) -> int:
-    level = report.level
-    if level is None:
-        raise SandboxRefused(report.sentence)
-    link, pem = member.server, member.ca_pem.encode() or None
-
-    async def connect() -> Connection:
-        return await Connection.open(link, ca_pem=pem)
-
-    session = Session(
-        connect,
-        membership.client_key(settings),
-        membership.load_chain(settings, link),
-        lambda envelope: membership.save_root(settings, envelope),
-        host_info(settings, level),
+async def _member(own: Settings, wanted: Membership | Link, tell: Tell) -> Membership:
+    """Return a membership, joining first where there is none."""
+    new = isinstance(wanted, Link)
+    member = (
+        await membership.enrol(own, wanted, membership.client_key(own), time.time())
+        if isinstance(wanted, Link)
+        else wanted
     )
-    runner: Runner = SandboxRunner(
-        level,
-        settings.work.resolve(),
-        niceness=settings.niceness,
-        units_per_box=settings.units_per_box,
-    )
-    agent = Agent(settings, session, runner if wrap is None else wrap(runner), tell)
+    text = f"{'joined' if new else 'back at'} {member.server.url} as {member.pseudonym}"
+    tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
+    return member
+
+
+async def _until_signal(station: Station, members: list[tuple[Settings, Membership]], *, new: bool) -> int:
     received: list[int] = []
 
     def on_signal(number: int) -> None:
         received.append(number)
-        agent.stop()
+        station.end()
 
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await agent.run()
+        await station.run(members, welcome=new)
     finally:
-        await runner.close()
         for number in SIGNALS:
             loop.remove_signal_handler(number)
     return received[0] if received else 0
 
 
-def host_info(settings: Settings, level: Level) -> HostInfo:
-    """Return what this host offers: what apps may name in `needs`, disk, its tags."""
+def host_info(settings: Settings, level: Level, preferences: Preferences | None = None) -> HostInfo:
+    """Return what this host offers: what apps may name in `needs`, memory and disk, its tags, what it refuses."""
+    wishes = preferences or Preferences()
+    server = settings.folder.name
     return HostInfo(
         client=f"dsage/{__version__}",
         platform=f"{sys.platform}-{os.uname().machine}",
@@ -106,9 +110,10 @@ def host_info(settings: Settings, level: Level) -> HostInfo:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         sandbox=level.value,
         offers=offers.offered(),
-        disk_bytes=max(1, min(settings.input_bytes, shutil.disk_usage(settings.folder).free)),
+        disk_bytes=max(1, min(settings.input_bytes, wishes.disk_bytes, shutil.disk_usage(settings.folder).free)),
         tags=list(settings.tags),
         features=[INPUTS],
+        refuses=[name.partition("/")[2] for name in wishes.refused if name.startswith(f"{server}/")],
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -88,6 +88,21 @@ class Session:
                 raise
         self._introduced = token
         return reply
+
+    def introduce(self, host: HostInfo) -> None:
+        """What this host offers has changed: the next call says so."""
+        if host != self._host:
+            self._host, self._introduced = host, None
+
+    async def ask(self, method: str, path: str, reply: type[T], body: Any = None) -> T:
+        """Make a request about this volunteer's account. Raises LoggedOut, NotAllowed, ServerAway, TrustError."""
+        transport = await self._open()
+        token = await self._logged_in(transport)
+        try:
+            return await transport.call(method, path, body, reply, token=token)
+        except LoggedOut:
+            self._token = None if self._token == token else self._token
+            raise
 
     async def document(self, sha256: str) -> Envelope:
         """Fetch a manifest or authorisation by its hash, and check that. Its signature is the chain's matter."""

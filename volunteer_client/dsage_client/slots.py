@@ -195,6 +195,11 @@ class Slots:
                 job.task.cancel()
             self._finish(job, "returned", reason="surplus")
 
+    def give_up(self) -> None:
+        """Hand back all that is held, begun or not; nothing may be running."""
+        for job in list(self._jobs.values()):
+            self._finish(job, "returned", reason="left")
+
     async def recheck(self) -> None:
         """Judge every unit by a newer root.json; those that no longer hold end at once."""
         for job in list(self._jobs.values()):

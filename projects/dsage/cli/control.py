@@ -1,4 +1,4 @@
-"""`dsage pause`, `resume`, `host`, `cancel`, `retry`, `reopen` and `retire`: what the owner of a run may do to it."""
+"""What the owner of a run may do to it: `dsage cancel`, `retry`, `reopen`, `host`, `retire`, pausing and resuming."""
 
 from __future__ import annotations
 
@@ -25,27 +25,14 @@ TIMEOUTS: Final = ("cpu", "wall")
 PAGE: Final = 1000
 
 
-@click.command(short_help="Let a run give out no more work for now.")
-@run_argument
-@server_option
-@key_option
-@json_option
-def pause(run: int, server: Link | None, key: str | None, as_json: bool) -> None:
-    """Let a run give out no more work for now.
-
-    Units that volunteers' computers have go on, and their answers are taken. `dsage resume ID` gives out work again.
-    """
+def pause_run(run: int, server: Link | None, key: str | None, as_json: bool) -> None:
+    """Let a run give out no more work for now; `dsage pause ID` of the client's commands comes here."""
     view = _done(run, server, key, lambda api: api.pause(run))
     _told(view, as_json, f"run {run} is {view.state}; `dsage resume {run}` lets it go on")
 
 
-@click.command(short_help="Let a paused run go on.")
-@run_argument
-@server_option
-@key_option
-@json_option
-def resume(run: int, server: Link | None, key: str | None, as_json: bool) -> None:
-    """Let a paused run go on."""
+def resume_run(run: int, server: Link | None, key: str | None, as_json: bool) -> None:
+    """Let a paused run go on; `dsage resume ID` comes here."""
     view = _done(run, server, key, lambda api: api.resume(run))
     _told(view, as_json, f"run {run} is {view.state}; `dsage watch {run}` shows it")
 

@@ -27,6 +27,13 @@ GROUPS = {
     },
     "Volunteers": {
         "join": "Give this computer's time to a server.",
+        "status": "Say what this computer does, and why; or what a server does.",
+        "pause": "Pause this computer's work, or a run.",
+        "resume": "Let this computer's work, or a paused run, go on.",
+        "finish": "Finish what this computer has begun, then stop computing.",
+        "prefs": "Show or change when and how this computer computes.",
+        "log": "Show what this computer did.",
+        "manager": "Open the manager: all about this computer's work, in the browser.",
     },
     "Researchers: code": {
         "init": "Write the beginning of an application.",
@@ -46,8 +53,6 @@ GROUPS = {
         "show": "Show all that is known of a run.",
         "logs": "Show what happened to a run, and what its units printed.",
         "open": "Open the page of a run in a browser.",
-        "pause": "Let a run give out no more work for now.",
-        "resume": "Let a paused run go on.",
         "retry": "Try failed units of a run again.",
         "cancel": "End a run for good, without an answer.",
         "reopen": "Refuse accepted answers: their units are computed again.",
@@ -58,7 +63,6 @@ GROUPS = {
     "Operators": {
         "serve": "Run a project server.",
         "invite": "Make a link that lets volunteers join.",
-        "status": "Show a server and its runs at a glance.",
         "keys": "Make, certify and revoke keys.",
         "admin": "Back up, restore, archive and move a server's data.",
     },

@@ -1,4 +1,4 @@
-"""`dsage status`: a server and its runs at a glance."""
+"""A server and its runs at a glance, for `dsage status`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-import click
-
 from dsage.cli.following import document
-from dsage.cli.options import json_option, server_option
 from dsage.cli.output import emit, table
 from dsage.cli.terminal import facts
 from dsage.cli.values import shown
@@ -22,14 +19,8 @@ from dsage.wire import RunView, StatusView
 SCHEMA: Final = "dsage.status/1"
 
 
-@click.command(short_help="Show a server and its runs at a glance.")
-@server_option
-@json_option
-def status(server: Link | None, as_json: bool) -> None:
-    """Show a server and its runs at a glance.
-
-    Needs no key: the server is the one that `dsage login` remembers, or --server.
-    """
+def glance_at(server: Link | None, as_json: bool) -> None:
+    """Show a server and its runs: the one that `dsage login` remembers, or another. Needs no key."""
 
     async def fetch() -> StatusView:
         async with await Researcher.open(Home(), server) as api:

@@ -30,8 +30,8 @@ class Host(Owner, Protocol):
 @asynccontextmanager
 async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
     """Answer at the door of `folder` until the end. The caller holds the folder's lock: an old socket is in the way."""
-    path = Path(address(folder))
-    path.unlink(missing_ok=True)
+    path = address(folder)
+    _clear(path)
     callers: set[asyncio.Task[None]] = set()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
 
     mask = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(met, str(path), limit=MAX_LINE)
+        server = await asyncio.start_unix_server(met, path, limit=MAX_LINE)
     finally:
         os.umask(mask)
     try:
@@ -55,7 +55,12 @@ async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
         for task in callers:
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
-        path.unlink(missing_ok=True)
+        _clear(path)
+
+
+def _clear(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 class _Caller:

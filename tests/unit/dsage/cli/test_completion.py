@@ -28,7 +28,7 @@ def completed(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (("dsage", "re"), ["results", "resume", "retry", "reopen", "retire"]),
+        (("dsage", "re"), ["resume", "results", "retry", "reopen", "retire"]),
         (("dsage", "results", "--fo"), ["--format", "--follow"]),
         (("dsage", "results", "--format", "p"), ["parquet"]),
         (("dsage", "keys", "rev"), ["revoke"]),

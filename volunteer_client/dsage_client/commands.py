@@ -1,0 +1,279 @@
+"""The owner's verbs: `dsage status`, `pause`, `resume`, `finish`, `prefs`, `log`, `manager`.
+
+`pause`, `resume` and `status` are also a researcher's: with the number of a run, or of a server, they mean that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from dsage.cli.options import json_option, key_option, server_option
+from dsage.errors import NoAgent, UsageError
+from dsage.trust.invite import Link
+
+if TYPE_CHECKING:
+    from dsage_client.door.desk import Desk
+    from dsage_client.door.words import Status
+    from dsage_client.guest.preferences import Preferences
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+PREFERENCES: Final = "dsage.preferences/1"
+LOG: Final = "dsage.log/1"
+
+
+def home_option(command: F) -> F:
+    """Add --home."""
+    text = "The folder of the client, if it is not the usual one."
+    return click.option("--home", type=click.Path(path_type=Path, file_okay=False), help=text)(command)
+
+
+@click.command(short_help="Say what this computer does, and why; or what a server does.")
+@server_option
+@home_option
+@json_option
+def status(server: Link | None, home: Path | None, as_json: bool) -> None:
+    """Say what this computer does, and why; or what a server does.
+
+    With --server, or where no client was ever started but `dsage login` remembers a server: that server and its runs.
+    """
+    if server is not None or not _folder(home).exists():
+        from dsage.cli.status import glance_at
+
+        glance_at(server, as_json)
+        return
+    _show(asyncio.run(_status(_folder(home))), as_json)
+
+
+@click.command(short_help="Pause this computer's work, or a run.")
+@click.argument("what", metavar="[30m|1h|tomorrow|RUN]", default="")
+@server_option
+@key_option
+@home_option
+@json_option
+def pause(what: str, server: Link | None, key: str | None, home: Path | None, as_json: bool) -> None:
+    """Pause this computer's work, or a run.
+
+    Without a run: for 30m, 1h, 3h, until tomorrow, or until `dsage resume`.
+
+    With the number of a RUN: let that run of yours give out no more work for now. Units that volunteers' computers have
+    go on, and their answers are taken.
+    """
+    if what.isdecimal():
+        from dsage.cli.control import pause_run
+
+        pause_run(int(what), server, key, as_json)
+    else:
+        _show(_ask(home, lambda desk: desk.pause(what)), as_json)
+
+
+@click.command(short_help="Let this computer's work, or a paused run, go on.")
+@click.argument("run", metavar="[RUN]", type=int, required=False)
+@server_option
+@key_option
+@home_option
+@json_option
+def resume(run: int | None, server: Link | None, key: str | None, home: Path | None, as_json: bool) -> None:
+    """Let this computer's work, or a paused run, go on.
+
+    With the number of a RUN: that run of yours.
+    """
+    if run is not None:
+        from dsage.cli.control import resume_run
+
+        resume_run(run, server, key, as_json)
+    else:
+        _show(_ask(home, lambda desk: desk.resume()), as_json)
+
+
+@click.command(short_help="Finish what this computer has begun, then stop computing.")
+@home_option
+@json_option
+def finish(home: Path | None, as_json: bool) -> None:
+    """Finish what this computer has begun, then stop computing.
+
+    `dsage resume` begins again.
+    """
+    _show(_ask(home, lambda desk: desk.finish()), as_json)
+
+
+@click.command(short_help="Show or change when and how this computer computes.")
+@click.argument("changes", metavar="[NAME=VALUE]...", nargs=-1)
+@home_option
+@json_option
+def prefs(changes: tuple[str, ...], home: Path | None, as_json: bool) -> None:
+    """Show or change when and how this computer computes.
+
+    Values are JSON, or plain words: `dsage prefs when=idle idle_after_s=300 in_use.percent=25
+    exclusive_apps=blender,steam`. docs/preferences.md explains each.
+    """
+    from dsage.cli.output import emit
+    from dsage_client.guest import preferences as preferred
+
+    folder = _folder(home)
+    kept, damage = preferred.load(folder / "preferences.json")
+    wanted = _changes(changes, kept)
+
+    async def act() -> Preferences:
+        from dsage_client.door.desk import Desk
+
+        try:
+            async with await Desk.open(folder) as desk:
+                return await desk.prefer(wanted) if wanted else await desk.preferences()
+        except NoAgent:
+            fresh = kept.changed(wanted)
+            if wanted:
+                fresh.save(folder / "preferences.json")
+            return fresh
+
+    fresh = asyncio.run(act())
+    if damage:
+        click.echo(damage, err=True)
+    emit(PREFERENCES, fresh, as_json, _preferences_text(fresh))
+
+
+@click.command(short_help="Show what this computer did.")
+@click.option("-n", "most", type=click.IntRange(1, 100_000), default=50, show_default=True, help="So many lines.")
+@home_option
+@json_option
+def log(most: int, home: Path | None, as_json: bool) -> None:
+    """Show what this computer did.
+
+    Oldest first; also while no client runs.
+    """
+    from dsage.cli.output import emit
+    from dsage_client.chronicle import Chronicle
+
+    folder = _folder(home)
+    lines = Chronicle(folder / "log", folder / "done.jsonl").lines(most)
+    emit(LOG, lines, as_json, "\n".join(lines) or "nothing happened here yet")
+
+
+@click.command(short_help="Open the manager: all about this computer's work, in the browser.")
+@click.option("--print", "print_only", is_flag=True, help="Print the address (good once, for a minute); open nothing.")
+@home_option
+def manager(print_only: bool, home: Path | None) -> None:
+    """Open the manager: all about this computer's work, in the browser."""
+    address = _ask(home, lambda desk: desk.manager())
+    if print_only or not _browse(address):
+        click.echo(address)
+
+
+def _browse(address: str) -> bool:
+    import webbrowser
+
+    return webbrowser.open(address)
+
+
+def _folder(home: Path | None) -> Path:
+    from dsage.home import Home
+
+    return (Home() if home is None else Home(home.absolute())).client
+
+
+def _ask(home: Path | None, wish: Callable[[Desk], Awaitable[T]]) -> T:
+    async def ask() -> T:
+        from dsage_client.door.desk import Desk
+
+        async with await Desk.open(_folder(home)) as desk:
+            return await wish(desk)
+
+    return asyncio.run(ask())
+
+
+async def _status(folder: Path) -> Status:
+    """Return what the agent says or, if none runs, what the last one said when it stopped."""
+    import msgspec
+
+    from dsage_client.door.desk import Desk
+    from dsage_client.door.words import Status
+    from dsage_client.guest.reasons import Reason, Standing, Work
+    from dsage_client.guest.sentences import sentence
+
+    try:
+        async with await Desk.open(folder) as desk:
+            return await desk.status()
+    except NoAgent:
+        try:
+            last = msgspec.json.decode((folder / "status.json").read_bytes(), type=Status)
+        except (OSError, msgspec.DecodeError):
+            raise NoAgent("no client runs here, and none has") from None
+        if last.reason is Reason.STOPPED or last.work is Work.LEAVE:
+            return last
+        gone = Standing(work=Work.LEAVE, reason=Reason.STOPPED)
+        return msgspec.structs.replace(
+            last, work=Work.LEAVE, reason=Reason.STOPPED, sentence=sentence(gone, now=last.at), running=[], until=None
+        )
+
+
+def _show(found: Status, as_json: bool) -> None:
+    from dsage.cli.output import colour, emit, hanging
+    from dsage_client.door.words import SCHEMA
+    from dsage_client.guest.reasons import Work
+
+    shades = {Work.RUN: "green", Work.FINISH: "green", Work.HOLD: "yellow", Work.LEAVE: "yellow"}
+    lines = [colour(found.sentence, shades[found.work])]
+    for unit in found.running:
+        done = "" if unit.fraction is None else f", {unit.fraction:.0%} done"
+        held = ", stopped" if unit.held else ""
+        lines.append(f"  unit {unit.unit} of {unit.project} ({unit.title}){done}{held}")
+    for server in found.servers:
+        credit = "" if server.granted is None else f"; credit {server.granted:,.1f}"
+        pending = f", {server.pending:,.1f} waits to be checked" if server.pending else ""
+        lines.append(hanging("  ", f"{server.name}, as {server.pseudonym}{credit}{pending}: {server.sentence}"))
+    if found.notice:
+        lines.append(found.notice)
+    emit(SCHEMA, found, as_json, "\n".join(lines))
+
+
+def _changes(texts: tuple[str, ...], kept: Preferences) -> dict[str, Any]:
+    """Return changes as plain data: `in_use.percent=25` changes one field of a part, `a,b` is a list of words."""
+    import msgspec
+
+    present: dict[str, Any] = msgspec.to_builtins(kept)
+    wanted: dict[str, Any] = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark:
+            raise UsageError(f"{text!r} changes nothing", hint="Write NAME=VALUE, such as when=idle.")
+        first, _, rest = name.partition(".")
+        given = _value(value, wanted.get(first, present.get(first)), whole=not rest)
+        if rest:
+            before = wanted.get(first, present.get(first))
+            wanted[first] = (before if isinstance(before, dict) else {}) | {rest: given}
+        else:
+            wanted[first] = given
+    return wanted
+
+
+def _value(text: str, before: Any, *, whole: bool) -> Any:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        pass
+    if text in ("yes", "no", "on", "off"):
+        return text in ("yes", "on")
+    if whole and isinstance(before, (list, tuple)):
+        return [word.strip() for word in text.split(",") if word.strip()]
+    return text
+
+
+def _preferences_text(preferences: Preferences) -> str:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(preferences)
+    flat = {
+        f"{name}.{inner}" if isinstance(value, dict) else name: each
+        for name, value in fields.items()
+        for inner, each in (value.items() if isinstance(value, dict) and value else [("", value)])
+    }
+    width = max(map(len, flat))
+    return "\n".join(f"{name:<{width}}  {msgspec.json.encode(value).decode()}" for name, value in flat.items())

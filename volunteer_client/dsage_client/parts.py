@@ -1,0 +1,110 @@
+"""The parts of a client, one for each server: where they lie, and how one is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dsage.connection import Connection
+from dsage.errors import DSageError, UsageError
+from dsage.trust.invite import Link
+from dsage.wire import AccountView, HostInfo
+from dsage_client import membership
+from dsage_client.agent import Agent
+from dsage_client.events import Tell
+from dsage_client.gate import Gate
+from dsage_client.runner import Runner
+from dsage_client.session import Session
+from dsage_client.settings import Settings
+
+MOVED: Final = ("client.key", "membership.json", "root.json", "spool", "held", "damaged", "cache", "inputs")
+"""What lay in the folder of a client itself when it could work for one server only."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A client's part for one server. `ended` is why it works no more, until the client starts again."""
+
+    settings: Settings
+    member: membership.Membership
+    agent: Agent
+    ended: DSageError | None = None
+    account: AccountView | None = None
+    name: str = ""
+    pages: str = ""
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def server(self) -> str:
+        """The server's id."""
+        return self.member.server.server_id
+
+
+def known(settings: Settings) -> list[Settings]:
+    """Return the settings of every part that has joined a server, in the order in which they joined.
+
+    A client of before, which had one part in the folder itself, is moved to where it belongs.
+    """
+    old = membership.Membership.load(settings.folder / "membership.json")
+    if old is not None:
+        own = settings.of(old.server.server_id).folder
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in sorted(MOVED, key=lambda name: name == "membership.json"):
+            if (settings.folder / name).exists():
+                shutil.move(settings.folder / name, own / name)
+    folders = [path for path in _folders(settings.servers) if (path / "membership.json").exists()]
+    return [settings.of(path.name) for path in sorted(folders, key=lambda path: path.stat().st_ctime)]
+
+
+def choose(settings: Settings, link: Link | None) -> list[tuple[Settings, membership.Membership | Link]]:
+    """Return the parts of a client, and with `link` the one that it makes or moves: a Link where it must still join.
+
+    Raises UsageError if there is none at all, or what is kept of one is damaged.
+    """
+    found = [(own, membership.known(own, None)) for own in known(settings)]
+    if link is not None:
+        own = settings.of(link.server_id)
+        found = [pair for pair in found if pair[0].folder != own.folder] + [(own, membership.known(own, link))]
+    if not found:
+        raise UsageError("this client has not joined a server yet", hint="Give the invite link: `dsage join LINK`.")
+    return found
+
+
+def opened(
+    settings: Settings,
+    member: membership.Membership,
+    info: Callable[[Settings], HostInfo],
+    runner: Runner,
+    gate: Gate,
+    tell: Tell,
+) -> Part:
+    """Put the part for one server together. Raises UsageError or a TrustError if what it believed cannot be read."""
+    link, pem = member.server, member.ca_pem.encode() or None
+
+    async def connect() -> Connection:
+        return await Connection.open(link, ca_pem=pem)
+
+    session = Session(
+        connect,
+        membership.client_key(settings),
+        membership.load_chain(settings, link),
+        lambda envelope: membership.save_root(settings, envelope),
+        info(settings),
+    )
+    return Part(settings, member, Agent(settings, session, runner, tell, gate=gate))
+
+
+def forget(settings: Settings) -> None:
+    """Remove everything of one server's part: its key, what is held, what was fetched."""
+    shutil.rmtree(settings.folder, ignore_errors=True)
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return [path for path in place.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,110 @@
+"""What a client says of itself: the status that tray, manager, screensaver and command line show, from its parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from dsage.errors import TooOld
+from dsage_client.door.words import Device, Membership, Running
+from dsage_client.guest.preferences import Preferences
+from dsage_client.guest.reasons import Reason, Standing, Work
+from dsage_client.guest.seen import Presence
+from dsage_client.guest.sentences import sentence
+from dsage_client.parts import Part
+from dsage_client.slots import Job
+
+ORDER: Final = (Reason.NO_WORK, Reason.CONNECTING, Reason.FAILING, Reason.SERVER_AWAY)
+"""Of several servers that have no work, the one that is nearest to having some speaks for all."""
+
+
+def as_seen(standing: Standing, parts: Iterable[Part], running: list[Running], now: float) -> Standing:
+    """Return a decision as people see it: where work is allowed and none is there, the servers say why."""
+    if running:
+        return msgspec.structs.replace(standing, said=standing.said | {"projects": ", ".join(titles(running))})
+    if standing.work is not Work.RUN:
+        return standing
+    whys = sorted(
+        (why(part, now) for part in parts),
+        key=lambda why: ORDER.index(why.reason) if why.reason in ORDER else len(ORDER),
+    )
+    return whys[0] if whys else Standing(work=Work.RUN, reason=Reason.NOT_JOINED)
+
+
+def why(part: Part, now: float) -> Standing:
+    """Return why one server's part does nothing, or that it works."""
+    name = part.name or part.member.server.url
+    if part.ended is not None:
+        reason = Reason.TOO_OLD if isinstance(part.ended, TooOld) else Reason.TROUBLE
+        words = f"{part.ended.message}. {part.ended.hint}"
+        return Standing(work=Work.LEAVE, reason=reason, said={"server": name, "words": words})
+    if at_work := running(part):
+        return Standing(work=Work.RUN, reason=Reason.WORKING, said={"projects": ", ".join(titles(at_work))})
+    reason, words, delay_s = part.agent.why
+    reason = Reason.CONNECTING if reason is Reason.WORKING else reason
+    until = None if delay_s is None else now + delay_s
+    return Standing(work=Work.RUN, reason=reason, said={"server": name, "words": words}, until=until)
+
+
+def running(part: Part) -> list[Running]:
+    """Return what runs for one server."""
+    return [_running(part.server, job) for job in part.agent.slots.running() if job.proven is not None]
+
+
+def titles(running: list[Running]) -> list[str]:
+    """Return what runs is called, each once."""
+    return sorted({unit.title or unit.project for unit in running})
+
+
+def membership(part: Part, preferences: Preferences, now: float) -> Membership:
+    """Return what the owner is shown of one server."""
+    seen, server, account = why(part, now), part.server, part.account
+    shown = Membership(
+        server=server,
+        name=part.name or part.member.server.url,
+        url=part.member.server.url,
+        pages=part.pages,
+        pseudonym=part.member.pseudonym,
+        reason=seen.reason,
+        sentence=sentence(seen, now=now),
+        share=preferences.shares.get(server, 100),
+        connected=part.agent.connected,
+        refused=[name.partition("/")[2] for name in preferences.refused if name.startswith(f"{server}/")],
+    )
+    if account is not None:
+        shown.granted, shown.pending = account.granted_milli / 1000, account.pending_milli / 1000
+        shown.team, shown.page, shown.projects = account.team, account.page, account.projects
+        shown.devices = [Device(name=each.name, seen=each.seen or 0.0, here=each.here) for each in account.devices]
+    return shown
+
+
+def nearest(presence: tuple[Presence, ...]) -> Presence | None:
+    """Return the session whose user was there last; one that knows nothing counts as used."""
+    return min(presence, key=lambda each: each.idle_s or 0.0, default=None)
+
+
+def started(pid: int) -> int:
+    """Return when a process started, in clock ticks since the boot; 0 if it has gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0
+
+
+def _running(server: str, job: Job) -> Running:
+    assert job.proven is not None
+    manifest = job.proven.manifest
+    return Running(
+        server=server,
+        unit=job.unit,
+        project=manifest.project,
+        title=manifest.title,
+        fraction=job.fraction,
+        cpu_s=job.cpu_s,
+        since=time.time() - (time.monotonic() - (job.started or time.monotonic())),
+        shows=job.shows,
+    )
