@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dsage.sandbox import processes
+
 KERNEL: Final = ("memory", "pids")
 OWN: Final = "dsage-agent"
 """The group that this program's own processes move to: a group that hands out limits may hold no process itself."""
@@ -161,7 +163,8 @@ def delegated(place: Path, *, systemd: bool) -> bool:
 def prepare(place: Path) -> None:
     """Hand the limits that there are down to the groups below; our own processes move out of the way for it.
 
-    Raises OSError if that is not allowed.
+    Where others' are in the group too they stay, and no limits are handed down: groups still freeze and end a box.
+    Raises OSError if it is not allowed.
     """
     wanted = [name for name in KERNEL if name in (place / "cgroup.controllers").read_text().split()]
     missing = set(wanted) - set((place / "cgroup.subtree_control").read_text().split())
@@ -171,10 +174,13 @@ def prepare(place: Path) -> None:
     try:
         (place / "cgroup.subtree_control").write_text(order)
     except OSError:
+        inside = [int(pid) for pid in (place / "cgroup.procs").read_text().split()]
+        if not set(inside) <= set(processes.tree(os.getpid())):
+            return
         (place / OWN).mkdir(exist_ok=True)
-        for pid in (place / "cgroup.procs").read_text().split():
+        for pid in inside:
             with suppress(ProcessLookupError):
-                (place / OWN / "cgroup.procs").write_text(pid)
+                (place / OWN / "cgroup.procs").write_text(str(pid))
         (place / "cgroup.subtree_control").write_text(order)
 
 

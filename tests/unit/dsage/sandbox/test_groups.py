@@ -86,6 +86,13 @@ def test_our_own_processes_move_out_of_the_way_when_the_kernel_asks_for_it(tree,
         return write(path, text)
 
     monkeypatch.setattr(Path, "write_text", busy)
+    monkeypatch.setattr(groups.processes, "tree", lambda root: [root, 11])
+    prepare(tree)
+    assert written == [("cgroup.subtree_control", "+memory +pids")], "12 is not ours to move"
+    written.clear()
+    (tree / "cgroup.subtree_control").unlink()
+    write(tree / "cgroup.subtree_control", "")
+    monkeypatch.setattr(groups.processes, "tree", lambda root: [root, 11, 12])
     prepare(tree)
     assert written == [
         ("cgroup.subtree_control", "+memory +pids"),
