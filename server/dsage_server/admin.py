@@ -13,11 +13,13 @@ from typing import Final
 import click
 from sqlalchemy import Connection
 
-from dsage.cli.options import json_option
+from dsage.bundle import pack
+from dsage.cli.options import json_option, key_option
 from dsage.cli.output import count, emit, say
 from dsage.cli.safe import passphrase_option, read_passphrase
 from dsage.errors import NotFound, UsageError
 from dsage.home import Home
+from dsage.researcher import Researcher, construct
 from dsage.trust.ceremony import load_root, read
 from dsage_server.blobs.place import known_blobs
 from dsage_server.published import Published
@@ -25,13 +27,17 @@ from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archi
 from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
+from dsage_server.scheduling.terms import NEWCOMER
 from dsage_server.settings import Quota, Settings
 from dsage_server.store import quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
+from dsage_server.store.welcome import numbers as running_welcomes
 
 DAY_S: Final = 86400.0
+WELCOME: Final = "welcome"
+"""The project of the gallery that newcomers get a unit of."""
 LIMITS: Final = {"runs": "open runs", "open_units": "units that have not ended", "blob_bytes": "bytes of blobs"}
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -149,6 +155,44 @@ def publish_client(files: tuple[Path, ...], as_json: bool) -> None:
         raise UsageError(f"{error.filename or 'a package'} cannot be published: {error.strerror}") from None
     emit("dsage.published/1", packages, as_json, "\n".join(f"{each.sha256}  {each.name}" for each in packages))
     say(f"{count(len(packages), 'package')} on the page /join, for people who open an invite link in a browser.")
+
+
+@admin.command("welcome")
+@click.option("--off", is_flag=True, help="Welcome nobody any more.")
+@click.option("--project", metavar="NAME", help="The project to sign it for.  [default: one that your key is for]")
+@key_option
+@json_option
+def welcome(off: bool, project: str | None, key: str | None, as_json: bool) -> None:
+    """Have a first small unit ready for each computer that joins: it proves itself, and is paid within seconds.
+
+    The server must run, and drives it; your code key signs it, for 90 days: say this again before they are over. Other
+    computers get none of it, and no research waits for it.
+    """
+    home = Home()
+    number, ended = asyncio.run(_welcome(home, key, project, off=off))
+    emit("dsage.welcome/1", {"run": number, "ended": ended}, as_json, "" if number is None else str(number))
+    if number is None:
+        say("Newcomers are not welcomed any more." if ended else "Newcomers were not welcomed before, either.")
+    else:
+        say(f"Run {number} has a first unit ready for each computer that joins.")
+
+
+async def _welcome(home: Home, key: str | None, project: str | None, *, off: bool) -> tuple[int | None, list[int]]:
+    """Make a new welcome run, unless it is to be `off`, and end those before it; return their numbers."""
+    store = Store(existing(home.server))
+    try:
+        before = store.read_now(running_welcomes)
+    finally:
+        store.close()
+    number = None
+    async with await Researcher.open(home, key_name=key) as api:
+        if not off:
+            packed = pack(WELCOME)
+            function = construct(packed.function, {})
+            number = await api.submit(packed, function, {}, project=project, hosted=True, tags=[NEWCOMER], priority=100)
+        for run in before:
+            await api.cancel(run)
+    return number, before
 
 
 @admin.command()
