@@ -285,6 +285,7 @@ class Agent:
             await self._take(reply, message, results, time.monotonic() - started, superseded=superseded)
 
     async def _exchange(self, message: Exchange, results: list[Finished]) -> ExchangeReply:
+        self._session.rest(self._patience.resting)
         try:
             return await self._session.exchange(message, results)
         except BaseException:
@@ -426,9 +427,9 @@ class Agent:
     def _finished(self, finished: Finished) -> None:
         self._put(finished)
         if finished.status == "failed":
-            self._patience.failed(finished.reason)
+            self._patience.failed(finished.reason, finished.project)
         elif finished.status == "done":
-            self._patience.worked()
+            self._patience.worked(finished.project)
         self._wake.set()
 
     def _fail(self, error: BaseException) -> None:

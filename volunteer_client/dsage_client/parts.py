@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 from dsage.connection import Connection
 from dsage.errors import DSageError, UsageError
 from dsage.trust.invite import Link
-from dsage.wire import AccountView, HostInfo
+from dsage.wire import About, AccountView, HostInfo
 from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Tell
@@ -24,6 +25,10 @@ from dsage_client.settings import Settings
 MOVED: Final = ("client.key", "membership.json", "root.json", "spool", "held", "damaged", "cache", "inputs")
 """What lay in the folder of a client itself when it could work for one server only."""
 
+SOON_S: Final = 20.0
+SELDOM_S: Final = 1800.0
+"""How long what is known of an account is good for: after an answer was accepted, and otherwise."""
+
 
 @dataclass(slots=True)
 class Part:
@@ -34,14 +39,37 @@ class Part:
     agent: Agent
     ended: DSageError | None = None
     account: AccountView | None = None
-    name: str = ""
-    pages: str = ""
+    about: About | None = None
+    asked: float = float("-inf")
+    news: bool = True
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
     def server(self) -> str:
         """The server's id."""
         return self.member.server.server_id
+
+    @property
+    def name(self) -> str:
+        """What people call the server."""
+        return (self.about.name if self.about else "") or self.member.server.url
+
+    async def refresh(self) -> bool:
+        """Ask the server about the account, now and then; say whether it was asked and answered.
+
+        It is worth asking when something was accepted since, and about twice an hour anyway, as other computers of
+        the same volunteer work too.
+        """
+        since_s = time.monotonic() - self.asked
+        if not self.agent.connected or since_s < (SOON_S if self.news else SELDOM_S):
+            return False
+        self.asked, self.news = time.monotonic(), False
+        try:
+            self.account = await self.agent.session.ask("GET", "/v1/account", AccountView)
+            self.about = self.about or await self.agent.session.ask("GET", "/v1/about", About)
+        except DSageError:
+            return False
+        return True
 
 
 def known(settings: Settings) -> list[Settings]:

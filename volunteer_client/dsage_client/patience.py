@@ -34,6 +34,8 @@ class Patience:
         self._draw = draw
         self._attempt = 0
         self._failures = 0
+        self._failing: dict[str, int] = {}
+        self._resting: dict[str, float] = {}
         self._connected = False
         self._spread_s = 0.0
         self._away_until = float("-inf")
@@ -97,13 +99,31 @@ class Patience:
         """Ask for no work for so long, an hour at most."""
         self._idle_until = self._now() + min(delay_s, MAX_IDLE_S)
 
-    def worked(self) -> None:
+    @property
+    def resting(self) -> frozenset[str]:
+        """The projects of which nothing is taken for now, because this computer cannot do their units."""
+        now = self._now()
+        self._resting = {project: until for project, until in self._resting.items() if until > now}
+        return frozenset(self._resting)
+
+    def worked(self, project: str = "") -> None:
         """A unit was finished."""
         self._failures = 0
+        self._failing.pop(project, None)
 
-    def failed(self, reason: str) -> None:
-        """A unit failed here, for a reason; several in a row make this client take no work for a while."""
+    def failed(self, reason: str, project: str = "") -> None:
+        """A unit failed here, for a reason; several in a row make this client take no work for a while, and five of a
+        project that this computer is to blame for make that project rest."""
         self._failures += 1
+        if project and reason not in policy.APPS_DOING:
+            self._failing[project] = self._failing.get(project, 0) + 1
+            if rest_s := policy.project_rest_s(self._failing[project]):
+                self._resting[project] = self._now() + rest_s
+                text = (
+                    f"{self._failing[project]} units of project {project} in a row failed here ({reason})"
+                )
+                until = f"nothing more of it is taken until {at_clock(time.time(), rest_s)}"
+                self._tell(Event(kind="resting", text=f"{text}; {until}", data={"project": project, "retry_s": rest_s}))
         low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
         pause_s = policy.failing_pause_s(self._failures, reason, low_s=low_s, high_s=high_s)
         if pause_s > self.idle_s:

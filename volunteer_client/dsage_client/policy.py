@@ -23,6 +23,9 @@ LATER: Final = 0.05
 """What has run for long may print for long: the server hears of more after this share of its time."""
 SMOOTHING: Final = 0.3
 TOLERATED_FAILURES: Final = 3
+PROJECT_FAILURES: Final = 5
+SHORTEST_REST_S: Final = 600.0
+LONGEST_REST_S: Final = 86400.0
 APPS_DOING: Final = frozenset({"exception", "crash", "codec", "cpu", "wall", "memory", "disk", "output", "processes"})
 """Reasons of a sandbox's Outcome that an app brings about."""
 AUTHORS_FAULT_S: Final = 2.0
@@ -96,6 +99,14 @@ def failing_pause_s(failures_in_row: int, reason: str, *, low_s: float, high_s: 
         return 0.0
     high_s = min(high_s, AUTHORS_FAULT_S) if reason in APPS_DOING else high_s
     return backoff_s(failures_in_row - TOLERATED_FAILURES, 1.0, low_s=min(low_s, high_s), high_s=high_s)
+
+
+def project_rest_s(failures_in_row: int) -> float:
+    """Return how long to take nothing of a project after this many of its units in a row have failed by this
+    computer's fault: not at all before the fifth, then for ten minutes, and twice as long after each further one."""
+    if failures_in_row < PROJECT_FAILURES:
+        return 0.0
+    return min(LONGEST_REST_S, SHORTEST_REST_S * 2.0 ** min(failures_in_row - PROJECT_FAILURES, 30))
 
 
 def spinning(*, asked_s: float, took_s: float) -> bool:

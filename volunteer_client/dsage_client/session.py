@@ -28,6 +28,9 @@ GRACE_S: Final = 20.0
 MAX_DOCUMENT_BYTES: Final = 256 << 10
 """A manifest or authorisation has a kilobyte or so."""
 
+MAX_REFUSED: Final = 64
+"""Projects that a server hears of."""
+
 T = TypeVar("T")
 
 
@@ -50,6 +53,7 @@ class Session:
         self._key = key
         self._keep_root = keep_root
         self._host = host
+        self._resting: frozenset[str] = frozenset()
         self._transport: Transport | None = None
         self._token: str | None = None
         self._introduced: str | None = None
@@ -75,7 +79,7 @@ class Session:
         async with asyncio.timeout(timeout_s):
             transport = await self._open()
             token = await self._logged_in(transport)
-            message.host = None if token == self._introduced else self._host
+            message.host = None if token == self._introduced else self._described()
             try:
                 reply = await transport.call(
                     "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=limit
@@ -93,6 +97,11 @@ class Session:
         """What this host offers has changed: the next call says so."""
         if host != self._host:
             self._host, self._introduced = host, None
+
+    def rest(self, projects: frozenset[str]) -> None:
+        """These projects fail here: for now they get nothing."""
+        if projects != self._resting:
+            self._resting, self._introduced = projects, None
 
     async def ask(self, method: str, path: str, reply: type[T], body: Any = None) -> T:
         """Make a request about this volunteer's account. Raises LoggedOut, NotAllowed, ServerAway, TrustError."""
@@ -154,6 +163,10 @@ class Session:
         if self._transport is not None:
             await self._transport.close()
             self._transport = None
+
+    def _described(self) -> HostInfo:
+        refuses = sorted(self._resting.union(self._host.refuses))[:MAX_REFUSED]
+        return msgspec.structs.replace(self._host, refuses=refuses)
 
     def _proof(self, results: list[Finished]) -> Envelope:
         signed = [finished.signed() for finished in results]

@@ -388,6 +388,7 @@ class Slots:
                 cpu_s=cpu_s,
                 wall_s=wall_s,
                 output=job.output,
+                project="" if job.proven is None else job.proven.manifest.project,
             )
         )
         self._held.drop(replica)

@@ -40,6 +40,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
     wall_s: float = 0.0
     output: bytes = b""
+    project: str = ""
 
     def report(self) -> Report:
         """Return what the server is told."""

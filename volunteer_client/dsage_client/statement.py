@@ -37,7 +37,7 @@ def as_seen(standing: Standing, parts: Iterable[Part], running: list[Running], n
 
 def why(part: Part, now: float) -> Standing:
     """Return why one server's part does nothing, or that it works."""
-    name = part.name or part.member.server.url
+    name = part.name
     if part.ended is not None:
         reason = Reason.TOO_OLD if isinstance(part.ended, TooOld) else Reason.TROUBLE
         words = f"{part.ended.message}. {part.ended.hint}"
@@ -65,9 +65,9 @@ def membership(part: Part, preferences: Preferences, now: float) -> Membership:
     seen, server, account = why(part, now), part.server, part.account
     shown = Membership(
         server=server,
-        name=part.name or part.member.server.url,
+        name=part.name,
         url=part.member.server.url,
-        pages=part.pages,
+        pages=part.about.pages_url if part.about else "",
         pseudonym=part.member.pseudonym,
         reason=seen.reason,
         sentence=sentence(seen, now=now),

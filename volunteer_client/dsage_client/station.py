@@ -49,6 +49,8 @@ LOOK_S: Final = 5.0
 """How often the computer is looked at while nothing happens."""
 PROGRESS_S: Final = 1.0
 """How often the progress of running units is news."""
+ACCOUNT_S: Final = 2.0
+"""How often it is seen whether an account is worth asking about."""
 PERIOD_S: Final = 0.1
 """One turn of working and resting, where units may have a part of a core only."""
 FORGET_S: Final = 30.0
@@ -104,6 +106,8 @@ class Station:
     def tell(self, event: Event, server: str = "") -> None:
         """Tell the owner of an event of the client, or of its part for one server."""
         self._chronicle.heard(event, server)
+        if event.kind == "accepted" and server in self._parts:
+            self._parts[server].news = True
         self._print(event)
         self._look.set()
 
@@ -118,6 +122,7 @@ class Station:
             asyncio.create_task(self._govern(), name="govern"),
             asyncio.create_task(self._move(), name="move"),
             asyncio.create_task(self._ration(), name="ration"),
+            asyncio.create_task(self._account(), name="account"),
             asyncio.create_task(self._ending.wait(), name="ending"),
         ]
         try:
@@ -247,6 +252,14 @@ class Station:
                 self._runner.pause()
             resting = True
             await asyncio.sleep(PERIOD_S * (100 - percent) / 100)
+
+    async def _account(self) -> None:
+        """Keep what is known of the accounts fresh."""
+        while True:
+            for part in list(self._parts.values()):
+                if await part.refresh():
+                    self._look.set()
+            await asyncio.sleep(ACCOUNT_S)
 
     def _held(self) -> int:
         return sum(len(part.agent.slots) for part in self._parts.values())

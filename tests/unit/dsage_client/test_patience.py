@@ -89,3 +89,29 @@ def test_a_server_that_gives_reasons_without_end_is_cut_short() -> None:
     events: list[Event] = []
     patient(0.5, events).no_work("none", 0.0, {f"project {n}": "x" * 10_000 for n in range(1000)})
     assert len(events[0].text) < 10_000
+
+
+def test_five_failures_that_this_computer_is_to_blame_for_make_their_project_rest() -> None:
+    clock = Clock()
+    patience = Patience(Settings(folder=Path("/nowhere")), [].append, clock, lambda: 0.0)
+    for _ in range(4):
+        patience.failed("host.needs", "lab")
+    assert patience.resting == frozenset()
+    patience.failed("host.needs", "lab")
+    assert patience.resting == {"lab"}
+    clock.now += 601.0
+    assert patience.resting == frozenset()
+    patience.failed("host.needs", "lab")
+    clock.now += 601.0
+    assert patience.resting == {"lab"}
+    patience.worked("lab")
+    clock.now += 601.0
+    patience.failed("host.needs", "lab")
+    assert patience.resting == frozenset()
+
+
+def test_what_a_project_does_wrong_itself_makes_it_rest_nowhere() -> None:
+    patience = patient(0.0)
+    for _ in range(20):
+        patience.failed("exception", "lab")
+    assert patience.resting == frozenset()
