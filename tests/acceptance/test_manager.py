@@ -20,6 +20,7 @@ from dsage.trust.invite import Link
 from dsage.wire import About
 from dsage_client.manager.app import Manager, Site, serve
 from dsage_client.manager.live import Live
+from dsage_client.words import PSEUDO, speak
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -125,6 +126,18 @@ async def test_every_page_fits_and_breaks_no_rule(desk: Desk, scheme: Any, width
     assert await examine(context, page) == []
     assert [line for line in desk.said if "404" not in line and "400" not in line] == []
     assert {url.split("/")[2] for url in desk.asked} == {f"127.0.0.1:{desk.site.port}"}
+
+
+async def test_longer_words_of_another_language_fit_too(desk: Desk) -> None:
+    speak(PSEUDO)
+    try:
+        context, page, room = await desk.open(viewport={"width": 320, "height": 800})
+        for name in PAGES:
+            await page.goto(room + name)
+            assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+            assert await examine(context, page) == [], name
+    finally:
+        speak("en")
 
 
 async def test_the_page_follows_the_client_and_the_owner_keeps_the_place(desk: Desk) -> None:

@@ -24,6 +24,11 @@ def speak(language: str = "") -> None:
     _chosen = _best([language] if language else _session())
 
 
+def language() -> str:
+    """Return the language in force, as HTML names it."""
+    return _chosen.info().get("language", SOURCE).replace("_", "-")
+
+
 def _(text: str) -> str:
     """Return a text in the language in force."""
     return _chosen.gettext(text) if text else ""

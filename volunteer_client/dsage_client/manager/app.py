@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import time
 from typing import Final
@@ -37,6 +38,7 @@ class Manager:
     ) -> None:  # fmt: skip
         self._visitors = Visitors(clock)
         self._assets = load_assets()
+        self._acting: set[asyncio.Future[web.StreamResponse]] = set()
         self.live = live or Live(owner.follow)
         show = Show(self._assets)
         self.app = web.Application(
@@ -67,7 +69,18 @@ class Manager:
         for name, handler in reading.items():
             self.app.router.add_get(room + name, handler)
         for name, handler in doing.items():
-            self.app.router.add_post(room + name, handler)
+            self.app.router.add_post(room + name, self._whole(handler))
+
+    def _whole(self, handler: Handler) -> Handler:
+        """Return a handler that comes to its end also if the browser leaves in the middle."""
+
+        async def act(request: web.Request) -> web.StreamResponse:
+            task = asyncio.ensure_future(handler(request))
+            self._acting.add(task)
+            task.add_done_callback(self._acting.discard)
+            return await asyncio.shield(task)
+
+        return act
 
     async def _open(self, request: web.Request) -> web.Response:
         session = self._visitors.let_in(request.match_info["secret"])
@@ -112,7 +125,8 @@ class Site:
 async def serve(owner: Owner, *, manager: Manager | None = None) -> Site:
     """Serve the manager at a free port of 127.0.0.1. Raises OSError if there is none."""
     served = manager or Manager(owner)
-    runner = web.AppRunner(served.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    # With its browser gone, a stream ends at once instead of at its next word.
+    runner = web.AppRunner(served.app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, HOST, 0).start()
     return Site(served, runner, runner.addresses[0][1])
@@ -122,7 +136,7 @@ def _refusing(show: Show) -> Middleware:
     """Return the middleware that turns errors into pages."""
 
     def page(status: int, title: str, hint: str, back: str) -> web.Response:
-        context = {"title": sentence(title), "hint": hint, "code": status, "back": back, "language": ""}
+        context = {"title": sentence(title), "hint": hint, "code": status, "back": back}
         text = show.page("error", context)
         return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
 

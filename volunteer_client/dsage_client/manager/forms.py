@@ -12,10 +12,10 @@ import msgspec
 
 from dsage_client.guest.preferences import Preferences
 from dsage_client.manager.schedule import CLOCK, Row, read_rows, row_of
-from dsage_client.words import LOCALES, _
+from dsage_client.words import LANGUAGES, _
 
-LANGUAGES: Final = {"en": "English", "de": "Deutsch"}
-"""Languages by their own names; one is offered if there is a catalogue of it."""
+NAMES: Final = {"en": "English", "de": "Deutsch"}
+"""What languages call themselves; one without a name is for tests."""
 MAX_APPS: Final = 100
 MAX_NAME: Final = 100
 NUMBER: Final = re.compile(r"\d{1,12}([.,]\d{1,6})?")
@@ -130,8 +130,7 @@ def changes_of(draft: Draft, preferences: Preferences) -> dict[str, Any]:
 
 def languages() -> dict[str, str]:
     """Return the languages that there are words in: their own names by their codes."""
-    there = {"en"} | ({path.name for path in LOCALES.iterdir() if path.is_dir()} if LOCALES.is_dir() else set())
-    return {code: name for code, name in LANGUAGES.items() if code in there}
+    return {code: NAMES[code] for code in LANGUAGES if code in NAMES}
 
 
 def as_number(text: str) -> float | None:

@@ -22,7 +22,7 @@ Fragments: TypeAlias = Callable[[Status], Awaitable[dict[str, str]]]
 PERIOD_S: Final = 0.5
 """At most one message in so long: nobody reads faster."""
 KEEPALIVE_S: Final = 15.0
-"""How soon it is noticed that a browser has gone."""
+"""How soon it is noticed that a browser has fallen silent, or its session has ended."""
 STALLED_S: Final = 20.0
 MAX_STREAMS: Final = 16
 
@@ -61,7 +61,7 @@ class Live:
                 await response.write(b"retry: 2000\n\n")
                 seen: dict[str, str] = {}
                 async for status in ticks:
-                    if not still() or request.transport is None:
+                    if not still():
                         break
                     current = seen if status is None else await fragments(status)
                     news = {name: html for name, html in current.items() if seen.get(name) != html}

@@ -23,7 +23,7 @@ from dsage import __version__
 from dsage_client.guest.preferences import DAYS
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager import forms, schedule
-from dsage_client.words import _, n_
+from dsage_client.words import _, language, n_
 
 HERE: Final = Path(__file__).parent
 LIVE: Final = "live_"
@@ -80,7 +80,7 @@ class Show:
         self._environment.globals |= {
             "version": __version__, "assets": assets, "look": look, "numbers": forms.NUMBERS, "share": forms.SHARE,
             "days": DAYS, "day_names": schedule.day_names, "long_day_names": schedule.long_day_names,
-            "spans": schedule.spans, "hours_said": schedule.said, "languages": forms.languages,
+            "spans": schedule.spans, "hours_said": schedule.said, "languages": forms.languages, "language": language,
         }  # fmt: skip
 
     def page(self, template: str, context: dict[str, Any]) -> str:

@@ -16,10 +16,12 @@ from owner_stand import CODE, HOSTILE, LINK, NOW
 
 import dsage_client.manager
 from dsage.errors import Conflict, NotAllowed, UsageError
+from dsage_client.door.words import Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager.pages import times_said
 from dsage_client.manager.show import lasting, load_assets, look, percent, web_address
+from dsage_client.words import speak
 
 STATIC = Path(dsage_client.manager.__file__).parent / "static"
 INVITE = f"{LINK}&code={CODE}"
@@ -294,3 +296,37 @@ async def test_a_stream_ends_with_its_session_and_with_the_agent(visit: Visit) -
     async with asyncio.timeout(10):
         await visit.site.close()
         await stream.read()
+
+
+async def test_what_was_begun_is_ended_though_the_browser_left(visit: Visit) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    leave = visit.owner.leave
+
+    async def slowly(server: str) -> Status:
+        begun.set()
+        await go.wait()
+        return await leave(server)
+
+    visit.owner.leave = slowly  # type: ignore[method-assign]
+    asking = asyncio.ensure_future(visit.post("leave", [("server", "lab")]))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert (await visit.page("")).status == 200
+    go.set()
+    async with asyncio.timeout(10):
+        while not visit.owner.asked:
+            await asyncio.sleep(0.01)
+    assert visit.owner.asked == [("leave", "lab")]
+
+
+async def test_the_pages_speak_the_language_in_force(visit: Visit) -> None:
+    speak("de")
+    try:
+        text = (await visit.page("preferences")).text
+        assert '<html lang="de">' in text
+        assert "Gilt als unbenutzt nach" in text
+        assert 'lang="de"' in (await visit.page("nothing")).text
+    finally:
+        speak("en")
+    assert '<html lang="en">' in (await visit.page("preferences")).text
