@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from idle_lab import Keyboard
 
 from dsage_client.guest.seen import Presence
 from dsage_client.idle.choose import combined
@@ -112,6 +113,20 @@ def test_a_key_press_is_told_at_once(display: Display, sensor: X11, heard: Heard
         heard.until(lambda presses=presses: heard.turns[: 2 * presses] == ["idle", "return"] * presses)  # type: ignore[misc]
     assert heard.threads == {"idle-x11"}
     assert sensor.presence().quality == "event"
+
+
+def test_a_key_in_the_moment_of_going_is_not_missed(display: Display, heard: Heard) -> None:
+    keyboard = Keyboard(display.environment)
+    sensor = X11(display.environment)
+
+    def leave() -> None:
+        keyboard.press()
+        heard.tell("idle")
+
+    sensor.open(0.02, leave, lambda: heard.tell("return"))
+    heard.until(lambda: heard.turns.count("return") >= 30)
+    sensor.close()
+    keyboard.close()
 
 
 def test_in_the_handler_the_user_is_back(display: Display, heard: Heard) -> None:

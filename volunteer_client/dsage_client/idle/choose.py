@@ -24,8 +24,9 @@ from dsage_client.idle.wayland import Wayland
 from dsage_client.idle.windows import Windows
 from dsage_client.idle.x11 import X11
 
-AGAIN_S: Final = 60.0
-"""How often sensors are looked for where none works: a desktop may still be starting, or have begun anew."""
+AGAIN_S: Final = 30.0
+"""How long a user may be unknown before sensors are looked for anew: a desktop may still be starting, or start again;
+one that only hangs for a moment keeps its sensor."""
 
 
 def choose(environment: Mapping[str, str], platform: str = sys.platform, session: Bus | None = None) -> list[Sensor]:
@@ -86,7 +87,7 @@ class Combined:
         self._turns = Turns()
         self._after_s = 0.0
         self._search = threading.Lock()
-        self._again = 0.0
+        self._unknown_since: float | None = None
         self.why: dict[str, str] = {}
 
     @property
@@ -114,8 +115,10 @@ class Combined:
         works = self._works
         first = works.presence() if works else Presence(idle_s=None)
         if first.idle_s is None:
-            self._try_again()
+            self._try_again(time.monotonic())
             first = Presence(idle_s=None, sensor=first.sensor)
+        else:
+            self._unknown_since = None
         others = [sensor.presence() for sensor in self._adds]
         known = [seen.idle_s for seen in (first, *others) if seen.idle_s is not None]
         return Presence(
@@ -165,11 +168,12 @@ class Combined:
             if self._works is not None:
                 self._works.close()
             self._works = next((sensor for sensor in self._sensors if self._begin(sensor)), None)
-            self._again = time.monotonic() + AGAIN_S
 
-    def _try_again(self) -> None:
+    def _try_again(self, now: float) -> None:
         """Look for a sensor once more, in a thread of its own, if it is time for it."""
-        if time.monotonic() >= self._again and not self._search.locked():
-            self._again = time.monotonic() + AGAIN_S
+        if self._unknown_since is None:
+            self._unknown_since = now
+        elif now - self._unknown_since >= AGAIN_S and not self._search.locked():
+            self._unknown_since = now
             with suppress(RuntimeError):
                 threading.Thread(target=self._find, name="idle-search", daemon=True).start()

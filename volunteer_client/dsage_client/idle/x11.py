@@ -126,9 +126,14 @@ class _Alarms:
         self._connection.close()
 
     def _set(self, request: int, idle_after_s: float) -> None:
-        milliseconds = max(1, round(idle_after_s * 1000))
-        for alarm, test in ((self._away, POSITIVE_TRANSITION), (self._back, NEGATIVE_TRANSITION)):
-            values = (self._counter, 0, *divmod(milliseconds, 1 << 32), test, 0, 0, 1)
+        # A server looks at its counter only when something wakes it, and a fall counts only from above the limit. The
+        # limit on the way back is therefore the half: from the whole, where the first alarm leaves it, is a fall too.
+        away = max(2, round(idle_after_s * 1000))
+        for alarm, test, limit in (
+            (self._away, POSITIVE_TRANSITION, away),
+            (self._back, NEGATIVE_TRANSITION, away // 2),
+        ):
+            values = (self._counter, 0, *divmod(limit, 1 << 32), test, 0, 0, 1)
             self._connection.send(struct.pack("<BBHII8I", self._code, request, 11, alarm, WATCHED, *values))
 
 

@@ -129,10 +129,30 @@ def test_a_sensor_that_has_gone_is_looked_for_again(listener, monkeypatch: pytes
     assert sensor.name == "first"
     first.works, first.seen = False, Presence(idle_s=None)
     assert sensor.presence().idle_s is None
-    listener.until(lambda: sensor.name == "second")
+    listener.until(lambda: sensor.presence().idle_s is not None)
+    assert sensor.name == "second"
     assert sensor.presence().idle_s == 2.0
     sensor.close()
     assert (first.opened, second.opened) == (0, 0)
+
+
+def test_a_sensor_that_hangs_for_a_moment_is_kept(listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(choosing.time, "monotonic", lambda: now[0])
+    first, second = Played("first", idle_s=1.0), Played("second", idle_s=2.0)
+    sensor = Combined([first, second])
+    listener.listen(sensor)
+    known, first.works = first.seen, False
+    for _ in range(3):
+        now[0] += choosing.AGAIN_S - 1
+        first.seen = Presence(idle_s=None)
+        assert sensor.presence().idle_s is None
+        now[0] += choosing.AGAIN_S - 1
+        assert sensor.presence().idle_s is None
+        first.seen = known
+        assert sensor.presence().idle_s == 1.0
+    assert (sensor.name, first.opened, second.opened) == ("first", 1, 0)
+    sensor.close()
 
 
 def test_every_module_imports_without_display_bus_or_libraries() -> None:
