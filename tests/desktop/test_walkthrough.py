@@ -108,13 +108,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk(ada: Person) -> Iterator[Desk]:
+def desk(ada: Person) -> Desk:
     browser = Path("/usr/local/bin/browser")
     browser.write_text(BROWSER)
     browser.chmod(0o755)
     desk = Desk(ada)
     desk.open()
-    yield desk
+    return desk
 
 
 @pytest.fixture
