@@ -19,8 +19,8 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """The owner's choices: a pause; `finish` begins nothing new and stops when the last unit is done; `always_today`
-    computes beside the owner until then (Unix seconds)."""
+    """The owner's choices: a pause; `finish` begins nothing new and stops when the last unit is done; until
+    `always_until` it computes beside the owner (Unix seconds)."""
 
     pause: Pause | None = None
     finish: bool = False

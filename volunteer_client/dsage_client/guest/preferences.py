@@ -14,6 +14,8 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
+Windows = Annotated[tuple["Window", ...], msgspec.Meta(max_length=50)]
+
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -40,18 +42,21 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The preferences of one computer. Durations are in seconds, sizes in bytes; 0 means no limit where it says so.
 
     `when`: `idle` computes while nobody is at the computer, `always` also beside its owner (with `in_use`), `never`
-    not at all. `hours` are when computing is allowed and `network_hours` when units and answers may travel; none means
-    at any time. `network_bytes_s` limits the rate (0: no limit). `others_percent` is how much of all cores other
-    programs may use before units stop. `hottest_c` stops them at that temperature (0: never). `exclusive_apps` are
-    names of programs beside which nothing is computed. `shares` are how much of the computer each server gets against
-    the others, by its id (100 if it is not named), and `refused` the projects that get nothing, as "server/project".
+    not at all. `idle_after_s` is how long nobody must have touched anything. `hours` are when computing is allowed and
+    `network_hours` when units and answers may travel; none means at any time. `network_bytes_s` limits the rate (0: no
+    limit). `others_percent` is how much of all cores other programs may use before units stop, `memory_percent` how
+    much of the memory units may have. `hottest_c` stops them at that temperature (0: never). `exclusive_apps` are
+    names of programs beside which nothing is computed, and `full_screen` says that any program that fills the screen
+    is such a one. `disk_bytes` is for input files of units. `shares` are how much of the computer each server gets
+    against the others, by its id (100 if it is not named), and `refused` the projects that get nothing, as
+    "server/project". `screen` is what the screensaver shows; `language` "" is that of the session.
     """
 
     when: Literal["idle", "always", "never"] = "idle"
     idle_after_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 180.0
     idle: Part = Part()
     in_use: Part = Part()
-    hours: tuple[Window, ...] = ()
+    hours: Windows = ()
     on_battery: bool = False
     others_percent: Percent = 50
     memory_percent: Percent = 50
@@ -59,7 +64,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     exclusive_apps: tuple[Name, ...] = ()
     full_screen: bool = False
     disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 4 << 30
-    network_hours: tuple[Window, ...] = ()
+    network_hours: Windows = ()
     network_bytes_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     shares: dict[Name, Annotated[int, msgspec.Meta(ge=0, le=1000)]] = {}
     refused: tuple[Name, ...] = ()

@@ -51,9 +51,10 @@ class Work(StrEnum):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A decision: what may be done, why, and with how much of the computer.
 
-    `until` (Unix seconds) is when it will be decided anew by itself, None if only something that happens can change it.
-    `said` holds what the sentence names: a program, a temperature. `fetch` says whether the network may be used for
-    new work. `cores` is how many units may run at a time and `percent` how much of each core they may take.
+    `until` (Unix seconds) is when the reason ends by itself, or while units run when they may have another part; None
+    if only something that happens can change it. `said` holds what the sentence names: a program, a temperature.
+    `fetch` says whether the network may be used for new work. `cores` is how many units may run at a time and `percent`
+    how much of each core they may take.
     """
 
     work: Work
