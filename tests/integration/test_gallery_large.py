@@ -44,14 +44,12 @@ async def next_unit(host: Host) -> tuple[wire.Assignment, Any]:
     return got[0], codec.decode(document(got[0]).args)
 
 
-async def pass_the_limit(host: Host) -> Any:
-    """Take a unit and use up its processor time; return its arguments."""
-    unit, args = await next_unit(host)
+async def pass_the_limit(host: Host, unit: wire.Assignment) -> None:
+    """Use up the processor time of a unit."""
     batch, _ = host.signed([unit], [b""], status="failed", reason="cpu", value="")
     report = wire.Report(replica=unit.replica, value=None, cpu_s=600.0)
     reply = await host.exchange(reports=[report], proof=seal(batch, host.key))
     assert [ack.code for ack in reply.acks] == ["ok"]
-    return args
 
 
 async def work_on(host: Host, compute: Callable[[Any], Any]) -> None:
@@ -73,7 +71,9 @@ async def test_a_search_is_split_where_it_takes_too_long_and_outlives_its_driver
     async with await Researcher.open(Home(world.folder)) as researcher, asyncio.timeout(60), asyncio.TaskGroup() as all:
         run, function = await started(researcher, "search", degree=5, bound=40_000)
         first = all.create_task(Driver(function, researcher, run).drive())
-        split = [await pass_the_limit(hosts[0]) for _ in range(2)]
+        taken = [await next_unit(hosts[0]) for _ in range(2)]
+        for unit, _ in taken:
+            await pass_the_limit(hosts[0], unit)
         working = [all.create_task(work_on(host, Search.compute)) for host in hosts]
         await until(lambda: stepped(researcher, run, 6))
         first.cancel()
@@ -83,7 +83,7 @@ async def test_a_search_is_split_where_it_takes_too_long_and_outlives_its_driver
         view = await researcher.run(run)
     assert ended.state is RunState.DONE, ended.reason
     assert [discriminant for discriminant, _ in ended.result["fields"]] == [14641, 24217, 36497, 38569]
-    assert {len(args["prefix"]) for args in split} == {2}
+    assert {len(args["prefix"]) for _, args in taken} == {2}
     assert view.units["failed"] == 2, "the branches that were split"
     assert sum(view.units.values()) > len(list(Search(5, 40_000).units())) + 2
 
