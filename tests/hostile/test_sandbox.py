@@ -212,6 +212,13 @@ async def test_processes_and_open_files_are_counted(box):
     await still_works(box)
 
 
+async def test_memory_that_processes_share_counts_once(box):
+    base = processes.usage(box._lanes[0]._base).memory_bytes
+    outcome = await call(box, "work_in_many", 40, replace(LIMITS, memory_bytes=64 << 20))
+    assert 40 * base / 3 > 2 * base + (64 << 20), "plainly counted it would be too much"
+    assert outcome.status == "done", outcome
+
+
 async def test_the_init_s_standard_error_takes_no_more_than_a_page_of_words(tmp_path):
     box = await Box.open(Level.BUBBLEWRAP, ATTACKS, "hostile:Hostile", tmp_path)
     try:

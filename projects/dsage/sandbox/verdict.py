@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dsage import codec
 from dsage.errors import CodecError, TooLarge
+from dsage.function import Limits
 from dsage.sandbox import frames
 from dsage.sandbox.level import Status
 from dsage.sandbox.printed import Printed
@@ -68,6 +69,17 @@ def judged(talk: asyncio.Task[Verdict | None], report: Report | None, printed: P
         return Verdict("failed", "crash", f"{words}\nkilled by {_signal_name(number)}".strip())
     status = os.WEXITSTATUS(report.status)
     return Verdict("failed", "crash", f"{words}\nended without an answer (exit status {status})".strip())
+
+
+def beyond(limits: Limits, *, wall_s: float, cpu_s: float, memory_bytes: int) -> Verdict | None:
+    """Return the verdict on a call that has used so much, None if it may go on."""
+    if wall_s > limits.wall_s:
+        return Verdict("limit", "wall", f"more than {limits.wall_s:g} s")
+    if cpu_s > limits.cpu_s:
+        return Verdict("limit", "cpu", f"more than {limits.cpu_s:g} s of processor time")
+    if memory_bytes > limits.memory_bytes:
+        return Verdict("limit", "memory", f"more than {limits.memory_bytes} bytes of memory")
+    return None
 
 
 def failed(reason: str, detail: str) -> Verdict:

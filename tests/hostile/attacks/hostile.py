@@ -66,6 +66,15 @@ class Hostile(DistributedFunction):
         return made
 
     @staticmethod
+    def work_in_many(count):
+        """What honest work does too: share what is loaded between many processes."""
+        for _ in range(count):
+            if os.fork() == 0:
+                signal.pause()
+        time.sleep(1)
+        return count
+
+    @staticmethod
     def files_open(_):
         held = []
         try:
