@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import ceil
 from pathlib import Path
 
 import psutil
@@ -81,7 +82,7 @@ async def measure(changes: int, rest_s: float) -> None:
                 helper.terminate()
                 await helper.wait()
     figure("tray_seen_p50_s", statistics.median(took), "s")
-    figure("tray_seen_p99_s", sorted(took)[int(0.99 * (len(took) - 1))], "s", bar=SEEN_BAR_S)
+    figure("tray_seen_p99_s", sorted(took)[ceil(0.99 * len(took)) - 1], "s", bar=SEEN_BAR_S)
     figure("helper_rest_core_percent", 100 * share, "%", bar=CORE_BAR_PERCENT)
     figure("helper_rest_memory_mib", memory, "MiB", bar=MEMORY_BAR_MIB)
 
