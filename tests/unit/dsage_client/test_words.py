@@ -63,14 +63,25 @@ def test_every_catalogue_is_of_a_language_that_is_known() -> None:
     assert {path.name for path in LOCALES.iterdir() if path.is_dir()} == set(TRANSLATED)
 
 
-def test_what_is_said_is_written_out_where_it_is_said() -> None:
-    """What is put together at run time is in no catalogue."""
+def said_in(tree: ast.AST) -> list[ast.Call]:
+    """Return the calls of `_` and `n_` below a node."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("_", "n_")]
+
+
+def test_what_is_said_is_written_out_where_it_is_said_and_when() -> None:
+    """What is put together at run time is in no catalogue, and what is said on import is said before `speak`."""
     for path in catalogues.CODE.rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("_", "n_"):
-                said = call.args[: 2 if call.func.id == "n_" else 1]
-                literal = all(isinstance(text, ast.Constant) for text in said)
-                assert literal, f"{path.relative_to(catalogues.CODE)}:{call.lineno}: only a text as it stands"
+        tree = ast.parse(path.read_text("utf-8"))
+        functions = [
+            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ]
+        late = {call for function in functions for call in said_in(function)}
+        for call in said_in(tree):
+            texts = call.args[: 2 if ast.unparse(call.func) == "n_" else 1]
+            where = f"{path.relative_to(catalogues.CODE)}:{call.lineno}"
+            assert all(isinstance(text, ast.Constant) for text in texts), f"{where}: only a text as it stands"
+            assert call in late, f"{where}: say it in a function"
 
 
 def test_speaking() -> None:

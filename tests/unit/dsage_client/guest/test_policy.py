@@ -96,6 +96,7 @@ TABLE: list[tuple[str, Preferences, dict[str, Any], Choices | None, Reason, floa
         None,
     ),
     ("always, beside somebody", ALWAYS, {"presence": there(0)}, None, Reason.WORKING, NOON + 180),
+    ("always, as much", Preferences(when="always"), {"presence": there(0)}, None, Reason.WORKING, None),
     ("always, and nothing known", ALWAYS, {"presence": ()}, None, Reason.WORKING, None),
     ("always, but just awake", ALWAYS, {"awake_s": 5.0}, None, Reason.WORKING, NOON + 10),
     ("never", Preferences(when="never"), {}, None, Reason.NEVER, None),
