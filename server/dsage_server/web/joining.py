@@ -25,6 +25,7 @@ from dsage_server.store import accounts
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
+from dsage_server.web import plain
 from dsage_server.web.show import Site
 
 QR: Final = "/join/qr"
@@ -47,7 +48,6 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
 class Twin(msgspec.Struct, kw_only=True, frozen=True):
     """The page for programs."""
 
-    schema: str
     server_id: str
     name: str
     operator: str
@@ -101,10 +101,10 @@ class Joining:
         """The same as JSON."""
         facts = await self._facts()
         said = Twin(
-            schema=SCHEMA, server_id=self.server_id, name=self.name, operator=self.offer.operator, url=facts.url,
+            server_id=self.server_id, name=self.name, operator=self.offer.operator, url=facts.url,
             projects=facts.projects, packages=self.offer.published.packages(),
         )  # fmt: skip
-        return web.Response(body=msgspec.json.encode(said), content_type="application/json")
+        return web.Response(body=plain.to_json(SCHEMA, said), content_type="application/json")
 
     async def picture(self, request: web.Request) -> web.Response:
         """Draw an invite link to this server as a QR code. Raises UsageError for any other text."""

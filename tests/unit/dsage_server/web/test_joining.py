@@ -81,8 +81,9 @@ async def test_without_javascript_it_says_how_to_paste_the_link(client: Client) 
 
 async def test_projects_and_packages_have_a_json_twin(client: Client, world: World) -> None:
     world.submit("Primes")
-    said = await (await client.get("/join.json")).json()
-    assert (said["schema"], said["operator"], said["url"]) == (
+    document = await (await client.get("/join.json")).json()
+    said = document["data"]
+    assert (document["schema"], said["operator"], said["url"]) == (
         "dsage.join/1", "The <Lab> people", "https://lab.example.org:8470",
     )  # fmt: skip
     assert [project["title"] for project in said["projects"]] == ["Primes"]
