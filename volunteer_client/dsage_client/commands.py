@@ -1,4 +1,4 @@
-"""The owner's verbs: `dsage status`, `pause`, `resume`, `finish`, `prefs`, `log`, `manager`.
+"""The owner's verbs: `dsage status`, `pause`, `resume`, `finish`, `prefs`, `log`, `manager`, `link`, `leave`.
 
 `pause`, `resume` and `status` are also a researcher's: with the number of a run, or of a server, they mean that.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from dsage.cli.options import json_option, key_option, server_option
+from dsage.cli.options import json_option, key_option, server_option, yes_option
 from dsage.errors import NoAgent, UsageError
 from dsage.trust.invite import Link
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from dsage_client.door.desk import Desk
     from dsage_client.door.words import Status
     from dsage_client.guest.preferences import Preferences
+    from dsage_client.install.switch import Switch
+    from dsage_client.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 PREFERENCES: Final = "dsage.preferences/1"
 LOG: Final = "dsage.log/1"
+STOPPING_S: Final = 20.0
 
 
 def home_option(command: F) -> F:
@@ -163,6 +166,111 @@ def manager(print_only: bool, home: Path | None) -> None:
     address = _ask(home, lambda desk: desk.manager())
     if print_only or not _browse(address):
         click.echo(address)
+
+
+@click.command(short_help="Let one more of your computers work for your account.")
+@click.argument("server", default="")
+@home_option
+def link(server: str, home: Path | None) -> None:
+    """Let one more of your computers work for your account.
+
+    Prints a link, good once and for ten minutes: type `dsage join` with it on the other computer. SERVER is needed
+    only if this computer works for several.
+    """
+    click.echo(_ask(home, lambda desk: desk.link(server)))
+
+
+@click.command(short_help="Hand work back and leave: one server, or all.")
+@click.argument("server", default="")
+@click.option("--erase", is_flag=True, help="Remove keys, preferences and data here, and the account on the servers.")
+@home_option
+@yes_option
+def leave(server: str, erase: bool, home: Path | None, yes: bool) -> None:
+    """Hand work back and leave: one server, or all.
+
+    Units go back to the server at once. With SERVER (its id or address) only that one is left. Without it, the client
+    ends and starts no more with your session; --erase removes all that it kept. An account that is erased leaves its
+    credit in the sums, without its name. A package is removed afterwards by the system's own tools.
+    """
+    from dsage.cli.asking import sure
+    from dsage.home import Home
+
+    whose = Home() if home is None else Home(home.absolute())
+    if erase:
+        sure("the key of this computer's account is removed for good", yes)
+    for told in asyncio.run(_left(whose.client, server, erase)):
+        click.echo(told)
+    if not server:
+        from dsage_client.install.leaving import leave as remove
+
+        _await_end(whose.client)
+        for path in remove(whose, _switch(), erase=erase):
+            click.echo(f"removed {path}")
+
+
+def _await_end(folder: Path) -> None:
+    """Wait until the agent that was told to stop has gone. Raises Conflict if it does not."""
+    import time
+
+    from dsage.errors import Conflict
+    from dsage_client.membership import locked
+    from dsage_client.settings import Settings
+
+    ends = time.monotonic() + STOPPING_S
+    while folder.exists():
+        try:
+            with locked(Settings(folder=folder).lock_file):
+                return
+        except Conflict:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
+
+
+async def _left(folder: Path, server: str, erase: bool) -> list[str]:
+    """Leave through the agent if one runs, else directly; return what happened."""
+    from dsage.errors import NotFound
+    from dsage_client.door.desk import Desk
+    from dsage_client.settings import Settings
+
+    try:
+        async with await Desk.open(folder) as desk:
+            servers = {each.server: each.url for each in (await desk.status()).servers}
+            chosen = {id: url for id, url in servers.items() if server in ("", id, url)}
+            for each in chosen:
+                await desk.leave(each, erase=erase)
+            if not server:
+                await desk.stop()
+    except NoAgent:
+        chosen = await _left_directly(Settings(folder=folder), server, erase)
+    if server and not chosen:
+        raise NotFound(f"this computer does not work for {server!r}", hint="`dsage status` lists its servers.")
+    return [f"left {url}" for url in chosen.values()]
+
+
+async def _left_directly(settings: Settings, server: str, erase: bool) -> dict[str, str]:
+    """Leave servers while no agent runs; return their addresses by id, with what came of it."""
+    from dsage_client import parts
+    from dsage_client.membership import Membership, locked
+
+    chosen: dict[str, str] = {}
+    if settings.servers.parent.is_dir():
+        with locked(settings.lock_file):
+            for own in parts.known(settings):
+                member = Membership.load(own.membership_file)
+                if member is not None and server in ("", member.server.server_id, member.server.url):
+                    said = await parts.farewell(own, member, erase=erase)
+                    parts.forget(own)
+                    chosen[own.folder.name] = member.server.url + said
+    return chosen
+
+
+def _switch() -> Switch:
+    import os
+
+    from dsage_client.install.switch import Switch
+
+    return Switch(Path.home(), environ=dict(os.environ))
 
 
 def _browse(address: str) -> bool:

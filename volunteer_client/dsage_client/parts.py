@@ -10,21 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dsage.connection import Connection
+from dsage.connection import Connection, login
 from dsage.errors import DSageError, UsageError
 from dsage.trust.invite import Link
-from dsage.wire import About, AccountView, HostInfo
+from dsage.wire import About, AccountView, HostInfo, Leave, Left
 from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Tell
 from dsage_client.gate import Gate
 from dsage_client.runner import Runner
-from dsage_client.session import Session
+from dsage_client.session import ROLE, Session
 from dsage_client.settings import Settings
 
 MOVED: Final = ("client.key", "membership.json", "root.json", "spool", "held", "damaged", "cache", "inputs")
 """What lay in the folder of a client itself when it could work for one server only."""
 
+FAREWELL_S: Final = 10.0
 SOON_S: Final = 20.0
 SELDOM_S: Final = 1800.0
 """How long what is known of an account is good for: after an answer was accepted, and otherwise."""
@@ -124,6 +125,26 @@ def opened(
         info(settings),
     )
     return Part(settings, member, Agent(settings, session, runner, tell, gate=gate))
+
+
+async def farewell(settings: Settings, member: membership.Membership, *, erase: bool) -> str:
+    """Tell a server that this computer leaves, and return what came of it in words; a server that is away finds out
+    when the leases run out."""
+    link, key = member.server, membership.client_key(settings)
+    try:
+        async with asyncio.timeout(FAREWELL_S):
+            connection = await Connection.open(link, ca_pem=member.ca_pem.encode() or None)
+            try:
+                token = (await login(connection, key, ROLE, link.server_id)).token
+                left = await connection.call("POST", "/v1/account/leave", Leave(erase=erase), Left, token=token)
+            finally:
+                await connection.close()
+    except (DSageError, TimeoutError) as error:
+        return f"; the server could not be told ({error or 'it does not answer'})"
+    if left.erased:
+        return "; the server has forgotten the account"
+    others = f"; {left.others} other computers of the account stay" if left.others else ""
+    return others if not erase else f"{others}; the account stays with them" if left.others else ""
 
 
 def forget(settings: Settings) -> None:

@@ -418,7 +418,7 @@ class Station:
         self._welcome()
         return await self._choose(self._choices)
 
-    async def leave(self, server: str) -> Status:
+    async def leave(self, server: str, *, erase: bool = False) -> Status:
         """Hand back what is held of a server, and forget it. Raises NotFound."""
         part = self._parts.get(server) or next(
             (part for part in self._parts.values() if part.member.server.url == server), None
@@ -428,9 +428,10 @@ class Station:
         part.agent.give_up()
         if part.task is not None:
             await asyncio.gather(part.task, return_exceptions=True)
+        said = await parts.farewell(part.settings, part.member, erase=erase)
         del self._parts[part.server]
         await asyncio.to_thread(parts.forget, part.settings)
-        self.tell(Event(kind="left", text=f"left {part.member.server.url}; its key and data are removed here"))
+        self.tell(Event(kind="left", text=f"left {part.member.server.url}; its key and data are removed here{said}"))
         return await self.status()
 
     async def link(self, server: str = "") -> str:

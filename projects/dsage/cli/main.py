@@ -34,6 +34,10 @@ GROUPS = {
         "prefs": "Show or change when and how this computer computes.",
         "log": "Show what this computer did.",
         "manager": "Open the manager: all about this computer's work, in the browser.",
+        "tray": "Show the icon beside the clock, and give the computer back when you return.",
+        "autostart": "Start the client with your session, or not.",
+        "link": "Let one more of your computers work for your account.",
+        "leave": "Hand work back and leave: one server, or all.",
     },
     "Researchers: code": {
         "init": "Write the beginning of an application.",

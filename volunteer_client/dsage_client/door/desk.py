@@ -101,9 +101,9 @@ class Desk:
         """Give time to one more server."""
         return cast(Status, await self._ask(Ask(do="join", what=link, changes={"public": public}), Status))
 
-    async def leave(self, server: str) -> Status:
-        """Hand back what is held of a server, and forget it."""
-        return cast(Status, await self._ask(Ask(do="leave", what=server), Status))
+    async def leave(self, server: str, *, erase: bool = False) -> Status:
+        """Hand back what is held of a server and forget it; with `erase` it forgets us too, with our last computer."""
+        return cast(Status, await self._ask(Ask(do="leave", what=server, changes={"erase": erase}), Status))
 
     async def link(self, server: str = "") -> str:
         """A link, good once and for ten minutes, by which another computer joins the same volunteer's account."""

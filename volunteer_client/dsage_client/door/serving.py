@@ -126,7 +126,7 @@ class _Caller:
             case "join":
                 return await host.join(ask.what, public=ask.changes.get("public") is True)
             case "leave":
-                return await host.leave(ask.what)
+                return await host.leave(ask.what, erase=ask.changes.get("erase") is True)
             case "link":
                 return await host.link(ask.what)
             case "manager":
