@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsage_client.guest.choices import Choices, Pause
-from dsage_client.guest.policy import HELD_S, LONGEST_ALWAYS_S, Memory, decide, spread
+from dsage_client.guest.policy import HELD_S, LONGEST_ALWAYS_S, Latch, Memory, decide, spread
 from dsage_client.guest.preferences import Part, Preferences, Window
 from dsage_client.guest.reasons import Reason, Standing, Work
 from dsage_client.guest.seen import Presence, Seen
@@ -354,8 +354,10 @@ def test_at_the_time_told_and_not_before_it_is_decided_otherwise(
 ) -> None:
     """A computer left alone works on as it does until then, and what it waited for is over then. That units are ended
     after they were held for long does not count."""
+    look = replace(look, others=data.draw(st.sampled_from([None, 0.0])))  # that they begin is not foreseen
     choices = data.draw(chosen(look.now, look.up))
-    standing, memory = decide(preferences, choices, look, Memory(), running=2, zone=BERLIN)
+    before = Memory(busy=Latch(data.draw(st.booleans())))
+    standing, memory = decide(preferences, choices, look, before, running=2, zone=BERLIN)
     if standing.until is None:
         return
 
