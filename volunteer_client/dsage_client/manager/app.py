@@ -135,7 +135,8 @@ async def serve(owner: Owner, *, manager: Manager | None = None) -> Site:
 def _refusing(show: Show) -> Middleware:
     """Return the middleware that turns errors into pages."""
 
-    def page(status: int, title: str, hint: str, back: str) -> web.Response:
+    def page(request: web.Request, status: int, title: str, hint: str) -> web.Response:
+        back = "." if COOKIE in request.cookies else ""
         context = {"title": sentence(title), "hint": hint, "code": status, "back": back}
         text = show.page("error", context)
         return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
@@ -147,19 +148,19 @@ def _refusing(show: Show) -> Middleware:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            answer = page(error.status, *_words(error.status), "")
+            answer = page(request, error.status, *_words(error.status))
             if "Allow" in error.headers:
                 answer.headers["Allow"] = error.headers["Allow"]
             return answer
         except DSageError as error:
-            return page(error.status, error.message, error.hint, "." if COOKIE in request.cookies else "")
+            return page(request, error.status, error.message, error.hint)
 
     return middleware
 
 
 def _words(status: int) -> tuple[str, str]:
     return {
-        404: (_("There is no such page."), _("The links at the top of the manager lead to all there are.")),
+        404: (_("There is no such page."), _("The first page of the manager leads to all there are.")),
         405: (_("This page cannot be used like that."), _("Use the manager's own buttons.")),
         421: (_("The manager is not served under this name."), _("Open it from the tray, or by `dsage manager`.")),
     }.get(status, (http.HTTPStatus(status).phrase, _("Open the manager again: from the tray, or by `dsage manager`.")))
