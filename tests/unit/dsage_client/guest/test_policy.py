@@ -56,7 +56,7 @@ def later(look: Seen, s: float, **more: Any) -> Seen:
 
 
 def _older(presence: Presence, s: float) -> Presence:
-    idle_s = None if presence.idle_s is None else presence.idle_s + s
+    idle_s = None if presence.idle_s is None else max(0.0, presence.idle_s) + s
     return Presence(idle_s=idle_s, film=presence.film, full_screen=presence.full_screen, locked=presence.locked)
 
 
