@@ -6,7 +6,7 @@ BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-postgres test-mixed test-desktop package clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-parity test-postgres test-mixed test-desktop package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -18,6 +18,10 @@ demo:  ## Factor 11^150+1 with a server and two volunteers on this computer; opt
 test: lint  ## Check everything: style, types, tests (a few minutes); options for pytest in ARGS="-k ..."
 	$(SETUP) test
 	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-parity:  ## Run every test that docs/parity.md names, the long ones too (half an hour)
+	$(SETUP) test
+	@$(BIN)/pytest --parity $(ARGS)
 
 lint:  ## Check style and types only
 	$(SETUP) demo

@@ -18,9 +18,13 @@ OUTCOMES: Final = pytest.StashKey[dict[str, set[str]]]()
 
 
 def unproved(named: Iterable[str], outcomes: dict[str, set[str]], *, skips_allowed: bool) -> list[str]:
-    """Return which of the named tests did not run to a good end; what is `slow` has a run of its own."""
+    """Return which of the named tests did not run to a good end; what is `slow` runs with `--parity`."""
     enough = {"passed", "slow", "skipped"} if skips_allowed else {"passed", "slow"}
     return [name for name in named if not outcomes.get(name, set()) & enough]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity", action="store_true", help="run what docs/parity.md names, slow or not, and no more")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.parity:
+        named = set(PROOF.findall(PARITY.read_text()))
+        others = [item for item in items if _named(item.nodeid) not in named]
+        items[:] = [item for item in items if _named(item.nodeid) in named]
+        config.hook.pytest_deselected(items=others)
+        return
     for item in items:
         if item.get_closest_marker("slow"):
             _note(config, item.nodeid, "slow")
@@ -55,10 +65,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         reporter.write_line(f"docs/parity.md names tests that did not run: {', '.join(missing)}", red=True)
 
 
-def _note(config: pytest.Config, node: str, outcome: str) -> None:
+def _named(node: str) -> str:
+    """Return a test as docs/parity.md names it: a class or a function, whatever its parameters."""
     path, _, rest = node.partition("::")
-    name = rest.split("::")[0].split("[")[0]
-    config.stash[OUTCOMES].setdefault(f"{path}::{name}", set()).add(outcome)
+    return f"{path}::{rest.split('::')[0].split('[')[0]}"
+
+
+def _note(config: pytest.Config, node: str, outcome: str) -> None:
+    config.stash[OUTCOMES].setdefault(_named(node), set()).add(outcome)
 
 
 @pytest.fixture

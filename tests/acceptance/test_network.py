@@ -87,7 +87,7 @@ def test_a_volunteer_in_another_network_joins_by_its_link_alone(lab: Lab, elsewh
                 both = grid.eval("2+3")
                 with pytest.raises(TimedOut, match=r"needs one more volunteer: 2 must agree on unit"):
                     both.wait(3)
-                job = grid.map(numbered, range(500), chunk=1, quorum=1, deadline_s=10)
+                job = grid.map(numbered, range(500), chunk=1, quorum=1, deadline_s=10, credit=0.005)
                 until(lambda: len(job) > 10)
                 lab.join(1)
                 wait_for(lambda: lab.dsage_json("status")["data"]["hosts_live"] == 2)

@@ -26,6 +26,7 @@ from dsage.grid import Grid
 
 DSAGE = (sys.executable, "-P", "-m", "dsage")
 JOIN = ("--when", "always", "--own-work", "--slots", "1")
+AT_ONCE = 8
 WAIT_S = 30.0
 """A machine that is busy with other things gets a second chance where time is measured."""
 
@@ -88,18 +89,27 @@ def test_two_and_two_from_cold(monkeypatch: pytest.MonkeyPatch) -> None:
         family.close()
 
 
-def test_families_at_once_share_nothing() -> None:
-    with ThreadPoolExecutor(4) as pool:
-        families = list(pool.map(lambda _: Family(1), range(4)))
-    try:
-        assert len({family.url for family in families}) == 4
-        assert len({pid for family in families for pid in family.pids}) == 8
-        files = [{path for path in family.folder.rglob("*") if path.is_file()} for family in families]
-        assert sum(map(len, files)) == len(set().union(*files))
-    finally:
-        for family in families:
-            family.close()
-    assert not any(family.folder.exists() for family in families)
+@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.slow)])
+def test_families_at_once_share_nothing(rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSAGE_HOME", str(tmp_path))
+    for _ in range(rounds):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            families = list(pool.map(lambda _: Family(1), range(AT_ONCE)))
+        try:
+            assert len({family.url for family in families}) == AT_ONCE
+            assert len({pid for family in families for pid in family.pids}) == 2 * AT_ONCE
+            files = [{path for path in family.folder.rglob("*") if path.is_file()} for family in families]
+            assert sum(map(len, files)) == len(set().union(*files))
+            for family in families:
+                monkeypatch.setenv("DSAGE_HOME", str(family.home))
+                status = subprocess.run([*DSAGE, "status", "--json"], capture_output=True, text=True, check=True)
+                assert json.loads(status.stdout)["data"]["hosts_live"] == 1, "it is ready when it is there"
+            monkeypatch.setenv("DSAGE_HOME", str(tmp_path))
+        finally:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(Family.close, families))
+        assert not any(family.folder.exists() for family in families)
+    assert not list(tmp_path.iterdir()), "the home of whoever starts them is not touched"
 
 
 def test_a_family_that_cannot_start_says_why_and_leaves_nothing() -> None:
@@ -153,6 +163,36 @@ def test_volunteers_come_and_go_and_no_call_is_lost(family: Family) -> None:
             for process in (late, back):
                 process.terminate()
                 process.communicate(timeout=WAIT_S)
+
+
+def test_a_volunteer_that_is_gone_for_good_and_one_that_comes_late_cost_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    family = Family(3)
+    monkeypatch.setenv("DSAGE_HOME", str(family.home))
+    try:
+        with connect() as grid:
+            job = grid.map(rest, [0.3] * 60, chunk=1, quorum=1, deadline_s=10, credit=0.005)
+            until(lambda: len(job) > 6)
+            late = psutil.Process(family.pids[2])
+            stopped = [late, *late.children(recursive=True)]
+            for process in stopped:
+                process.suspend()
+            psutil.Process(family.pids[1]).kill()
+            held = sum(each.state == "leased" for each in job.attempts())
+            assert held >= 2
+            assert job.wait(2 * WAIT_S) == [0.3] * 60
+            gone = job.view.replicas["expired"]
+            assert gone >= 2, "the leases of both ran out"
+            for process in reversed(stopped):
+                process.resume()
+            assert grid.eval("2+2", quorum=2).wait(WAIT_S) == 4, "the late one is back: two must agree"
+            view = job.refresh().view
+            assert (view.units, job.wait(WAIT_S)) == ({"valid": 60}, [0.3] * 60)
+            assert view.credit_milli == 5 * view.replicas["valid"], "each answer that is right is paid, and paid once"
+            assert 60 <= view.replicas["valid"] <= 60 + gone
+    finally:
+        family.close()
 
 
 def invited() -> str:

@@ -57,3 +57,9 @@ def test_a_whole_run_without_a_proof_fails(pytester: pytest.Pytester) -> None:
             patch.setenv("CI", ci)
             assert pytester.runpytest_subprocess("-m", "not slow").ret == ends, name
     assert pytester.runpytest_subprocess("-k", "test_good").ret == 0
+    (docs / "parity.md").write_text(row.format("test_slow"))
+    pytester.runpytest_subprocess("--parity").assert_outcomes(passed=1, deselected=3)
+    (tests / "test_a.py").write_text("import pytest\n@pytest.mark.slow\ndef test_slow(): pytest.skip('not here')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CI", "true")
+        assert pytester.runpytest_subprocess("--parity").ret == 1
