@@ -39,7 +39,7 @@ def template() -> Catalog:
     catalogue = _empty(None)
     found = extract_from_dir(CODE, METHODS, OPTIONS, KEYWORDS)
     for path, _, message, comments, context in sorted(found, key=lambda each: (each[0], each[1])):
-        catalogue.add(message, None, [(path, None)], auto_comments=comments, context=context)
+        catalogue.add(message, None, [(path, 0)], auto_comments=comments, context=context)
     return catalogue
 
 
@@ -61,12 +61,13 @@ def file_of(language: str, suffix: str = "po") -> Path:
 
 def texts(message: Message) -> tuple[str, ...]:
     """Return the forms of a text: one, or singular and plural."""
-    return message.id if isinstance(message.id, tuple) else (message.id,)
+    return tuple(message.id) if isinstance(message.id, list | tuple) else (message.id,)
 
 
 def forms(message: Message) -> tuple[str, ...]:
     """Return the forms of a translation."""
-    return message.string if isinstance(message.string, tuple) else (message.string,)
+    found = message.string
+    return tuple(found) if isinstance(found, list | tuple) else (found or "",)
 
 
 def messages(catalogue: Catalog) -> Iterator[Message]:
@@ -107,6 +108,10 @@ def pseudo_catalogue(every: Catalog) -> Catalog:
 def main() -> int:
     """Bring all catalogues up to date."""
     every = template()
+    if template_file().exists():
+        before = written(template_file())
+        if [each.id for each in messages(before)] == [each.id for each in messages(every)]:
+            every.creation_date = before.creation_date  # what has not changed gives no difference
     _write(template_file(), every)
     left = []
     for language in LANGUAGES:
