@@ -198,7 +198,10 @@ class Agent:
                 elif len(self._spool) or (self._slots.speaks and not quiet_s):
                     await self._call(0.0)
                 elif poll is not None:
-                    if content and self._want():
+                    if (not content and self._shut) or self._session.changed:
+                        content = True
+                        await self._call(0.0)
+                    elif content and self._want():
                         await asyncio.wait({poll}, timeout=ENDED_S)
                         if not poll.done():
                             await _cancelled(poll)
@@ -292,6 +295,12 @@ class Agent:
             self._slots.unheard()
             raise
 
+    @property
+    def _shut(self) -> bool:
+        """Whether no work may be fetched now, whatever there is."""
+        standing = self._gate.standing
+        return standing.work is not Work.RUN or not standing.fetch
+
     def _surplus(self) -> int:
         """Return how many units to hand back that have not begun."""
         if self._gate.standing.work is Work.FINISH:
@@ -300,8 +309,7 @@ class Agent:
         return policy.surplus(slots=slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
 
     def _want(self) -> int:
-        standing = self._gate.standing
-        if self._patience.idle_s or self._farewell is not None or standing.work is not Work.RUN or not standing.fetch:
+        if self._patience.idle_s or self._farewell is not None or self._shut:
             return 0
         return policy.want(
             slots=self._gate.slots(self._session.server_id),

@@ -35,7 +35,8 @@ T = TypeVar("T")
 
 
 class Session:
-    """Speaks to one server, logging in when needed. `chain` is what is believed of it right now."""
+    """Speaks to one server, logging in when needed. `chain` is what is believed of it right now, and `changed` whether
+    this host is no longer what the server heard of it."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Session:
         self._keep_root = keep_root
         self._host = host
         self._resting: frozenset[str] = frozenset()
+        self.changed = False
         self._transport: Transport | None = None
         self._token: str | None = None
         self._introduced: str | None = None
@@ -80,6 +82,7 @@ class Session:
             transport = await self._open()
             token = await self._logged_in(transport)
             message.host = None if token == self._introduced else self._described()
+            self.changed = False
             try:
                 reply = await transport.call(
                     "POST", "/v1/exchange", message, ExchangeReply, token=token, timeout_s=limit
@@ -96,12 +99,12 @@ class Session:
     def introduce(self, host: HostInfo) -> None:
         """What this host offers has changed: the next call says so."""
         if host != self._host:
-            self._host, self._introduced = host, None
+            self._host, self._introduced, self.changed = host, None, True
 
     def rest(self, projects: frozenset[str]) -> None:
         """These projects fail here: for now they get nothing."""
         if projects != self._resting:
-            self._resting, self._introduced = projects, None
+            self._resting, self._introduced, self.changed = projects, None, True
 
     async def ask(self, method: str, path: str, reply: type[T], body: Any = None) -> T:
         """Make a request about this volunteer's account. Raises LoggedOut, NotAllowed, ServerAway, TrustError."""
