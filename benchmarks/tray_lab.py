@@ -1,14 +1,14 @@
 """How long a change of state takes to be seen in the tray, and what the session helper costs while nothing happens.
 
-The helper is the real program on a bus of its own. An agent that stands in changes its status; a panel without pixels
-waits for the signal, reads the icon and the whole menu again, and stops the clock when both show the new state.
+The helper is the real program, on a display and a bus of its own. An agent that stands in changes its status; a panel
+without pixels waits for the signal, reads the icon and the whole menu again, and stops the clock when both show the new
+state.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from figures import figure, say
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 
 from desk_stand import Stand
+from idle_lab import display
 from panel_stand import Panel, private_bus
 
 from dsage.home import Home
@@ -59,12 +60,10 @@ async def rest(process: psutil.Process, seconds: float) -> float:
 
 async def measure(changes: int, rest_s: float) -> None:
     """Run a session and print its figures."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, display() as shown:
         home = Path(folder)
         async with private_bus(home) as address, Panel(address) as panel, Stand(Home(home).client) as stand:
-            environment = os.environ | {"DSAGE_HOME": folder, "HOME": folder, "DBUS_SESSION_BUS_ADDRESS": address}
-            for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE"):
-                environment.pop(name, None)
+            environment = shown | {"DSAGE_HOME": folder, "HOME": folder, "DBUS_SESSION_BUS_ADDRESS": address}
             begun = time.perf_counter()
             helper = await asyncio.create_subprocess_exec(*TRAY, env=environment, stderr=subprocess.DEVNULL)
             try:

@@ -92,6 +92,9 @@ LOOKS: Final = {
 }  # fmt: skip
 _LOOK_OF: Final = {reason: look for look, reasons in LOOKS.items() for reason in reasons}
 
+LONGEST: Final = 160
+"""How many characters of a sentence a menu shows."""
+
 SENTENCE, MANAGER, PAUSE, ALWAYS, FINISH, VIEW, QUIT, QUIT_TRAY, QUIT_ALL, START = range(1, 11)
 _RULES: Final = 20  # ids of the separators begin here
 _PAUSES: Final = 30  # and of the pauses
@@ -104,9 +107,10 @@ def face(status: Status | None, *, can_view: bool = False, can_start: bool = Fal
     """
     if status is None:
         return _away(can_start)
+    said = _plain(status.sentence)
     manager = Wish(Do.MANAGER)
     items = (
-        Item(id=SENTENCE, label=status.sentence),
+        Item(id=SENTENCE, label=said),
         Item(id=MANAGER, label=_("Open Manager"), wish=manager, default=True),
         Item(id=_RULES),
         _pause_or_resume(status),
@@ -128,7 +132,7 @@ def face(status: Status | None, *, can_view: bool = False, can_start: bool = Fal
             ),
         ),
     )
-    return Face(look=_LOOK_OF[status.reason], title=status.sentence, items=items, default=manager)
+    return Face(look=_LOOK_OF[status.reason], title=said, items=items, default=manager)
 
 
 def walk(items: tuple[Item, ...]) -> Iterator[Item]:
@@ -136,6 +140,12 @@ def walk(items: tuple[Item, ...]) -> Iterator[Item]:
     for item in items:
         yield item
         yield from walk(item.items)
+
+
+def _plain(sentence: str) -> str:
+    """A sentence may name what a server or an app called something: one line of it, and no more than fits a menu."""
+    line = "".join(c if c.isprintable() else " " for c in sentence[: LONGEST + 1])
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 def _pause_or_resume(status: Status) -> Item:

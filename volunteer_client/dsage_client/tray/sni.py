@@ -103,7 +103,7 @@ class Item(ServiceInterface):
     @dbus_property(READ, "ToolTip")
     def tool_tip(self) -> ToolTip:
         """What is shown beside the pointer."""
-        return ["", [], "DSage", self._title]
+        return ["", [], "DSage", _unmarked(self._title)]
 
     @dbus_property(READ, "ItemIsMenu")
     def item_is_menu(self) -> DBusBool:
@@ -167,7 +167,7 @@ class BusTray:
 
     async def notify(self, title: str, text: str) -> None:
         """Ask the desktop to show a notification (org.freedesktop.Notifications)."""
-        body = ["DSage", 0, "", title, text, [], {}, -1]
+        body = ["DSage", 0, "", title, _unmarked(text), [], {}, -1]
         try:
             await self._call(
                 "org.freedesktop.Notifications", "/org/freedesktop/Notifications", "Notify", "susssasa{sv}i", body
@@ -226,3 +226,8 @@ class BusTray:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _unmarked(text: str) -> str:
+    """Tool tips and notifications may be read as markup: nothing in them begins a tag."""
+    return text.translate(str.maketrans("<>", "‹›"))

@@ -79,3 +79,11 @@ def test_without_an_agent_the_menu_says_so_and_offers_to_start_it_where_that_can
 def test_the_full_screen_view_is_offered_where_there_is_one() -> None:
     assert "Full-screen view" not in [item.label for item in face(idle_status()).items]
     assert _wish("Full-screen view", face(idle_status(), can_view=True)) == Wish(Do.VIEW)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("a\nb\0c\x1b[2J", "a b c [2J"), ("\u202eevil", " evil"), ("x" * 161, "x" * 160 + "…"), ("x" * 160, "x" * 160)],
+)
+def test_what_others_named_stays_one_line_of_plain_text(said: str, shown: str) -> None:
+    assert face(idle_status(sentence=said)).title == shown

@@ -122,6 +122,16 @@ async def test_a_panel_that_comes_late_gets_the_icon_and_so_does_one_that_comes_
         assert len(desktop.said) >= 2 * number
 
 
+async def test_nothing_is_read_as_markup_by_the_panel(desktop: Desktop) -> None:
+    async with Panel(desktop.address) as panel:
+        await desktop.open()
+        desktop.tray.show(face(idle_status(sentence="<img src='x'> & more")))
+        await panel.registered()
+        assert (await panel.property("ToolTip"))[3] == "‹img src='x'› & more"
+        await desktop.tray.notify("DSage", "<b>")
+        assert panel.notes == ["‹b›"]
+
+
 async def test_it_notifies_and_says_it_in_the_log_where_nothing_shows_it(desktop: Desktop) -> None:
     async with Panel(desktop.address) as panel:
         await desktop.open()
