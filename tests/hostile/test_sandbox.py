@@ -87,6 +87,11 @@ async def test_every_attempt_is_refused(level, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_bait_is_within_reach_of_whoever_runs_in_a_box(tmp_path):
+    with bait(tmp_path) as targets:
+        assert all(reachable(path) for path in (targets["secret"], *targets["private"].values()))
+
+
 def test_the_same_attempts_get_through_without_a_box(tmp_path):
     """The positive control: an attack that fails everywhere proves nothing."""
     script = (
@@ -126,6 +131,7 @@ def test_the_same_attempts_get_through_without_a_box(tmp_path):
         "follow a link to a file of the host",
         "remove a file of the host",
         "change a file's rights on the host",
+        "change a file's times on the host",
         "connect to the desktop's doors",
         "socket",
         "memfd_create",
@@ -147,6 +153,8 @@ def test_the_self_test_passes_for_an_ordinary_user():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("bubblewrap: holds\n  Strangers' work is safe to run here")
+    if landlock.version() >= 6:
+        assert "\nlandlock: holds\n" in done.stdout
 
 
 async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkeypatch):

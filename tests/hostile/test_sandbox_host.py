@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dsage import Limits, codec
-from dsage.sandbox import Box, Level, gentle, groups, landlock, processes
+from dsage.sandbox import Box, Level, attacks, bubblewrap, gentle, groups, landlock, processes
 from dsage.sandbox.bubblewrap import ENVIRONMENT
 from dsage.sandbox.selftest import bait, state
 
@@ -230,5 +230,43 @@ async def test_a_good_guest_s_box_is_idle_in_every_way_and_cannot_change_that(le
         inside = processes.tree(box.pid)
         assert [gentle.io_class(pid) for pid in inside] == [gentle.IDLE] * len(inside)
         assert codec.decode((await call(box, "priority")).value) == [19, True, 3]
+    finally:
+        await box.close()
+
+
+# -- each wall alone -------------------------------------------------------------------------------------------
+
+ALLOW_ALL = bytes.fromhex("060000000000ff7f")
+FILES_AND_PEOPLE = ("read", "change", "remove", "link", "list", "follow", "connect", "see", "signal the host")
+
+
+async def test_without_the_filter_namespaces_and_landlock_still_keep_files_and_doors(work, tmp_path, monkeypatch):
+    monkeypatch.setattr("dsage.sandbox.box.seccomp.program", lambda *_, **__: ALLOW_ALL)
+    box = await Box.open(Level.BUBBLEWRAP, Path(attacks.__file__).parent, "dsage.sandbox.attacks:Attacks", work)
+    try:
+        with bait(tmp_path) as targets:
+            before = state(Path(targets["secret"]).parent)
+            through = codec.decode((await call(box, "compute", targets)).value)
+            assert "call socket" in through, "the filter was in force"
+            assert [name for name in through if name.startswith(FILES_AND_PEOPLE)] == []
+            assert state(Path(targets["secret"]).parent) == before
+    finally:
+        await box.close()
+
+
+@pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("inner", [True, False])
+async def test_with_the_whole_disk_mounted_landlock_still_keeps_its_files(work, monkeypatch, inner):
+    options, reach = bubblewrap.arguments, bubblewrap.reach
+    opened = lambda *args, **more: ["--ro-bind", "/", "/host", *options(*args, **more)]  # noqa: E731
+    wide = lambda *args: reach(*args) | {"read": ["/"]}  # noqa: E731
+    monkeypatch.setattr(bubblewrap, "arguments", opened)
+    if not inner:
+        monkeypatch.setattr(bubblewrap, "reach", wide)
+    box = await Box.open(Level.BUBBLEWRAP, ATTACKS, "hostile:Hostile", work)
+    try:
+        outcome = await call(box, "read", "/host/etc/passwd")
+        assert (outcome.status == "done") is not inner, outcome.detail
+        assert ("PermissionError" in outcome.detail) is inner
     finally:
         await box.close()

@@ -229,6 +229,7 @@ ATTEMPTS: Final[dict[str, Callable[[Targets], object]]] = {
     "follow a link to a file of the host": lambda t: _followed(t["secret"]),
     "remove a file of the host": lambda t: _renamed(t["private"]["doomed"]),
     "change a file's rights on the host": lambda t: os.chmod(t["secret"], 0o600),
+    "change a file's times on the host": lambda t: os.utime(t["secret"], (1, 1)),
     "change a file of the host": lambda t: _opened(t["secret"], os.O_WRONLY),
     "list a folder of the host": lambda t: os.path.basename(t["secret"]) in os.listdir(os.path.dirname(t["secret"])),
     "read the password file": lambda t: _opened("/etc/passwd"),

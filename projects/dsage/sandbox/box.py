@@ -176,7 +176,7 @@ def _plan(
         nice=nice,
         runtime=needed if level is Level.BUBBLEWRAP else needed.moved(sources),
         sources=sources,
-        filter=seccomp.program(platform.machine()),
+        filter=seccomp.program(platform.machine(), attributes=level is Level.LANDLOCK),
         environment=environment,
         start=start,
         preload=preload,

@@ -122,6 +122,28 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "inotify_init1": (294, 26),
 }
 
+ATTRIBUTES: Final[dict[str, tuple[int | None, int | None]]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+}
+"""What changes a file's rights, owner, times or marks by its name: Landlock knows no rule for these, so that without a
+mount namespace any file of the same user would be in reach. Denied there, in the slot too."""
+
 NEW_NAMESPACES: Final = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
 TERMINAL_INPUT: Final = (0x5412, 0x541C)
@@ -165,10 +187,11 @@ ARCHITECTURES: Final = {
 }
 
 
-def program(machine: str) -> bytes:
+def program(machine: str, *, attributes: bool = False) -> bytes:
     """Return the filter for `machine` (`platform.machine()`): an array of struct sock_filter.
 
-    Raises SandboxRefused for a machine whose call numbers are not known here.
+    With `attributes` it denies `ATTRIBUTES` too. Raises SandboxRefused for a machine whose call numbers are not known
+    here.
     """
     known = ARCHITECTURES.get(machine)
     if known is None:
@@ -189,7 +212,8 @@ def program(machine: str) -> bytes:
         _step(_EQUAL, known.clone3, no=1),
         _step(_RETURN, _ERRNO | errno.ENOSYS),
     ]
-    numbers = sorted(n for pair in DENIED.values() if (n := pair[known.column]) is not None)
+    denied = DENIED | (ATTRIBUTES if attributes else {})
+    numbers = sorted(n for pair in denied.values() if (n := pair[known.column]) is not None)
     code += [_step(_EQUAL, number, yes=len(numbers) - i) for i, number in enumerate(numbers)]
     code += [_step(_SKIP, 1), _step(_RETURN, refused)]
     code += _argument(known.clone, 0, _ANY_BIT, (NEW_NAMESPACES,), refused)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from dsage import codec
 from dsage.errors import CodecError, SandboxRefused, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import attacks, bubblewrap, landlock, seccomp
+from dsage.sandbox import attacks, bubblewrap, landlock, reach, seccomp
 from dsage.sandbox.box import Box
 from dsage.sandbox.launch import dropped_user
 from dsage.sandbox.level import Level, Outcome, Report
@@ -109,9 +109,13 @@ def tolerated(level: Level) -> frozenset[str]:
 
 @contextmanager
 def bait(work_dir: Path) -> Iterator[dict[str, Any]]:
-    """Lay out what the attacks go for (attacks.Targets): a file anybody may change, and open doors to knock at."""
+    """Lay out what the attacks go for (attacks.Targets): files anybody may change, and open doors to knock at.
+
+    It lies below `work_dir`, or where the user that a box takes can get: what is closed to all would prove nothing.
+    """
     work_dir.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="bait-", dir=work_dir))
+    open_to_all = dropped_user() is None or reach.reachable(str(work_dir.resolve()))
+    folder = Path(tempfile.mkdtemp(prefix="bait-", dir=work_dir if open_to_all else None))
     with ExitStack() as held:
         held.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o777)

@@ -29,6 +29,12 @@ def channel() -> socket.socket:
     raise LookupError("no channel")
 
 
+def close_to(path: str, mode: int) -> None:
+    """Change a file's rights, where the box lets us."""
+    with contextlib.suppress(PermissionError):
+        os.chmod(path, mode)
+
+
 class Hostile(DistributedFunction):
     @staticmethod
     def compute(value):
@@ -168,15 +174,15 @@ class Hostile(DistributedFunction):
         os.symlink(host, "closed/inside/link")
         os.symlink(os.path.join(host, "secret"), "closed/inside/file")
         os.mkfifo("answer")
-        os.chmod("closed/inside", 0)
-        os.chmod("closed", 0)
+        close_to("closed/inside", 0)
+        close_to("closed", 0)
         with contextlib.suppress(OSError):
             os.link(os.path.join(host, "secret"), "hard")
         for _ in range(1500):
             os.mkdir("deep")
             os.chdir("deep")
         os.symlink(host, "link")
-        os.chmod(".", 0)
+        close_to(".", 0)
         return "planted"
 
     @staticmethod
@@ -195,8 +201,8 @@ class Hostile(DistributedFunction):
     def keep_in_slot(text):
         with open("kept", "w") as kept:
             kept.write(text)
-        os.chmod(".", 0o777)
-        os.chmod("kept", 0o666)
+        close_to(".", 0o777)
+        close_to("kept", 0o666)
         checkpoint(os.getcwd())
         time.sleep(60)
 
@@ -339,7 +345,7 @@ class Hostile(DistributedFunction):
         os.symlink("/etc/passwd", "link")
         os.mkfifo("pipe")
         open(b"\xff\xfe not utf-8", "w").close()
-        os.chmod("deep", 0)
+        close_to("deep", 0)
 
     @staticmethod
     def what_is_here(_):
