@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 from fleet import __main__ as command
 from fleet.audit import audit
@@ -23,6 +25,7 @@ from dsage_server.store.schema import credit_entry, host, replica, unit
 from dsage_server.testing import running_server, until
 
 UNITS = 60
+SOAK = 50_000
 
 
 async def ended(running: Running, count: int = UNITS) -> bool:
@@ -55,6 +58,28 @@ async def test_a_fleet_works_units_off_and_every_answer_is_accounted_for(tmp_pat
         )
         assert len(crowd.shared.acknowledged) == 2 * UNITS
         assert audit(running.hub.store.url.render_as_string(), crowd.shared.acknowledged) == []
+
+
+@pytest.mark.slow
+async def test_fifty_thousand_small_units_pass_and_memory_stays(tmp_path: Path) -> None:
+    memory: list[int] = []
+
+    async def passed(running: Running, count: int) -> bool:
+        await asyncio.sleep(0.5)
+        return await ended(running, count)
+
+    async with running_server(tmp_path) as running:
+        async with fleet([await running.invite(uses=64)], Habits(batch=10), 64) as crowd:
+            crowd.begin()
+            async with driving(Home(tmp_path)) as driver:
+                for part in range(1, 6):
+                    await make_units(driver, SOAK // 5, quorum=1)
+                    while not await passed(running, part * SOAK // 5):
+                        assert crowd.shared.tally.calls
+                    memory.append(psutil.Process().memory_info().rss)
+        assert len(crowd.shared.acknowledged) == SOAK
+        assert audit(running.hub.store.url.render_as_string(), crowd.shared.acknowledged) == []
+    assert memory[-1] - memory[1] < 64 << 20, "the server and its 64 hosts together, from the second part to the last"
 
 
 async def test_bad_habits_are_lived_and_cost_no_answer(tmp_path: Path) -> None:
