@@ -26,7 +26,7 @@ def busy_status() -> Status:
         at=NOW, version="0.1.0", pid=1, work=Work.RUN, reason=Reason.WORKING,
         sentence="Computing: nobody has used this computer for 12 minutes", since=NOW - 720,
         presence=Presence(idle_s=720.0, quality="event", sensor="x11"),
-        sandbox="Units run in bubblewrap: no network, none of your files.",
+        sandbox="bubblewrap",
         running=[
             Running(
                 server="lab", unit=4711, project="factor", title="Factors of 2^1277-1", fraction=0.4321, cpu_s=3725,
