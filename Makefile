@@ -6,7 +6,7 @@ BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-parity test-postgres test-mixed test-desktop package clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -76,6 +76,13 @@ test-desktop:  ## Install the .deb and use it as a person would, in a throw-away
 	@mkdir -p build
 	@$(AS_ROOT) env ELSEWHERE_SHARE=$(CURDIR)/build ELSEWHERE_FOLDER=$(CURDIR) tests/desktop/elsewhere \
 	  $(BIN)/pytest -p no:cacheprovider -m slow tests/desktop $(ARGS)
+
+test-wine:  ## Try the installer for Windows under wine, in a throw-away copy of this computer (700 MB to install, as root)
+	$(SETUP) wine
+	@packaging/package windows
+	@mkdir -p build
+	@$(AS_ROOT) env ELSEWHERE_SHARE=$(CURDIR)/build ELSEWHERE_FOLDER=$(CURDIR) tests/desktop/elsewhere \
+	  $(BIN)/pytest -p no:cacheprovider -m slow tests/desktop/test_windows.py $(ARGS)
 
 clean:  ## Remove .venv and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,6 +1,7 @@
 ; The installer for Windows: for one user, without an administrator's rights. Built by packaging/nsis/build.
 ; What starts with Windows is written and taken back by the program itself, from the same function as on other systems.
-Unicode true
+; Python inside is for 64 bits, so the installer is too.
+Target amd64-unicode
 Name "DSage (preview)"
 OutFile "${TARGET}"
 InstallDir "$LOCALAPPDATA\Programs\DSage"

@@ -179,6 +179,8 @@ def test_a_first_day(deb: Path, desk: Desk, link: str) -> None:
 
     # Leaving: nothing is left of the person's part, then nothing of the computer's.
     terminal = desk.terminal("sh", "-c", "dsage leave --erase; exec cat")
+    wait(lambda: "Go on?" in (ada.home / "terminal.log").read_text(), "a question whether she is sure")
+    ada.run("xdotool", "key", "y", "Return")
     wait(lambda: not (ada.home / ".local/share/dsage").exists(), "an end of her part")
     desk.shot("left")
     ada.run("xdotool", "key", "ctrl+d")
