@@ -135,6 +135,7 @@ async def test_who_comes_back_stops_the_work_and_it_goes_on_when_they_have_gone(
         assert (status.work, status.reason) == (Work.HOLD, Reason.IN_USE)
         assert all(unit.held for unit in status.running)
         await client.until(lambda: any(h.suspended for h in client.server.exchanges[-1].holding))
+        client.computer.ahead_s = 200.0
         await desk.present(AWAY)
         assert not client.runner.paused
         assert (await desk.status()).reason == Reason.WORKING
