@@ -91,3 +91,4 @@ class Person:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        shutil.rmtree(self.runtime)
