@@ -20,7 +20,10 @@ from dsage.cli.safe import passphrase_option, read_passphrase
 from dsage.errors import NotFound, UsageError
 from dsage.home import Home
 from dsage.researcher import Researcher, construct
-from dsage.trust.ceremony import load_root, read
+from dsage.trust.ceremony import load_root, open_root, read
+from dsage.trust.envelope import Envelope, seal
+from dsage.trust.release import Release, ReleasedFile
+from dsage.wire import Package
 from dsage_server.blobs.place import known_blobs
 from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
@@ -36,6 +39,7 @@ from dsage_server.store.transfer import migrate_store
 from dsage_server.store.welcome import numbers as running_welcomes
 
 DAY_S: Final = 86400.0
+RELEASE_DAYS: Final = 400.0
 WELCOME: Final = "welcome"
 """The project of the gallery that newcomers get a unit of."""
 LIMITS: Final = {"runs": "open runs", "open_units": "units that have not ended", "blob_bytes": "bytes of blobs"}
@@ -140,21 +144,51 @@ def migrate(url: str, as_json: bool) -> None:
 
 @admin.command("publish-client")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--news", default="", metavar="TEXT", help="One line on what is new, for the notice that clients show.")
+@click.option(
+    "--root-key", type=click.Path(path_type=Path, dir_okay=False), help="The root key's file, to sign the notice."
+)
 @json_option
-def publish_client(files: tuple[Path, ...], as_json: bool) -> None:
+def publish_client(files: tuple[Path, ...], news: str, root_key: Path | None, as_json: bool) -> None:
     """Offer these packages of the client on the page /join, in place of those offered before.
 
-    Visitors see the SHA-256 of each beside it: publish it by another way too. Every server process that shows pages
-    needs the files in its own folder. The server may run meanwhile.
+    Visitors see the SHA-256 of each beside it: publish it by another way too. Where the root key is at hand, it signs a
+    notice of them: older clients then tell their owners of the newer one, and install nothing. Every server process
+    that shows pages needs the files in its own folder. The server may run meanwhile.
     """
     home = Home()
     existing(home.server)
+    published = Published.of(home.server)
     try:
-        packages = Published.of(home.server).publish(files)
+        packages = published.publish(files)
+        release, why = _release(home, root_key, packages, news)
+        if release is not None:
+            published.announce(release)
     except OSError as error:
         raise UsageError(f"{error.filename or 'a package'} cannot be published: {error.strerror}") from None
     emit("dsage.published/1", packages, as_json, "\n".join(f"{each.sha256}  {each.name}" for each in packages))
     say(f"{count(len(packages), 'package')} on the page /join, for people who open an invite link in a browser.")
+    if release is None:
+        say(f"Older clients are told nothing of it, because {why}.")
+
+
+def _release(home: Home, root_key: Path | None, packages: list[Package], news: str) -> tuple[Envelope | None, str]:
+    """Return the signed notice of these packages, or why there is none."""
+    if root_key is None and not home.root_key.exists():
+        return None, "the root key, which signs that, is not here: --root-key FILE names it"
+    versions = {package.version for package in packages if package.version}
+    if len(versions) != 1:
+        return None, f"the names of the packages tell {len(versions)} versions, and a notice is of one"
+    key, root = open_root(home, root_key, None)
+    now = time.time()
+    files = tuple(
+        ReleasedFile(name=each.name, system=each.system, sha256=each.sha256, bytes=each.bytes) for each in packages
+    )
+    release = Release(
+        server_id=root.server_id, number=int(now), version=versions.pop(), issued=now,
+        expires=now + RELEASE_DAYS * DAY_S, files=files, news=news,
+    )  # fmt: skip
+    return seal(release, key), ""
 
 
 @admin.command("welcome")

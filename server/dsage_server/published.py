@@ -16,10 +16,12 @@ import msgspec
 
 from dsage.errors import NotFound, UsageError
 from dsage.files import write_whole
+from dsage.trust.envelope import Envelope
 from dsage.wire import Package
 
 FOLDER: Final = "published"
 LIST: Final = "list.json"
+RELEASE: Final = "release.json"
 ROUTE: Final = "/client/"
 SYSTEMS: Final = {
     ".deb": "deb",
@@ -67,11 +69,22 @@ class Published:
             raise NotFound(f"no package {name[:80]!r} is published here", hint="The page /join lists those that are.")
         return self.folder / name
 
+    def release(self) -> Envelope:
+        """Return the signed notice of what is published. Raises NotFound if there is none."""
+        try:
+            return msgspec.json.decode((self.folder / RELEASE).read_bytes(), type=Envelope)
+        except (OSError, msgspec.DecodeError):
+            raise NotFound("no release of the client is signed here") from None
+
+    def announce(self, release: Envelope) -> None:
+        """Keep the signed notice of what is published, until other packages are."""
+        write_whole(self.folder / RELEASE, msgspec.json.encode(release))
+
     def publish(self, files: Iterable[Path]) -> list[Package]:
         """Copy files here in place of all that was published; return what is. Raises UsageError, OSError."""
         files = list(files)
         names = [file.name for file in files]
-        wrong = [name for name in names if not _NAME.fullmatch(name) or name == LIST]
+        wrong = [name for name in names if not _NAME.fullmatch(name) or name in (LIST, RELEASE)]
         if wrong or len(set(names)) < len(names):
             raise UsageError(
                 f"{(wrong or names)[0]!r} cannot be published under this name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
@@ -13,7 +14,10 @@ from urllib.request import urlopen
 import pytest
 from lab import Lab, wait_for
 
+from dsage.connection import Connection, fetch_chain
+from dsage.trust.envelope import Envelope
 from dsage.trust.invite import Link
+from dsage.trust.release import Release, believed
 
 BAR_S = 60.0
 """From the link to the first result that was found right."""
@@ -37,6 +41,13 @@ def told(lab: Lab, name: str) -> list[dict[str, Any]]:
     """Return what a client has said."""
     lines = (lab.folder / f"{name}.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+async def released(link: Link) -> Release:
+    """Return what the server says of newer clients, as a client believes it."""
+    async with await Connection.open(link) as conn:
+        chain, _ = await fetch_chain(conn, link, time.time())
+        return believed(await conn.call("GET", "/v1/release", None, Envelope), chain, time.time())
 
 
 def test_a_computer_that_joins_by_a_public_link_is_paid_within_a_minute_where_no_research_waits(lab: Lab) -> None:
@@ -87,6 +98,8 @@ def test_packages_are_published_by_command(lab: Lab) -> None:
     package.write_bytes(b"a package")
     (shown,) = lab.dsage_json("admin", "publish-client", str(package))["data"]
     assert (shown["name"], shown["version"], shown["system"], shown["bytes"]) == (package.name, "9.9.9", "deb", 9)
+    release = asyncio.run(released(Link.parse(lab.described["link"])))
+    assert (release.version, [file.sha256 for file in release.files]) == ("9.9.9", [shown["sha256"]])
     done = lab.dsage("admin", "publish-client", str(lab.folder / "none.deb"), check=False)
     assert done.returncode != 0
     assert "none.deb cannot be published: No such file" in done.stderr

@@ -28,6 +28,7 @@ from dsage_server.api.routes import Api
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hosting import keeper, lines
 from dsage_server.hosting.launching import HOSTING_USER
+from dsage_server.published import Published
 from dsage_server.roles import HOSTING
 from dsage_server.server import Running, serving
 from dsage_server.sessions import DRIVER, Session
@@ -300,7 +301,8 @@ async def test_a_token_of_a_hosted_run_is_good_for_nothing_else(tmp_path: Path) 
 def requests_of_researchers(running: Running, run: int, other: int) -> list[tuple[str, str]]:
     """Return what needs a token, by method and path, for two runs."""
     api = Api(
-        hub=running.hub, uploads=cast(Uploads, None), name="", pages_url="", ca_file=Path(), root_file=Path()
+        hub=running.hub, uploads=cast(Uploads, None), name="", pages_url="", ca_file=Path(), root_file=Path(),
+        published=Published(Path()),
     )  # fmt: skip
     public = {"/v1/runs/{run}", "/v1/runs/{run}/events", "/v1/runs/{run}/finders", "/v1/runs/{run}/credit"}
     found = [("POST", "/v1/exchange"), ("POST", "/v1/runs"), ("PUT", f"/v1/bundles/{'0' * 64}")]

@@ -39,6 +39,7 @@ class Accounts:
         """Return the routes."""
         return [
             web.get("/v1/about", self.say),
+            web.get("/v1/release", self.release),
             web.get("/v1/account", self.account),
             web.post("/v1/account/link", self.link),
             web.post("/v1/account/privacy", self.privacy),
@@ -58,6 +59,10 @@ class Accounts:
             return msgspec.structs.replace(said, packages=self.published.packages())
 
         return reply(await self.kept.get("about", make))
+
+    async def release(self, request: web.Request) -> web.Response:
+        """The root-signed notice of the clients that are published; for whoever wants to know of a newer one."""
+        return reply(self.published.release())
 
     async def account(self, request: web.Request) -> web.Response:
         """The account of the host that asks."""
