@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dsage.connection import Connection, login
-from dsage.errors import DSageError, UsageError
+from dsage.errors import DSageError
 from dsage.trust.invite import Link
 from dsage.wire import About, AccountView, HostInfo, Leave, Left
 from dsage_client import membership
@@ -92,14 +92,12 @@ def known(settings: Settings) -> list[Settings]:
 def choose(settings: Settings, link: Link | None) -> list[tuple[Settings, membership.Membership | Link]]:
     """Return the parts of a client, and with `link` the one that it makes or moves: a Link where it must still join.
 
-    Raises UsageError if there is none at all, or what is kept of one is damaged.
+    Raises UsageError if what is kept of one is damaged.
     """
     found = [(own, membership.known(own, None)) for own in known(settings)]
     if link is not None:
         own = settings.of(link.server_id)
         found = [pair for pair in found if pair[0].folder != own.folder] + [(own, membership.known(own, link))]
-    if not found:
-        raise UsageError("this client has not joined a server yet", hint="Give the invite link: `dsage join LINK`.")
     return found
 
 

@@ -55,6 +55,10 @@ PERIOD_S: Final = 0.1
 """One turn of working and resting, where units may have a part of a core only."""
 FORGET_S: Final = 30.0
 """A session that has said nothing of its user for so long knows nothing."""
+NOT_JOINED: Final = (
+    "this computer has not joined a server yet: give the link in another terminal (`dsage join LINK`), or in the manager "
+    "(`dsage manager`)"
+)
 WELCOME_S: Final = 120.0
 """Whoever has just joined sees the computer work for a moment, though they are at it."""
 
@@ -115,6 +119,8 @@ class Station:
         """Work for these servers until told to stop; `welcome` who has just joined. Raises what ended the last part."""
         if welcome:
             self._welcome()
+        if not found:
+            self.tell(Event(kind="not-joined", text=NOT_JOINED))
         self._decide()
         for own, member in found:
             self._start(own, member)
@@ -333,6 +339,8 @@ class Station:
         else:
             self._sessions[session] = (presence, time.monotonic())
         self._decide()
+        if self._gate.open:
+            self._runner.resume()  # a helper may have stopped what runs, on a status that had just changed
         self._look.set()
 
     async def status(self) -> Status:
