@@ -90,6 +90,9 @@ class DistributedFunction(Generic[A, V]):
     """Kinds of computers that this is for, by the beginning of their name (`"linux-x86_64"`, `"linux"`); empty: any."""
     tags: ClassVar[tuple[str, ...]] = ()
     """Labels that a computer's owner must have given it; empty: none."""
+    shown_as: ClassVar[str] = ""
+    """The picture that volunteers' screens show while a unit runs (`"curves"`, `"tiles"`, `"spectrum"`); empty: a plain
+    one. What `dsage.progress` tells beside the share is drawn in it."""
     limits: ClassVar[Limits] = Limits()
     """The most that any of its units may ask for: signed with the run, and held by volunteers' computers."""
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dsage.errors import UsageError
+
+MAX_SHOWS: Final = 4096
+"""What `progress` shows beside the share takes at most so many bytes, encoded; more is left out."""
 
 
 class Hooks:
     """Where checkpoints and progress go and inputs lie; the sandbox's child sets these before it calls the app."""
 
     checkpoint: Callable[[Any], None] | None = None
-    progress: Callable[[float], None] | None = None
+    progress: Callable[..., None] | None = None
     restored: Any = None
     inputs: Mapping[str, str] = {}
 
@@ -33,10 +36,13 @@ def restored() -> Any:
     return Hooks.restored
 
 
-def progress(fraction: float) -> None:
-    """Say which share (0..1) of the unit is done."""
+def progress(fraction: float, **shows: float | str) -> None:
+    """Say which share (0..1) of the unit is done.
+
+    `shows` are a few numbers and short words for the picture on the volunteer's screen, such as `curve=12`.
+    """
     if Hooks.progress is not None:
-        Hooks.progress(fraction)
+        Hooks.progress(fraction, **shows)
 
 
 def input(name: str) -> Path:

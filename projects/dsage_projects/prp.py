@@ -70,6 +70,7 @@ class Prp(DistributedFunction[list[int], dict[str, Any]]):
     last: int
     k: int
     title = "Mersenne and Proth primes"
+    shown_as = "spectrum"
     needs = ("gmpy2",)
     limits = Limits(cpu_s=30 * 86400, wall_s=300 * 86400)
 

@@ -286,9 +286,16 @@ async def test_what_follows_a_forged_answer_does_not_count(box):
 
 async def test_progress_that_is_no_share_is_left_out(box):
     heard = []
-    outcome = await call(box, "odd_progress", on_progress=heard.append)
+    outcome = await call(box, "odd_progress", on_progress=lambda *told: heard.append(told))
     assert outcome.status == "done"
-    assert heard == [0.25]
+    assert heard == [(0.25, {})]
+
+
+async def test_a_picture_is_shown_numbers_and_short_words_only(box):
+    heard = []
+    outcome = await call(box, "odd_shows", on_progress=lambda *told: heard.append(told))
+    assert outcome.status == "done"
+    assert heard == [(0.25, {"curve": 3, "word": "stage 2"})]
 
 
 async def test_a_call_holds_no_channel_but_its_own(box):
@@ -538,7 +545,9 @@ async def test_a_paused_box_uses_nothing_and_its_time_stands_still(box):
 async def test_a_call_that_only_computes_progresses_by_its_processor_time(box, monkeypatch):
     monkeypatch.setattr("dsage.sandbox.lane.BEAT_S", 0.3)
     heard = []
-    await call(box, "spin", limits=replace(LIMITS, wall_s=0.9, cpu_s=60), on_progress=heard.append)
+    await call(
+        box, "spin", limits=replace(LIMITS, wall_s=0.9, cpu_s=60), on_progress=lambda share, _: heard.append(share)
+    )
     assert heard
     assert set(heard) == {0.0}
 
@@ -546,7 +555,7 @@ async def test_a_call_that_only_computes_progresses_by_its_processor_time(box, m
 async def test_a_call_that_hangs_does_not_progress(box, monkeypatch):
     monkeypatch.setattr("dsage.sandbox.lane.BEAT_S", 0.3)
     heard = []
-    await call(box, "hang", limits=replace(LIMITS, wall_s=0.9), on_progress=heard.append)
+    await call(box, "hang", limits=replace(LIMITS, wall_s=0.9), on_progress=lambda share, _: heard.append(share))
     assert heard == []
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome, processes
@@ -31,8 +31,8 @@ IDLE_BOX_S: Final = 30.0
 class Work:
     """A unit ready to run, with its input files by name.
 
-    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is done,
-    `on_output` the end of what it has printed.
+    `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is
+    done and what a picture is to show, `on_output` the end of what it has printed.
     """
 
     proven: Proven
@@ -40,7 +40,7 @@ class Work:
     on_checkpoint: Callable[[bytes], None]
     on_cpu: Callable[[float], None]
     on_output: Callable[[bytes], None] | None = None
-    on_progress: Callable[[float], None] | None = None
+    on_progress: Callable[[float, dict[str, Any]], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
 
     @property

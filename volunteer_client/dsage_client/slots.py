@@ -307,8 +307,8 @@ class Slots:
                 job.saved_at = now
                 self._save(job)
 
-        def on_progress(fraction: float) -> None:
-            job.fraction = fraction
+        def on_progress(fraction: float, shows: dict[str, Any]) -> None:
+            job.fraction, job.shows = fraction, shows
 
         def on_output(tail: bytes) -> None:
             job.output = tail

@@ -98,6 +98,7 @@ def started(pid: int) -> int:
 def _running(server: str, job: Job) -> Running:
     assert job.proven is not None
     manifest = job.proven.manifest
+    scene = job.shows.get("scene", "")
     return Running(
         server=server,
         unit=job.unit,
@@ -106,5 +107,6 @@ def _running(server: str, job: Job) -> Running:
         fraction=job.fraction,
         cpu_s=job.cpu_s,
         since=time.time() - (time.monotonic() - (job.started or time.monotonic())),
-        shows=job.shows,
+        scene=scene if isinstance(scene, str) else "",
+        shows={name: fact for name, fact in job.shows.items() if name != "scene"},
     )

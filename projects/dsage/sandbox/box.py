@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
@@ -69,7 +70,7 @@ class Box:
         inputs: Mapping[str, Path] | None = None,
         restored: bytes | None = None,
         on_checkpoint: Callable[[bytes], None] | None = None,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: Callable[[float, dict[str, Any]], None] | None = None,
         on_cpu: Callable[[float], None] | None = None,
         on_output: Callable[[bytes], None] | None = None,
     ) -> Outcome:
@@ -77,8 +78,9 @@ class Box:
 
         Several calls may run at a time, each in a sandbox of its own. Cancelling kills the process and everything
         it started. `inputs` are files of the host that it may read, by name. `on_progress` hears the share done (0..1)
-        when the app tells it, and at most each second while processor time advances; `on_cpu` hears, as often, how
-        much of it (s) the call has used. `on_output` hears the end of what the call has printed when that has grown.
+        when the app tells it, and at most each second while processor time advances, each time with what the app last
+        told for a picture (`frames.shown`); `on_cpu` hears, as often, how much of it (s) the call has used.
+        `on_output` hears the end of what the call has printed when that has grown.
         """
         request = Request(
             function=function,

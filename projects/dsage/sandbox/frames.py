@@ -10,10 +10,11 @@ import math
 import socket
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from dsage import codec
 from dsage.errors import CodecError, TooLarge
+from dsage.running import MAX_SHOWS
 
 HEADER: Final = struct.Struct("!BI")
 FRACTION: Final = struct.Struct("!d")
@@ -21,6 +22,9 @@ MAX_DETAIL: Final = 4096
 MAX_FAILURE: Final = 1 << 15
 """A reason and a detail of `MAX_DETAIL` characters, whatever alphabet they are in."""
 CHUNK: Final = 1 << 18
+MOST_SHOWN: Final = 16
+LONGEST_SHOWN: Final = 120
+"""Characters of a text that a picture may show; names have as many at most."""
 
 
 class Kind(IntEnum):
@@ -41,7 +45,7 @@ def pack(kind: Kind, body: bytes) -> bytes:
 def caps(output_bytes: int) -> dict[Kind, int]:
     """Return the longest body the host takes from a call, by kind."""
     return {
-        Kind.PROGRESS: FRACTION.size,
+        Kind.PROGRESS: FRACTION.size + MAX_SHOWS,
         Kind.CHECKPOINT: output_bytes,
         Kind.RESULT: output_bytes,
         Kind.FAILURE: MAX_FAILURE,
@@ -84,10 +88,42 @@ def failure(body: bytes) -> tuple[str, str]:
 
 def fraction(body: bytes) -> float | None:
     """Return the share done that a PROGRESS frame tells, None if it is not a number from 0 to 1."""
-    if len(body) != FRACTION.size:
+    if len(body) < FRACTION.size:
         return None
-    share: float = FRACTION.unpack(body)[0]
+    share: float = FRACTION.unpack_from(body)[0]
     return share if math.isfinite(share) and 0.0 <= share <= 1.0 else None
+
+
+def progressed(share: float, shows: dict[str, Any]) -> bytes:
+    """Return the body of a PROGRESS frame. What is no data, or too much, is left out of it."""
+    try:
+        told = codec.encode(shows) if shows else b""
+    except CodecError:
+        told = b""
+    return FRACTION.pack(share) + (told if len(told) <= MAX_SHOWS else b"")
+
+
+def shown(body: bytes) -> dict[str, float | str]:
+    """Return what a PROGRESS frame has for a picture: finite numbers and short printable text, `MOST_SHOWN` at most."""
+    told = body[FRACTION.size :]
+    if not told or len(told) > MAX_SHOWS:
+        return {}
+    try:
+        shows = codec.decode(told)
+    except CodecError:
+        return {}
+    if not isinstance(shows, dict):
+        return {}
+    good = {name: fact for name, fact in shows.items() if _is_text(name) and (_is_number(fact) or _is_text(fact))}
+    return dict(list(good.items())[:MOST_SHOWN])
+
+
+def _is_text(fact: Any) -> bool:
+    return isinstance(fact, str) and len(fact) <= LONGEST_SHOWN and fact.isprintable()
+
+
+def _is_number(fact: Any) -> bool:
+    return isinstance(fact, int | float) and math.isfinite(fact) and abs(fact) < 1 << 53
 
 
 def _exactly(channel: socket.socket, length: int) -> bytes | None:

@@ -152,7 +152,7 @@ def _run(channel: socket.socket, owner: Any) -> None:
     arguments = [codec.decode(argument) for argument in request["args"]]
     Hooks.restored = None if request["restored"] is None else codec.decode(request["restored"])
     Hooks.inputs = request["inputs"]
-    reporter = _Reporter(channel, request["output_bytes"])
+    reporter = _Reporter(channel, request["output_bytes"], getattr(owner, "shown_as", ""))
     Hooks.checkpoint, Hooks.progress = reporter.checkpoint, reporter.progress
     _limit(request)
     try:
@@ -206,10 +206,13 @@ def _failure(reason: str, detail: str) -> bytes:
 class _Reporter:
     """The app's checkpoints and progress on their way to the host, thinned out in time."""
 
-    def __init__(self, channel: socket.socket, most: int) -> None:
+    def __init__(self, channel: socket.socket, most: int, scene: Any) -> None:
         self._channel = channel
         self._most = most
+        self._scene = {"scene": scene} if scene else {}
         self._next = dict.fromkeys((Kind.CHECKPOINT, Kind.PROGRESS), 0.0)
+        if scene:
+            self._channel.sendall(frames.pack(Kind.PROGRESS, frames.progressed(math.nan, self._scene)))
 
     def checkpoint(self, state: Any) -> None:
         if self._due(Kind.CHECKPOINT):
@@ -219,9 +222,9 @@ class _Reporter:
             self._channel.sendall(frames.pack(Kind.CHECKPOINT, body))
             self._next[Kind.CHECKPOINT] += len(body) / CHECKPOINT_BYTES_PER_S
 
-    def progress(self, fraction: float) -> None:
+    def progress(self, fraction: float, **shows: Any) -> None:
         if self._due(Kind.PROGRESS):
-            self._channel.sendall(frames.pack(Kind.PROGRESS, frames.FRACTION.pack(fraction)))
+            self._channel.sendall(frames.pack(Kind.PROGRESS, frames.progressed(fraction, self._scene | shows)))
 
     def _due(self, kind: Kind) -> bool:
         now = time.monotonic()

@@ -60,7 +60,7 @@ class Request:
     limits: Limits
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None] | None
-    on_progress: Callable[[float], None] | None
+    on_progress: Callable[[float, dict[str, Any]], None] | None
     on_cpu: Callable[[float], None] | None
     on_output: Callable[[bytes], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
@@ -84,6 +84,7 @@ class Lane:
         self._paused_at: float | None = None
         self._paused_s = 0.0
         self._share = 0.0
+        self._shows: dict[str, Any] = {}
         self._told_at = 0.0
         self._starvations = 0
         self._recount_due = 0.0
@@ -117,7 +118,7 @@ class Lane:
         before = processes.usage(self._base)
         self._allow(request.limits)
         began = time.monotonic()
-        self._paused_s, self._share, self._told_at = 0.0, 0.0, began
+        self._paused_s, self._share, self._shows, self._told_at = 0.0, 0.0, {}, began
         channel, inner = socket.socketpair()
         channel.setblocking(False)
         talk = asyncio.create_task(self._talk(channel, request, before.address_bytes))
@@ -303,9 +304,8 @@ class Lane:
                 due = arrived + LEISURE * (time.monotonic() - arrived)
                 if request.on_checkpoint is not None:
                     request.on_checkpoint(state)
-            elif (share := frames.fraction(body)) is not None:
-                self._share = share
-                self._tell(request.on_progress)
+            else:
+                self._hear(body, request.on_progress)
         return None
 
     async def _report(self) -> Report | None:
@@ -401,10 +401,18 @@ class Lane:
             return None
         return Verdict("limit", "disk", f"it printed more than {most} bytes; what a call prints fills its disk too")
 
-    def _tell(self, on_progress: Callable[[float], None] | None) -> None:
+    def _hear(self, body: bytes, on_progress: Callable[[float, dict[str, Any]], None] | None) -> None:
+        share, shows = frames.fraction(body), frames.shown(body)
+        self._shows = shows or self._shows
+        if share is not None:
+            self._share = share
+        if share is not None or shows:
+            self._tell(on_progress)
+
+    def _tell(self, on_progress: Callable[[float, dict[str, Any]], None] | None) -> None:
         self._told_at = time.monotonic()
         if on_progress is not None:
-            on_progress(self._share)
+            on_progress(self._share, self._shows)
 
     def _disk(self) -> tuple[int, int] | None:
         """Return (bytes, files) that the slot holds, None where it cannot be seen."""

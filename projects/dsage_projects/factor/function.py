@@ -37,6 +37,7 @@ class Factor(DistributedFunction):
     """
 
     title: ClassVar[str] = "Prime factors of an integer"
+    shown_as: ClassVar[str] = "curves"
     needs: ClassVar[tuple[str, ...]] = ("gmpy2", "flint")
     limits: ClassVar[Limits] = Limits(cpu_s=30 * 86400.0, wall_s=90 * 86400.0)
 

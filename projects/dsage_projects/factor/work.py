@@ -21,12 +21,14 @@ from typing import Any, Final
 
 import flint
 
-from dsage import checkpoint, progress, restored
+from dsage import checkpoint, progress, restored, running
 from dsage_projects.factor import curve, minus, program, sieve
 from dsage_projects.factor.curve import to_bytes
 
 CHECKPOINT_S: Final = 1.0
 """Seconds of work that a stopped unit may lose (or one curve, if that takes longer)."""
+HAS_PICTURES: Final = hasattr(running, "MAX_SHOWS")
+"""Clients from before pictures take nothing but the share that is done."""
 
 
 def compute(args: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _compute_curves(args: dict[str, Any]) -> dict[str, Any]:
         residues.append(outcome.residue)
         if time.monotonic() - kept >= CHECKPOINT_S:
             checkpoint({"residues": residues})
-            progress(len(residues) / count)
+            _tell(args, len(residues) / count, curve=len(residues) + 1, curves=count)
             kept = time.monotonic()
     return {"residues": residues, "factor": 0, "curve": count}
 
@@ -95,9 +97,15 @@ def _compute_minus(args: dict[str, Any]) -> dict[str, Any]:
         x = power
         if time.monotonic() - kept >= CHECKPOINT_S:
             checkpoint({"minus": [done, x]})
-            progress(done / b1)
+            _tell(args, done / b1)
             kept = time.monotonic()
     return {"residue": to_bytes(x, n), "factor": minus.factor(n, x)}
+
+
+def _tell(args: dict[str, Any], share: float, **shows: float) -> None:
+    """Say how far a unit is, and what its picture is to show."""
+    facts = {"method": "p-1" if args["kind"] == "minus" else "ecm", "b1": args["b1"], "bits": args["n"].bit_length()}
+    progress(share, **(facts | shows if HAS_PICTURES else {}))
 
 
 def _is_minus(args: dict[str, Any], value: Any) -> bool:

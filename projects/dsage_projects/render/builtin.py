@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from dsage import checkpoint, progress, restored
+from dsage import checkpoint, progress, restored, running
 from dsage.errors import UsageError
 from dsage_projects.render import tracer
 from dsage_projects.render.picture import Band, Picture
@@ -14,6 +14,8 @@ RAY_S = 32e-6
 """Seconds of the reference core for one ray from the eye, with all that follows from it; measured over the scene."""
 MAX_SAMPLES = 8
 CHECKPOINT_S = 1.0
+HAS_PICTURES = hasattr(running, "MAX_SHOWS")
+"""Clients from before pictures take nothing but the share that is done."""
 
 
 class Render(Picture):
@@ -37,10 +39,12 @@ class Render(Picture):
         pixels = restored() or b""
         first = args["top"] + len(pixels) // (3 * args["width"])
         kept = time.monotonic()
+        rows = args["bottom"] - args["top"]
+        tile = {"tile": args["top"] // rows + 1, "tiles": -(-args["height"] // rows)} if HAS_PICTURES else {}
         for y in range(first, args["bottom"]):
             pixels += tracer.row(args["width"], args["height"], y, args["samples"])
             if time.monotonic() - kept >= CHECKPOINT_S:
                 checkpoint(pixels)
-                progress((y + 1 - args["top"]) / (args["bottom"] - args["top"]))
+                progress((y + 1 - args["top"]) / rows, **tile)
                 kept = time.monotonic()
         return pixels

@@ -30,6 +30,7 @@ class Picture(DistributedFunction[Band, bytes]):
     compressed files would depend on its version of zlib.
     """
 
+    shown_as: ClassVar[str] = "tiles"
     limits: ClassVar[Limits] = Limits(cpu_s=86400.0, wall_s=10 * 86400.0)
 
     def __init__(self, width: int, height: int, bands: int, pixel_s: float) -> None:

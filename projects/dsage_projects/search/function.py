@@ -32,6 +32,7 @@ class Search(DistributedFunction[Branch, Fields]):
     """
 
     title: ClassVar[str] = "Totally real number fields"
+    shown_as: ClassVar[str] = "spectrum"
     needs: ClassVar[tuple[str, ...]] = ("flint",)
     limits: ClassVar[Limits] = Limits(cpu_s=86400.0, wall_s=10 * 86400.0)
 

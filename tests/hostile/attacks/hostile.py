@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from dsage import DistributedFunction, checkpoint, progress
+from dsage import DistributedFunction, checkpoint, codec, progress
 
 RESULT, PROGRESS = 4, 2
 
@@ -472,6 +472,15 @@ class Hostile(DistributedFunction):
         for share in (float("nan"), float("inf"), -1.0, 2.0):
             channel().sendall(struct.pack("!BId", PROGRESS, 8, share))
         progress(0.25)
+        return None
+
+    @staticmethod
+    def odd_shows(_):
+        for shows in (b"no codec", b"\xc1", codec.encode([1, 2]), codec.encode({"x": "y" * 5000})[:4096]):
+            body = struct.pack("!d", float("nan")) + shows
+            channel().sendall(struct.pack("!BI", PROGRESS, len(body)) + body)
+        bad = {"nan": float("nan"), "long": "x" * 121, "lines": "a\nb", "turned": "a\u202eb", "deep": [1], "\n": 1}
+        progress(0.25, **bad, curve=3, word="stage 2", huge=1 << 60)
         return None
 
     @staticmethod

@@ -57,6 +57,29 @@ def test_a_share_is_read(share):
     assert frames.fraction(struct.pack("!d", share)) == share
 
 
+@given(st.binary(max_size=300))
+def test_what_a_picture_shows_is_numbers_and_text_whatever_arrives(body):
+    for name, fact in frames.shown(body).items():
+        assert name.isprintable()
+        assert isinstance(fact, int | float | str)
+
+
+def test_what_a_picture_shows_is_read_and_bounded():
+    body = frames.progressed(0.5, {"curve": 12, "also": "two"} | {f"more{i}": i for i in range(30)})
+    shows = frames.shown(body)
+    assert frames.fraction(body) == 0.5
+    assert shows["curve"] == 12
+    assert shows["also"] == "two"
+    assert len(shows) == frames.MOST_SHOWN
+
+
+@pytest.mark.parametrize("fact", [object(), "x" * frames.MAX_SHOWS])
+def test_what_is_no_data_or_too_much_leaves_the_share(fact):
+    body = frames.progressed(0.5, {"fact": fact})
+    assert len(body) == frames.FRACTION.size
+    assert frames.fraction(body) == 0.5
+
+
 def test_a_failure_is_a_reason_and_a_capped_detail():
     assert frames.failure(codec.encode(["exception", "x" * 9000])) == ("exception", "x" * frames.MAX_DETAIL)
 
