@@ -119,9 +119,7 @@ class Patience:
             self._failing[project] = self._failing.get(project, 0) + 1
             if rest_s := policy.project_rest_s(self._failing[project]):
                 self._resting[project] = self._now() + rest_s
-                text = (
-                    f"{self._failing[project]} units of project {project} in a row failed here ({reason})"
-                )
+                text = f"{self._failing[project]} units of project {project} in a row failed here ({reason})"
                 until = f"nothing more of it is taken until {at_clock(time.time(), rest_s)}"
                 self._tell(Event(kind="resting", text=f"{text}; {until}", data={"project": project, "retry_s": rest_s}))
         low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s

@@ -56,8 +56,8 @@ PERIOD_S: Final = 0.1
 FORGET_S: Final = 30.0
 """A session that has said nothing of its user for so long knows nothing."""
 NOT_JOINED: Final = (
-    "this computer has not joined a server yet: give the link in another terminal (`dsage join LINK`), or in the manager "
-    "(`dsage manager`)"
+    "this computer has not joined a server yet: give the link in another terminal (`dsage join LINK`), or in "
+    "the manager (`dsage manager`)"
 )
 WELCOME_S: Final = 120.0
 """Whoever has just joined sees the computer work for a moment, though they are at it."""

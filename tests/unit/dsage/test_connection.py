@@ -233,7 +233,7 @@ async def test_a_redirect_is_not_followed(server: LittleServer) -> None:
 
 
 def every_class() -> list[type[errors.DSageError]]:
-    return [kind for kind in connection._tree(errors.DSageError) if kind.__module__ == "dsage.errors"]
+    return [kind for kind in errors._tree(errors.DSageError) if kind.__module__ == "dsage.errors"]
 
 
 @pytest.mark.parametrize("kind", every_class(), ids=lambda kind: kind.code)
