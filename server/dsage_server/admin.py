@@ -32,7 +32,7 @@ from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.scheduling.terms import NEWCOMER
 from dsage_server.settings import Quota, Settings
-from dsage_server.store import quotas
+from dsage_server.store import hosts, quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
@@ -267,6 +267,30 @@ def quota(
     ]
     data = {who: {w: {"used": u, "allowed": a} for w, (u, a) in each.items()} for who, each in shown.items()}
     emit("dsage.quota/1", data, as_json, "\n".join(lines))
+
+
+@admin.command()
+@click.argument("pseudonyms", metavar="PSEUDONYM...", nargs=-1, required=True)
+@click.option("--withdraw", is_flag=True, help="Give them units whose answers prove themselves, and no others.")
+@json_option
+def trust(pseudonyms: tuple[str, ...], withdraw: bool, as_json: bool) -> None:
+    """Give volunteers any unit, who joined by a link for units whose answers prove themselves.
+
+    It holds for all computers of their account. The server may run meanwhile, and takes note within a minute or so.
+    """
+    store = Store(existing(Home().server))
+
+    def change(connection: Connection) -> None:
+        for name in pseudonyms:
+            hosts.trust(connection, name, not withdraw)
+
+    try:
+        store.write_now(change)
+    finally:
+        store.close()
+    data = {name: {"verifiable_only": withdraw} for name in pseudonyms}
+    emit("dsage.trust/1", data, as_json, "\n".join(pseudonyms))
+    say("They get only units whose answers prove themselves." if withdraw else "They get any unit that fits.")
 
 
 def _named(home: Home, name: str | None) -> dict[str, bytes]:

@@ -244,13 +244,18 @@ def _described(running: Running) -> dict[str, Any]:
     "--per-network", type=click.IntRange(1), default=PER_NETWORK, show_default=True,
     help="How many of them from one network: /24 of IPv4, /48 of IPv6.",
 )  # fmt: skip
+@click.option(
+    "--verifiable-only/--any-work",
+    default=None,
+    help="What they get: units whose answers prove themselves, or any.  [default: any, or the former with --public]",
+)
 @click.option("--list", "listing", is_flag=True, help="Show the public links and how many joined by each.")
 @click.option("--revoke", type=click.IntRange(1), metavar="N", help="Withdraw public link N.")
 @click.option("--qr", is_flag=True, help="Draw the link for a camera, too.")
 @json_option
 def invite(
-    uses: int | None, days: float, public: bool, per_hour: int, per_network: int, listing: bool, revoke: int | None,
-    qr: bool, as_json: bool,
+    uses: int | None, days: float, public: bool, per_hour: int, per_network: int, verifiable_only: bool | None,
+    listing: bool, revoke: int | None, qr: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a link that lets volunteers join.
 
@@ -264,10 +269,11 @@ def invite(
         return
     if public and uses is not None:
         raise UsageError("anybody may join by a public link: leave --uses out", hint="--per-hour N limits it.")
+    only = public if verifiable_only is None else verifiable_only
     if public:
-        link, number = make_public_link(home, per_hour, per_network, days * DAY_S)
+        link, number = make_public_link(home, per_hour, per_network, days * DAY_S, verifiable_only=only)
     else:
-        link, number = make_invite(home, uses or 1, days * DAY_S), None
+        link, number = make_invite(home, uses or 1, days * DAY_S, verifiable_only=only), None
     here = only_here(link.url)
     if here:
         say(f"This link works only on this computer, because it leads to {host_of(link.url)}.")
@@ -275,7 +281,7 @@ def invite(
     elif not link.page:
         say("Opened in a browser this link shows a warning, because browsers do not know the server's own certificate")
         say("authority. With --pages-url https://NAME it would lead to the page that explains how to join.")
-    data = {"link": str(link), "days": days, "only_here": here}
+    data = {"link": str(link), "days": days, "only_here": here, "verifiable_only": only}
     data |= {"uses": uses or 1} if number is None else {"number": number, "per_hour": per_hour}
     emit("dsage.invite/1", data, as_json, str(link))
     if qr:
@@ -287,19 +293,30 @@ def invite(
             f"Public link {number}, for {days:g} days: {per_hour} an hour may join by it, {per_network} of one network."
         )
         say(f"`dsage invite --list` counts them, and `dsage invite --revoke {number}` withdraws it.")
+    if only:
+        say("Who joins by it gets units whose answers prove themselves, until `dsage admin trust PSEUDONYM`.")
 
 
-def make_invite(home: Home, uses: int, valid_s: float) -> Link:
+def make_invite(home: Home, uses: int, valid_s: float, *, verifiable_only: bool = False) -> Link:
     """Return a link by which `uses` volunteers may join the server of this home, running or not. Raises NotFound."""
-    return _link(home, lambda connection, now: hosts.make_invite(connection, uses, valid_s, now))
+
+    def make(connection: Connection, now: float) -> str:
+        return hosts.make_invite(connection, uses, valid_s, now, verifiable_only=verifiable_only)
+
+    return _link(home, make)
 
 
-def make_public_link(home: Home, per_hour: int, per_prefix: int, valid_s: float) -> tuple[Link, int]:
+def make_public_link(
+    home: Home, per_hour: int, per_prefix: int, valid_s: float, *, verifiable_only: bool = True
+) -> tuple[Link, int]:
     """Return a link by which anybody may join, so many an hour in all and of one network, and its number."""
     numbers: list[int] = []
 
     def make(connection: Connection, now: float) -> str:
-        number, code = open_links.make(connection, per_hour=per_hour, per_prefix=per_prefix, valid_s=valid_s, now=now)
+        number, code = open_links.make(
+            connection, per_hour=per_hour, per_prefix=per_prefix, valid_s=valid_s, now=now,
+            verifiable_only=verifiable_only,
+        )  # fmt: skip
         numbers.append(number)
         return code
 
@@ -336,11 +353,12 @@ def _public_links(home: Home, revoke: int | None, as_json: bool) -> None:
     rows = [
         [
             str(link.number), f"{link.used:,}", f"{link.lately:,} of {link.per_hour:,}", f"{link.per_prefix:,}",
+            "verifiable" if link.verifiable_only else "any",
             "withdrawn" if link.revoked else f"{max(0.0, link.expires - now) / DAY_S:.1f} days",
         ]
         for link in found
     ]  # fmt: skip
-    text = table(["link", "joined", "this hour", "of one network", "good for"], rows) if rows else ""
+    text = table(["link", "joined", "this hour", "of one network", "work", "good for"], rows) if rows else ""
     emit("dsage.public-links/1", found, as_json, text)
     if not rows:
         say("There is no public link: `dsage invite --public` makes one.")

@@ -202,7 +202,7 @@ class Exchanges:
         offer = HostOffer(
             platform=row.platform, packages=frozenset(row.offers), tags=frozenset(row.tags),
             memory_bytes=row.memory_bytes or UNKNOWN, disk_bytes=row.disk_bytes or UNKNOWN, cores=row.cores,
-            features=frozenset(row.features), refuses=frozenset(row.refuses),
+            features=frozenset(row.features), refuses=frozenset(row.refuses), verifiable_only=row.verifiable_only,
         )  # fmt: skip
         view = HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=row.record)
         return self.crowd.meet(session.host, view)
@@ -260,15 +260,22 @@ class Exchanges:
                 guest.record.stopped()
 
     async def note(self) -> None:
-        """Write down what was learnt of the hosts that called, as far as that is some time ago."""
+        """Write down what was learnt of the hosts that called, as far as that is some time ago, and see whether the
+        operator trusts their volunteers."""
         hub = self.hub
         ticks, now = hub.ticks(), hub.clock()
         found = list(self.crowd.to_note(ticks, NOTE_S))
         rows = [(now - (ticks - guest.seen), hosts.record_text(guest.record), host) for host, guest in found]
-        if rows:
-            await hub.store.write(lambda c: hosts.note_seen(c, rows))
-        for _, guest in found:
+        if not rows:
+            return
+        await hub.store.write(lambda c: hosts.note_seen(c, rows))
+        strangers = await hub.store.read(lambda c: hosts.verifiable_only(c, [host for host, _ in found]))
+        for host, guest in found:
             guest.noted = ticks
+            if guest.view.offer.verifiable_only is not (host in strangers):
+                offer = msgspec.structs.replace(guest.view.offer, verifiable_only=host in strangers)
+                guest.view = HostView(host=host, volunteer=guest.view.volunteer, offer=offer, record=guest.record)
+                hub.waiting.call(("host", host))
 
 
 def _view(session: Session, said: wire.HostInfo, guest: Guest) -> HostView:
@@ -276,5 +283,6 @@ def _view(session: Session, said: wire.HostInfo, guest: Guest) -> HostView:
         platform=said.platform, packages=frozenset(said.offers), tags=frozenset(said.tags),
         memory_bytes=said.memory_bytes or UNKNOWN, disk_bytes=said.disk_bytes or UNKNOWN, cores=said.cores,
         features=frozenset(said.features), refuses=frozenset(said.refuses),
+        verifiable_only=guest.view.offer.verifiable_only,
     )  # fmt: skip
     return HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=guest.record)

@@ -82,6 +82,22 @@ def test_a_link_that_was_withdrawn_takes_nobody_in(lab: Lab) -> None:
     assert "there is no public link 7" in done.stderr
 
 
+def test_links_say_which_work_is_for_those_who_join_by_them(lab: Lab) -> None:
+    lab.start_server()
+    for words, only in (
+        ([], False), (["--verifiable-only"], True), (["--public"], True), (["--public", "--any-work"], False),
+    ):  # fmt: skip
+        assert lab.dsage_json("invite", *words)["data"]["verifiable_only"] is only
+    assert [link["verifiable_only"] for link in lab.dsage_json("invite", "--list")["data"]] == [False, True]
+    lab.start_client("stranger", lab.dsage_json("invite", "--verifiable-only")["data"]["link"])
+    wait_for(lambda: [each for each in told(lab, "stranger") if each["kind"] == "joined"], lab.clients["stranger"])
+    name = next(each["data"]["pseudonym"] for each in told(lab, "stranger") if each["kind"] == "joined")
+    assert lab.dsage_json("admin", "trust", name)["data"] == {name: {"verifiable_only": False}}
+    done = lab.dsage("admin", "trust", name, "nobody-at-all", "--withdraw", check=False)
+    assert done.returncode != 0
+    assert "there is no volunteer 'nobody-at-all'" in done.stderr
+
+
 def test_a_link_leads_people_to_the_pages_if_those_have_a_certificate(lab: Lab) -> None:
     lab.start_server("--pages-url", "https://science.example.org", "--operator", "the people of a test")
     text = lab.dsage_json("invite")["data"]["link"]

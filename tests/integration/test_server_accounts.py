@@ -8,15 +8,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from dsage import wire
+from dsage import codec, wire
 from dsage.connection import login
-from dsage.errors import Busy, InviteRefused, LoggedOut, NotAllowed, TooLarge
+from dsage.errors import Busy, InviteRefused, LoggedOut, NotAllowed, NotFound, TooLarge
 from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import seal
 from dsage.trust.keys import PrivateKey
 from dsage.trust.tls import pinned_context
-from dsage_server.store import events, open_links, views
-from dsage_server.testing import Host, World, until
+from dsage_server import exchange
+from dsage_server.store import events, hosts, open_links, views
+from dsage_server.testing import Host, World, document, held, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -245,6 +246,51 @@ async def test_a_link_for_anybody_has_a_limit_in_all_and_an_end(world: World) ->
         await enrol(host, PrivateKey.generate(), late)
     with pytest.raises(InviteRefused, match="not one of"):
         await enrol(host, PrivateKey.generate(), "open-guessed")
+
+
+@pytest.mark.parametrize("public", [True, False])
+async def test_who_joins_for_verifiable_work_gets_no_other_until_the_operator_trusts_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, public: bool
+) -> None:
+    old, hub, key = await world.host(), world.running.hub, PrivateKey.generate()
+    if public:
+        _, code = await open_link(world)
+    else:
+        code = await hub.store.write(lambda c: hosts.make_invite(c, 1, 60.0, hub.clock(), verifiable_only=True))
+    known = await enrol(old, key, code)
+    stranger = Host(world.running, old.conn, key, volunteer=known.volunteer)
+    await stranger.sign_in()
+    plain, checked = await world.run("Plain"), await world.run("Checked")
+    await plain.make(1)
+    await checked.make(2)
+    (got,) = await stranger.fetch(want=5)
+    assert codec.decode(document(got).args) == 2
+    await stranger.introduce(got)
+    linked, _ = await second(world, stranger)
+    words = "volunteer whom the operator trusts, for no answer proves itself"
+    for each in (stranger, linked):
+        reply = await each.exchange(want=5, holding=[held(got)] if each is stranger else [])
+        assert (reply.units, reply.reasons) == ([], {"lab": f"needs a {words}"})
+    with pytest.raises(NotFound, match="no volunteer 'nobody'"):
+        await hub.store.write(lambda c: hosts.trust(c, "nobody", True))
+    await hub.store.write(lambda c: hosts.trust(c, known.pseudonym, True))
+    monkeypatch.setattr(exchange, "NOTE_S", 0.0)
+    await linked.exchange()
+    await hub.exchanges.note()
+    (got,) = await linked.fetch(want=5)
+    assert codec.decode(document(got).args) == 1
+
+
+async def test_operators_may_withdraw_their_trust(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, hub = await world.host(), world.running.hub
+    name = (await account(host)).pseudonym
+    await hub.store.write(lambda c: hosts.trust(c, name, False))
+    monkeypatch.setattr(exchange, "NOTE_S", 0.0)
+    await host.exchange()
+    await hub.exchanges.note()
+    run = await world.run()
+    await run.make(1)
+    assert await host.fetch() == []
 
 
 async def test_an_account_needs_a_host_and_small_bodies(world: World) -> None:

@@ -129,6 +129,11 @@ ROWS["0011"] = ROWS["0010"] | {
     "open_use": ["1, 1, 'net', 2.0"],
 }
 
+ROWS["0012"] = ROWS["0011"] | {
+    table: [f"{row}, {only}" for only, row in enumerate(ROWS["0011"][table])]
+    for table in ("volunteer", "invite", "open_link")
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

@@ -1,4 +1,4 @@
-"""Which hosts can do which work: platform, packages, tags, memory, disk and time."""
+"""Which hosts can do which work: platform, packages, tags, memory, disk and time; and trust."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ class HostView:
 
 def lacking(needs: Needs, offer: HostOffer) -> str:
     """Return what a host lacks for units with these needs, as the end of "it needs ...", or an empty text."""
+    if offer.verifiable_only and not needs.proves:
+        return "a volunteer whom the operator trusts, for no answer proves itself"
     if needs.platforms and not offer.platform.startswith(needs.platforms):
         return f"a computer of the kind {' or '.join(needs.platforms)}, and this one is {offer.platform or 'unknown'}"
     if not needs.features <= offer.features:

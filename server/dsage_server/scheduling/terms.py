@@ -28,6 +28,8 @@ class Needs(msgspec.Struct, frozen=True):
     """The longest that one unit may run."""
     features: frozenset[str] = frozenset()
     """What the client must be able to do, that older ones cannot."""
+    proves: bool = False
+    """Whether an answer proves itself; where it does not, its volunteer has to be trusted."""
 
 
 class RunTerms(msgspec.Struct, frozen=True):
@@ -40,13 +42,15 @@ class RunTerms(msgspec.Struct, frozen=True):
     packages: frozenset[str] = frozenset()
     platforms: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
+    proves: bool = False
+    """Whether its app verifies answers."""
 
     def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0, inputs: bool = False) -> Needs:
         """Return what a unit of this run with these limits, and perhaps with input files, asks of a host."""
         return Needs(
             packages=self.packages, platforms=self.platforms, tags=self.tags,
             memory_bytes=memory_bytes, disk_bytes=disk_bytes, wall_s=wall_s,
-            features=frozenset({INPUTS}) if inputs else frozenset(),
+            features=frozenset({INPUTS}) if inputs else frozenset(), proves=self.proves,
         )  # fmt: skip
 
 
@@ -62,6 +66,9 @@ class HostOffer(msgspec.Struct, frozen=True):
     features: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     """Projects that its owner does nothing for."""
+    verifiable_only: bool = False
+    """Whether it gets nothing but units whose answers prove themselves: its volunteer is a stranger. The server says
+    this of a host, and no host of itself."""
 
 
 class ReadyUnit(msgspec.Struct, frozen=True, gc=False):

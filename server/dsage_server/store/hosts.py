@@ -10,11 +10,11 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from dsage import wire
-from dsage.errors import InviteRefused
+from dsage.errors import InviteRefused, NotFound
 from dsage_server.pseudonyms import pseudonym
 from dsage_server.scheduling.record import HostRecord
 from dsage_server.store import credit, open_links
-from dsage_server.store.bulk import update_rows
+from dsage_server.store.bulk import among_ids, numbers, update_rows
 from dsage_server.store.events import note
 from dsage_server.store.open_links import code_hash
 from dsage_server.store.schema import host, invite, volunteer
@@ -30,15 +30,25 @@ class Known:
 
 
 def make_invite(
-    connection: Connection, uses: int, valid_s: float, now: float, *, volunteer_id: int | None = None
+    connection: Connection,
+    uses: int,
+    valid_s: float,
+    now: float,
+    *,
+    volunteer_id: int | None = None,
+    verifiable_only: bool = False,
 ) -> str:
-    """Create an invite and return its code, which is stored nowhere; one for a volunteer adds computers of theirs."""
+    """Create an invite and return its code, which is stored nowhere; one for a volunteer adds computers of theirs.
+
+    Accounts made by one that is `verifiable_only` get nothing but units whose answers prove themselves.
+    """
     code = secrets.token_urlsafe(12)
     connection.execute(
         insert(invite).values(
-            code_hash=code_hash(code), uses_left=uses, created=now, expires=now + valid_s, volunteer_id=volunteer_id
+            code_hash=code_hash(code), uses_left=uses, created=now, expires=now + valid_s, volunteer_id=volunteer_id,
+            verifiable_only=verifiable_only,
         )
-    )
+    )  # fmt: skip
     return code
 
 
@@ -58,12 +68,12 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     known = find(connection, key)
     if known is not None:
         return known
-    owner = _use_up(connection, code, now, peer)
+    owner, verifiable_only = _use_up(connection, code, now, peer)
     gone = connection.execute(_FIND.where(host.c.key == key)).first()
     if owner is None and gone is not None and gone.erased is None:
         owner = gone.volunteer_id
     if owner is None:
-        owner = _new_volunteer(connection, public, now)
+        owner = _new_volunteer(connection, public, verifiable_only, now)
     if gone is None:
         machine = connection.execute(
             insert(host).values(volunteer_id=owner, key=key, created=now).returning(host.c.id)
@@ -75,12 +85,14 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     return Known(host=machine, volunteer=owner, pseudonym=name)
 
 
-def _use_up(connection: Connection, code: str, now: float, peer: str) -> int | None:
-    """Take one use of a code; return whose account it is for, None if for a new one."""
+def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[int | None, bool]:
+    """Take one use of a code; return whose account it is for, None if for a new one, and whether that one is for units
+    whose answers prove themselves only."""
     row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code)).with_for_update()).first()
     if row is None:
-        if open_links.use(connection, code, peer, now):
-            return None
+        only = open_links.use(connection, code, peer, now)
+        if only is not None:
+            return None, only
         raise InviteRefused("this invite code is not one of this server's")
     if row.expires < now:
         raise InviteRefused("this invite code has run out of time")
@@ -92,13 +104,15 @@ def _use_up(connection: Connection, code: str, now: float, peer: str) -> int | N
         if erased is not None:
             raise InviteRefused("the account that this code is for was erased")
     connection.execute(update(invite).where(invite.c.code_hash == row.code_hash).values(uses_left=row.uses_left - 1))
-    return owner
+    return owner, row.verifiable_only
 
 
-def _new_volunteer(connection: Connection, public: bool, now: float) -> int:
+def _new_volunteer(connection: Connection, public: bool, verifiable_only: bool, now: float) -> int:
     name = _free_pseudonym(connection)
     number: int = connection.execute(
-        insert(volunteer).values(pseudonym=name, public=public, created=now).returning(volunteer.c.id)
+        insert(volunteer)
+        .values(pseudonym=name, public=public, created=now, verifiable_only=verifiable_only)
+        .returning(volunteer.c.id)
     ).scalar_one()
     credit.enter(connection, number, public)
     note(connection, now, "joined", f"{name if public else 'a volunteer'} joined")
@@ -132,17 +146,38 @@ class Described(msgspec.Struct):
     features: list[str]
     refuses: list[str]
     record: HostRecord
+    verifiable_only: bool
 
 
 def described(connection: Connection, number: int) -> Described:
     """Return what is known of a host."""
-    row = connection.execute(select(host).where(host.c.id == number)).one()
+    row = connection.execute(
+        select(host, volunteer.c.verifiable_only)
+        .join(volunteer, volunteer.c.id == host.c.volunteer_id)
+        .where(host.c.id == number)
+    ).one()
     return Described(
         platform=row.platform, cores=row.cores, memory_bytes=row.memory_bytes, disk_bytes=row.disk_bytes,
         offers=_names.decode(row.offers), tags=_names.decode(row.tags), features=_names.decode(row.features),
         refuses=_names.decode(row.refuses),
-        record=_record.decode(row.record) if row.record else HostRecord(),
+        record=_record.decode(row.record) if row.record else HostRecord(), verifiable_only=row.verifiable_only,
     )  # fmt: skip
+
+
+def trust(connection: Connection, name: str, trusted: bool) -> None:
+    """Let a volunteer get every kind of unit, or those only whose answers prove themselves. Raises NotFound."""
+    found = connection.execute(
+        update(volunteer)
+        .where(volunteer.c.pseudonym == name, volunteer.c.gone.is_(None))
+        .values(verifiable_only=not trusted)
+    )
+    if not found.rowcount:
+        raise NotFound(f"there is no volunteer {name!r}", hint="A client's `dsage status` shows its pseudonym.")
+
+
+def verifiable_only(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Return those of these hosts that get only units whose answers prove themselves."""
+    return set(connection.execute(_ONLY, {"ids": numbers(connection, ids)}).scalars())
 
 
 def record_text(record: HostRecord) -> str:
@@ -157,6 +192,11 @@ def note_seen(connection: Connection, rows: Sequence[tuple[float, str, int]]) ->
 
 _FIND = select(host.c.id, host.c.volunteer_id, volunteer.c.pseudonym, volunteer.c.gone.label("erased")).join(
     volunteer, volunteer.c.id == host.c.volunteer_id
+)
+_ONLY = (
+    select(host.c.id)
+    .join(volunteer, volunteer.c.id == host.c.volunteer_id)
+    .where(among_ids(host.c.id), volunteer.c.verifiable_only)
 )
 _names = msgspec.json.Decoder(list[str])
 _record = msgspec.json.Decoder(HostRecord)

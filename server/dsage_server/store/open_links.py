@@ -38,6 +38,7 @@ class OpenLink:
     created: float
     expires: float
     revoked: float | None
+    verifiable_only: bool
 
 
 def code_hash(code: str) -> str:
@@ -45,31 +46,34 @@ def code_hash(code: str) -> str:
     return hashlib.sha256(code.encode()).hexdigest()
 
 
-def make(connection: Connection, *, per_hour: int, per_prefix: int, valid_s: float, now: float) -> tuple[int, str]:
+def make(
+    connection: Connection, *, per_hour: int, per_prefix: int, valid_s: float, now: float, verifiable_only: bool = True
+) -> tuple[int, str]:
     """Create a link by which so many accounts an hour are made, in all and from one network; return number and code."""
     code = MARK + secrets.token_urlsafe(12)
     number = (connection.execute(select(func.max(open_link.c.number))).scalar() or 0) + 1
     connection.execute(
         insert(open_link).values(
             code_hash=code_hash(code), number=number, per_hour=per_hour, per_prefix=per_prefix, used=0, created=now,
-            expires=now + valid_s,
+            expires=now + valid_s, verifiable_only=verifiable_only,
         )
     )  # fmt: skip
     return number, code
 
 
-def use(connection: Connection, code: str, peer: str, now: float) -> bool:
-    """Count one account that is made by a code; False if no link has it.
+def use(connection: Connection, code: str, peer: str, now: float) -> bool | None:
+    """Count one account that is made by a code; return whether it is for units whose answers prove themselves only,
+    None if no link has this code.
 
     Raises InviteRefused if the link does not hold any more, Busy with the time to wait if its hour is full.
     """
     if not code.startswith(MARK):
-        return False
+        return None
     row = connection.execute(
         select(open_link).where(open_link.c.code_hash == code_hash(code)).with_for_update()
     ).first()
     if row is None:
-        return False
+        return None
     if row.revoked is not None:
         raise InviteRefused("this link was withdrawn by the people who gave it out")
     if row.expires < now:
@@ -81,7 +85,8 @@ def use(connection: Connection, code: str, peer: str, now: float) -> bool:
     _check(connection, row.number, row.per_hour, now, "by this link")
     connection.execute(insert(open_use).values(number=row.number, prefix=prefix, at=now))
     connection.execute(update(open_link).where(open_link.c.number == row.number).values(used=row.used + 1))
-    return True
+    only: bool = row.verifiable_only
+    return only
 
 
 def links(connection: Connection, now: float) -> list[OpenLink]:
@@ -93,6 +98,7 @@ def links(connection: Connection, now: float) -> list[OpenLink]:
         OpenLink(
             number=row.number, per_hour=row.per_hour, per_prefix=row.per_prefix, used=row.used,
             lately=lately.get(row.number, 0), created=row.created, expires=row.expires, revoked=row.revoked,
+            verifiable_only=row.verifiable_only,
         )
         for row in rows
     ]  # fmt: skip

@@ -53,6 +53,7 @@ class RunInfo:
         return RunTerms(
             run=self.id, project=self.project, researcher=self.researcher, priority=self.priority,
             packages=frozenset(self.manifest.needs), platforms=self.platforms, tags=frozenset(self.tags),
+            proves=self.manifest.has_verify,
         )  # fmt: skip
 
     @property

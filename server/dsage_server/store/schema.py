@@ -58,9 +58,10 @@ volunteer = Table(
     Column("public", Boolean, nullable=False),
     Column("created", Float, nullable=False),
     Column("gone", Float),
+    Column("verifiable_only", Boolean, nullable=False, server_default=false()),
 )
 """`public` is whether discoveries may name the volunteer (the leaderboard goes by `credit_sum.public`). `gone` is when
-they had themselves erased."""
+they had themselves erased. With `verifiable_only` they get nothing but units whose answers prove themselves."""
 
 host = Table(
     "host",
@@ -95,8 +96,10 @@ invite = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("volunteer_id", ForeignKey("volunteer.id")),
+    Column("verifiable_only", Boolean, nullable=False, server_default=false()),
 )
-"""Codes to join with; one that has a `volunteer_id` takes a further computer into that account."""
+"""Codes to join with; one that has a `volunteer_id` takes a further computer into that account. Accounts that are made
+by one get its `verifiable_only`."""
 
 open_link = Table(
     "open_link",
@@ -109,6 +112,7 @@ open_link = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("revoked", Float),
+    Column("verifiable_only", Boolean, nullable=False, server_default=false()),
 )
 """Links that anybody may use: how many accounts an hour in all and from one address prefix, and how many there were."""
 

@@ -107,6 +107,17 @@ def test_what_a_host_lacks_is_named(bench: Bench, needs: Needs, words: str) -> N
     assert bench.choose(host()) == (2,)
 
 
+def test_strangers_get_only_units_whose_answers_prove_themselves(bench: Bench) -> None:
+    stranger = host(offer=msgspec.structs.replace(OFFER, verifiable_only=True))
+    bench.run(1, 2)
+    choice = bench.ask(stranger)
+    assert choice.reason == "the waiting units need a volunteer whom the operator trusts, for no answer proves itself"
+    terms = RunTerms(run=2, project="p", researcher=b"r", proves=True)
+    proving = bench.unit(1, needs=terms.needs())
+    assert bench.choose(stranger, 3) == (proving,)
+    assert bench.choose(host(2), 3) == (1, 2)
+
+
 def test_a_host_that_does_not_say_what_it_has_is_not_turned_away_for_it(bench: Bench) -> None:
     bench.run(1, 1, needs=Needs(memory_bytes=GIB, disk_bytes=GIB))
     assert bench.choose(host(offer=HostOffer())) == (1,)
