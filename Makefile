@@ -6,7 +6,7 @@ BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long fault fault-server test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client fault fault-server test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -48,6 +48,10 @@ bench-sdk:  ## Measure what researchers wait for, beside Dask and ipyparallel (a
 bench-sdk-long:  ## The same with 200 units of 10 s on each system (nearly two hours)
 	$(SETUP) bench-sdk
 	@$(BIN)/python benchmarks/sdk_bench.py --long $(ARGS)
+
+bench-client:  ## Measure what the owner of a computer notices (ten minutes); ARGS="--only return"
+	$(SETUP) desktop
+	@$(BIN)/python benchmarks/client_bench.py $(ARGS)
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
