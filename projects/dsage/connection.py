@@ -2,7 +2,8 @@
 
 One request in the life of a connection is made without verifying TLS: it fetches the certificate of the CA,
 which is then checked against the hash in the invite link. Everything after it trusts that CA and nothing
-else. Bodies are MessagePack; refusals come back as the `dsage.errors` class that the server raised.
+else, also through a proxy, which only carries the encrypted bytes (CONNECT, RFC 9110, section 9.3.6). Bodies are
+MessagePack; refusals come back as the `dsage.errors` class that the server raised.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 import aiohttp
@@ -30,6 +32,7 @@ from dsage.errors import (
     WrongServer,
     class_of,
 )
+from dsage.proxies import Proxy, proxy_for
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Login
 from dsage.trust.envelope import Envelope, seal
@@ -61,6 +64,9 @@ GATEWAY: Final = frozenset({502, 504})
 """What a proxy answers while the server behind it restarts (RFC 9110, sections 15.6.3 and 15.6.5)."""
 EXPIRED_CODES: Final = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (x509_vfy.h)."""
+LET_THROUGH: Final = (
+    "Ask whoever runs this network to let connections to that server through unopened; docs/volunteers.md says more."
+)
 
 Reply = TypeVar("Reply")
 Body: TypeAlias = Message | Envelope | bytes | None
@@ -92,7 +98,7 @@ class Transport(Protocol):
         method: str,
         path: str,
         *,
-        token: str,
+        token: str | None,
         headers: Mapping[str, str],
         silence_s: float,
         data: bytes | None = None,
@@ -101,26 +107,37 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a server is reached: by which session, at what address, through which proxy."""
+
+    session: aiohttp.ClientSession
+    base: str
+    proxy: Proxy | None
+
+
 class Connection:
     """One kept-alive session with one server, whose certificate was checked against its invite link."""
 
-    def __init__(self, link: Link, session: aiohttp.ClientSession, ca_pem: bytes) -> None:
+    def __init__(self, link: Link, session: aiohttp.ClientSession, ca_pem: bytes, proxy: Proxy | None = None) -> None:
         self.link = link
         self.ca_pem = ca_pem
         self._session = session
-        self._base = link.url.rstrip("/")
+        self._way = _Way(session, link.url.rstrip("/"), proxy)
 
     @classmethod
     async def open(cls, link: Link, *, ca_pem: bytes | None = None) -> Self:
         """Return a connection that trusts only the CA that `link` pins; `ca_pem` saves fetching it.
 
-        With `link.ca` = "system" the machine's own certificate store decides, and `.ca_pem` is empty. Raises
-        BadSignature if the server shows another CA, ServerAway if nothing answers.
+        With `link.ca` = "system" the machine's own certificate store decides, and `.ca_pem` is empty. The proxy of
+        this computer is used if it has one (`dsage.proxies`). Raises BadSignature if the server shows another CA,
+        ServerAway if nothing answers, UsageError for a proxy that cannot be used.
         """
+        proxy = proxy_for(link.url)
         if link.ca == SYSTEM_CA:
-            return cls(link, _session(ssl.create_default_context()), b"")
-        pem = await _fetch_ca(link) if ca_pem is None else ca_pem
-        return cls(link, _session(pinned_context(pem, link.ca)), pem)
+            return cls(link, _session(ssl.create_default_context()), b"", proxy)
+        pem = await _fetch_ca(link, proxy) if ca_pem is None else ca_pem
+        return cls(link, _session(pinned_context(pem, link.ca)), pem, proxy)
 
     async def close(self) -> None:
         """Close the session and its sockets."""
@@ -174,9 +191,7 @@ class Connection:
         Raises the class of dsage.errors whose `code` the server names, Busy with `retry_s` for a 503,
         RequestError for what has no class, and ServerAway when there is no answer within `timeout_s` seconds.
         """
-        status, headers, data = await _send(
-            self._session, self._base, method, path, _packed(body), token, timeout_s, query
-        )
+        status, headers, data = await _send(self._way, method, path, _packed(body), token, timeout_s, query)
         if status >= 300:
             raise problem(status, headers, data)
         if reply is None:
@@ -194,7 +209,7 @@ class Connection:
         method: str,
         path: str,
         *,
-        token: str,
+        token: str | None,
         headers: Mapping[str, str],
         silence_s: float,
         data: bytes | None = None,
@@ -204,8 +219,8 @@ class Connection:
         Raises what `call` raises, also inside the block: ServerAway when nothing moves for `silence_s` seconds.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
-        said = {"Authorization": f"Bearer {token}", **headers}
-        async with _asked(self._session, self._base, method, path, data, said, timeout, None) as response:
+        said = dict(headers) if token is None else {"Authorization": f"Bearer {token}", **headers}
+        async with _asked(self._way, method, path, data, said, timeout, None) as response:
             if response.status >= 300:
                 raise problem(response.status, response.headers, await _capped(response, MAX_PROBLEM_BYTES))
             yield response
@@ -263,9 +278,10 @@ def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     )
 
 
-async def _fetch_ca(link: Link) -> bytes:
+async def _fetch_ca(link: Link, proxy: Proxy | None) -> bytes:
     async with _session(False) as session:
-        status, _, data = await _send(session, link.url.rstrip("/"), "GET", "/v1/ca", None, None, 30.0, None)
+        way = _Way(session, link.url.rstrip("/"), proxy)
+        status, _, data = await _send(way, "GET", "/v1/ca", None, None, 30.0, None)
     if status >= 300:
         raise ServerAway(f"{link.url} answered {status} when it was asked for its certificate authority")
     if len(data) > MAX_PEM_BYTES:
@@ -274,8 +290,7 @@ async def _fetch_ca(link: Link) -> bytes:
 
 
 async def _send(
-    session: aiohttp.ClientSession,
-    base: str,
+    way: _Way,
     method: str,
     path: str,
     data: bytes | None,
@@ -287,15 +302,14 @@ async def _send(
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, CONNECT_S))
-    async with _asked(session, base, method, path, data, headers, timeout, query) as response:
+    async with _asked(way, method, path, data, headers, timeout, query) as response:
         most = MAX_BODY_BYTES if response.status < 300 else MAX_PROBLEM_BYTES
         return response.status, response.headers, await _capped(response, most)
 
 
 @asynccontextmanager
 async def _asked(
-    session: aiohttp.ClientSession,
-    base: str,
+    way: _Way,
     method: str,
     path: str,
     data: bytes | None,
@@ -304,8 +318,9 @@ async def _asked(
     query: Query | None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Make one request; what goes wrong on the way, also while the body is read, is said in our words."""
+    base, proxy = way.base, way.proxy
     try:
-        async with session.request(
+        async with way.session.request(
             method,
             base + path,
             data=data if data is None or len(data) < LARGE_BYTES else io.BytesIO(data),
@@ -313,12 +328,20 @@ async def _asked(
             params=query,
             allow_redirects=False,
             timeout=timeout,
+            proxy=None if proxy is None else proxy.url,
         ) as response:
             yield response
     except TimeoutError:
         raise ServerAway(f"{base} did not answer within {timeout.total or timeout.sock_read:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:
-        raise _untrusted(base, error.certificate_error) from None
+        raise _untrusted(base, error.certificate_error, proxy) from None
+    except aiohttp.ClientHttpProxyError as error:
+        raise _turned_away(base, proxy, error) from None
+    except aiohttp.ClientProxyConnectionError as error:
+        raise ServerAway(
+            f"the proxy {proxy} does not answer: {_reason(error.os_error)}",
+            hint="Check HTTPS_PROXY, or the proxy in the system's settings; finished work is kept and sent later.",
+        ) from None
     except aiohttp.ClientSSLError as error:
         raise ServerAway(f"{base} does not speak TLS as DSage does: {error.strerror or error}") from None
     except aiohttp.ClientConnectorError as error:
@@ -338,11 +361,32 @@ async def _capped(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _untrusted(base: str, error: Exception) -> DSageError:
+def _untrusted(base: str, error: Exception, proxy: Proxy | None) -> DSageError:
     reason = getattr(error, "verify_message", "") or str(error)
     if getattr(error, "verify_code", 0) in EXPIRED_CODES:
         return Expired(f"the certificate of {base} does not hold today: {reason}")
-    return BadSignature(f"the certificate of {base} is not one that its invite link vouches for: {reason}")
+    if proxy is not None:
+        return BadSignature(
+            f"the proxy {proxy} opens the encryption: it shows a certificate of its own in place of that of {base}, so "
+            "nothing is sent through it",
+            hint=LET_THROUGH,
+        )
+    return BadSignature(
+        f"the certificate of {base} is not one that its invite link vouches for ({reason}): something on the way "
+        "opens the encryption, or the server has new keys; nothing is sent",
+        hint=f"{LET_THROUGH} If it is the server, its operator has a new link for you.",
+    )
+
+
+def _turned_away(base: str, proxy: Proxy | None, error: aiohttp.ClientHttpProxyError) -> DSageError:
+    """Return what the refusal of a proxy to connect means."""
+    if error.status == 407:
+        return ServerAway(
+            f"the proxy {proxy} asks who you are, or does not accept what it was told",
+            hint="Put the name and password into its address: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT",
+        )
+    said = _shown(error.message)
+    return ServerAway(f"the proxy {proxy} does not connect to {base}: it answered {error.status} {said}".rstrip())
 
 
 def _reason(error: OSError) -> str:

@@ -147,7 +147,7 @@ def test_an_expired_certificate_points_to_the_clock() -> None:
 
     error = ssl.SSLCertVerificationError("x")
     error.verify_code, error.verify_message = 10, "certificate has expired"
-    assert isinstance(connection._untrusted("https://h:1", error), errors.Expired)
+    assert isinstance(connection._untrusted("https://h:1", error, None), errors.Expired)
 
 
 async def test_nobody_there() -> None:
