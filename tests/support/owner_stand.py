@@ -152,7 +152,7 @@ class OwnerStand:
         self._note("link", server)
         return f"{LINK}&code={CODE}"
 
-    async def manager(self) -> str:
+    async def manager(self, invite: str = "") -> str:
         return ""
 
     async def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -62,9 +63,15 @@ def join(
     # and &); after that `dsage join` is enough. With the link of one more server, the computer works for both. Ctrl-C
     stops in good order: begun units go on at the next start.
     """
-    from dsage.errors import Conflict
+    from dsage.errors import Conflict, SandboxRefused
     from dsage.home import Home
     from dsage.labels import labels
+
+    if sys.platform == "win32" or sys.platform == "darwin":
+        raise SandboxRefused(
+            "this computer cannot run work yet: its system has no sandbox that DSage trusts",
+            hint="Linux computers can; for Windows and macOS it comes with the WebAssembly runtime.",
+        )
     from dsage.trust.invite import Link
     from dsage_client import events
     from dsage_client.guest import preferences

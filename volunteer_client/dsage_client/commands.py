@@ -29,6 +29,7 @@ T = TypeVar("T")
 PREFERENCES: Final = "dsage.preferences/1"
 LOG: Final = "dsage.log/1"
 STOPPING_S: Final = 20.0
+STARTING_S: Final = 60.0
 
 
 def home_option(command: F) -> F:
@@ -159,13 +160,52 @@ def log(most: int, home: Path | None, as_json: bool) -> None:
 
 
 @click.command(short_help="Open the manager: all about this computer's work, in the browser.")
+@click.argument("invite", metavar="[LINK]", default="")
 @click.option("--print", "print_only", is_flag=True, help="Print the address (good once, for a minute); open nothing.")
 @home_option
-def manager(print_only: bool, home: Path | None) -> None:
-    """Open the manager: all about this computer's work, in the browser."""
-    address = _ask(home, lambda desk: desk.manager())
+def manager(invite: str, print_only: bool, home: Path | None) -> None:
+    """Open the manager: all about this computer's work, in the browser.
+
+    With an invite LINK it asks first whether to join. If no client runs yet, it is started.
+    """
+    folder = _folder(home)
+    if invite:
+        Link.parse(invite)
+    try:
+        address = _ask(home, lambda desk: desk.manager(invite))
+    except NoAgent:
+        asyncio.run(_begun(folder, usual=home is None))
+        address = _ask(home, lambda desk: desk.manager(invite))
     if print_only or not _browse(address):
         click.echo(address)
+
+
+async def _begun(folder: Path, *, usual: bool) -> None:
+    """Start the client, as the package's service where there is one, and wait for its door. Raises NoAgent."""
+    import subprocess
+    import sys
+
+    from dsage_client.door.desk import Desk
+    from dsage_client.tray.wishes import UNIT, can_start
+
+    if usual and can_start():
+        service = await asyncio.create_subprocess_exec("systemctl", "--user", "start", UNIT)
+        started = await service.wait() == 0
+    else:
+        started = False
+    if not started:
+        arguments = ["join"] if usual else ["join", "--home", str(folder.parent)]
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "dsage", *arguments,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    async with asyncio.timeout(STARTING_S):
+        while True:
+            try:
+                async with await Desk.open(folder):
+                    return
+            except NoAgent:
+                await asyncio.sleep(0.1)
 
 
 @click.command(short_help="Let one more of your computers work for your account.")

@@ -99,7 +99,8 @@ class Helper:
                         self._met.set()
                         await self._take(status)
             except NoAgent:
-                pass
+                if not self._folder.is_dir():
+                    self._ended.set()  # the client has left for good, with all that it kept
             except DSageError as error:
                 self._tell_anew(f"{error.message}. {error.hint}")
             self._met.clear()
@@ -209,8 +210,11 @@ def started(pid: int) -> int | None:
 @contextmanager
 def only_one(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Hold the session's place for a helper. Raises Conflict if another one has it."""
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:  # Windows keeps one icon a session itself
+        yield
+        return
     names = ("XDG_SESSION_ID", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
     session = "\0".join(environment.get(name, "") for name in names)
     place = folder / f"helper-{hashlib.sha256(session.encode()).hexdigest()[:12]}.lock"

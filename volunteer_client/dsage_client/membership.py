@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +53,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a client's folder. Raises Conflict if another client runs there."""
+    import fcntl
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -6,18 +6,21 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dsage.connection import Connection, login
 from dsage.errors import DSageError
+from dsage.trust.envelope import Envelope
 from dsage.trust.invite import Link
 from dsage.wire import About, AccountView, HostInfo, Leave, Left
 from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Tell
 from dsage_client.gate import Gate
+from dsage_client.install.update import ASK_EVERY_S, Updates
 from dsage_client.runner import Runner
 from dsage_client.session import ROLE, Session
 from dsage_client.settings import Settings
@@ -41,7 +44,9 @@ class Part:
     ended: DSageError | None = None
     account: AccountView | None = None
     about: About | None = None
+    notice: str = ""
     asked: float = float("-inf")
+    asked_release: float = float("-inf")
     news: bool = True
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -68,9 +73,20 @@ class Part:
         try:
             self.account = await self.agent.session.ask("GET", "/v1/account", AccountView)
             self.about = self.about or await self.agent.session.ask("GET", "/v1/about", About)
+            if time.monotonic() - self.asked_release > ASK_EVERY_S:
+                self.asked_release = time.monotonic()
+                await self._hear_of_release()
         except DSageError:
             return False
         return True
+
+    async def _hear_of_release(self) -> None:
+        """Ask once a day whether there is a newer client; what is not signed by the root is no news."""
+        session, updates = self.agent.session, Updates(self.settings.folder / "release.json")
+        now = session.clock()
+        with suppress(DSageError, OSError):
+            updates.hear(await session.ask("GET", "/v1/release", Envelope), session.chain, now)
+        self.notice = updates.notice(session.chain, now, pages=self.about.pages_url if self.about else "")
 
 
 def known(settings: Settings) -> list[Settings]:

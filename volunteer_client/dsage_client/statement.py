@@ -35,13 +35,15 @@ def as_seen(standing: Standing, parts: Iterable[Part], running: list[Running], n
     return whys[0] if whys else Standing(work=Work.RUN, reason=Reason.NOT_JOINED)
 
 
-def why(part: Part, now: float) -> Standing:
-    """Return why one server's part does nothing, or that it works."""
+def why(part: Part, now: float, held: Standing | None = None) -> Standing:
+    """Return why one server's part does nothing, or that it works; while all is `held`, that is why."""
     name = part.name
     if part.ended is not None:
         reason = Reason.TOO_OLD if isinstance(part.ended, TooOld) else Reason.TROUBLE
         words = f"{part.ended.message}. {part.ended.hint}"
         return Standing(work=Work.LEAVE, reason=reason, said={"server": name, "words": words})
+    if held is not None and held.work is not Work.RUN:
+        return held
     if at_work := running(part):
         return Standing(work=Work.RUN, reason=Reason.WORKING, said={"projects": ", ".join(titles(at_work))})
     reason, words, delay_s = part.agent.why
@@ -60,9 +62,9 @@ def titles(running: list[Running]) -> list[str]:
     return sorted({unit.title or unit.project for unit in running})
 
 
-def membership(part: Part, preferences: Preferences, now: float) -> Membership:
+def membership(part: Part, preferences: Preferences, held: Standing, now: float) -> Membership:
     """Return what the owner is shown of one server."""
-    seen, server, account = why(part, now), part.server, part.account
+    seen, server, account = why(part, now, held), part.server, part.account
     shown = Membership(
         server=server,
         name=part.name,

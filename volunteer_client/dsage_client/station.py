@@ -323,9 +323,12 @@ class Station:
             cores=self._gate.cores,
             percent=standing.percent,
             running=running,
-            servers=[statement.membership(part, self._preferences, now) for part in self._parts.values()],
+            servers=[
+                statement.membership(part, self._preferences, self._standing, now) for part in self._parts.values()
+            ],
             boxes=[(pid, statement.started(pid)) for pid in outermost()],
             sandbox=self._sandbox,
+            notice=next((part.notice for part in self._parts.values() if part.notice), ""),
             screen=self._preferences.screen,
             language=self._preferences.language,
         )
@@ -451,13 +454,13 @@ class Station:
         at = part.member.server
         return str(Link(at.url, at.server_id, at.ca, at.root, code.code))
 
-    async def manager(self) -> str:
-        """The address of the manager's page, good once and for a minute."""
+    async def manager(self, invite: str = "") -> str:
+        """The address of the manager's page, good once and for a minute; with an invite, of the page to join by."""
         if self._manager is None:
             from dsage_client.manager.app import serve
 
             self._manager = await serve(self)
-        return self._manager.link()
+        return self._manager.link(invite)
 
     def _welcome(self) -> None:
         until = max(self._choices.always_until or 0.0, time.time() + WELCOME_S)

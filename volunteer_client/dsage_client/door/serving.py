@@ -130,7 +130,7 @@ class _Caller:
             case "link":
                 return await host.link(ask.what)
             case "manager":
-                return await host.manager()
+                return await host.manager(ask.what)
             case "stop":
                 await host.stop()
         return None

@@ -48,10 +48,12 @@ class Manager:
         self.app.on_shutdown.append(self._close_streams)
         self.app.router.add_get("/open/{secret}", self._open, allow_head=False)
         self.app.router.add_get("/static/{name}", self._static)
-        self._add_pages(Pages(owner, show, self._visitors, self.live, now), ask)
+        self._pages = Pages(owner, show, self._visitors, self.live, now)
+        self._add_pages(self._pages, ask)
 
-    def path(self) -> str:
-        """Return a path that lets one browser in, once, within a minute."""
+    def path(self, invite: str = "") -> str:
+        """Return a path that lets one browser in, once, within a minute: to join by an invite link, if there is one."""
+        self._pages.typed = invite
         return f"/open/{self._visitors.mint()}"
 
     def _add_pages(self, pages: Pages, ask: Ask) -> None:
@@ -85,7 +87,8 @@ class Manager:
     async def _open(self, request: web.Request) -> web.Response:
         session = self._visitors.let_in(request.match_info["secret"])
         room = f"/{self._visitors.room}/"
-        response = web.Response(status=303, headers={"Location": room})
+        to = "join" if self._pages.typed else ""
+        response = web.Response(status=303, headers={"Location": room + to})
         response.set_cookie(COOKIE, session, path=room, httponly=True, samesite="Strict")
         return response
 
@@ -113,9 +116,9 @@ class Site:
         self._runner = runner
         self.port = port
 
-    def link(self) -> str:
-        """Return an address that lets one browser in, once, within a minute."""
-        return f"http://{HOST}:{self.port}{self._manager.path()}"
+    def link(self, invite: str = "") -> str:
+        """Return an address that lets one browser in, once, within a minute: to join by an invite link, if given."""
+        return f"http://{HOST}:{self.port}{self._manager.path(invite)}"
 
     async def close(self) -> None:
         """End it, with every open page."""

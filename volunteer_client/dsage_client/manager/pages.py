@@ -34,6 +34,7 @@ class Pages:
         self._visitors = visitors
         self._live = live
         self._now = now
+        self.typed = ""  # an invite link that the owner clicked elsewhere
 
     async def now(self, request: web.Request) -> web.Response:
         """What runs, or why nothing does."""
@@ -57,7 +58,8 @@ class Pages:
 
     async def join(self, request: web.Request) -> web.Response:
         """Where a link is pasted."""
-        return await self.answer(request, "join", here="servers", typed="", errors={})
+        typed, self.typed = self.typed, ""
+        return await self.answer(request, "join", here="servers", typed=typed, errors={})
 
     async def leave(self, request: web.Request) -> web.Response:
         """The question before a server is left."""
