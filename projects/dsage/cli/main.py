@@ -35,6 +35,7 @@ GROUPS = {
         "log": "Show what this computer did.",
         "manager": "Open the manager: all about this computer's work, in the browser.",
         "tray": "Show the icon beside the clock, and give the computer back when you return.",
+        "saver": "Show what this computer computes, as a screensaver or on the whole screen.",
         "autostart": "Start the client with your session, or not.",
         "link": "Let one more of your computers work for your account.",
         "leave": "Hand work back and leave: one server, or all.",
