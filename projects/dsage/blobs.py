@@ -31,6 +31,7 @@ CHUNK_BYTES: Final = 256 << 10
 MAX_STATE_BYTES: Final = 1 << 10
 
 Pause = Callable[[float], Awaitable[None]]
+Passed = Callable[[int], Awaitable[None]]
 
 
 class UploadStart(Message):
@@ -73,18 +74,27 @@ async def upload(conn: Connection, token: str, path: Path, *, pause: Pause = asy
 
 
 async def download(
-    conn: Transport, token: str, sha256: str, size: int, path: Path, *, pause: Pause = asyncio.sleep
+    conn: Transport,
+    token: str | None,
+    sha256: str,
+    size: int,
+    path: Path,
+    *,
+    place: str = "/v1/blobs",
+    passed: Passed | None = None,
+    pause: Pause = asyncio.sleep,
 ) -> None:
     """Fetch a blob of `size` bytes into a file, which appears only when its hash is right.
 
-    What came before a break, also in an earlier call, is kept beside it as `.NAME.part`. Raises BadSignature if the
+    What came before a break, also in an earlier call, is kept beside it as `.NAME.part`. `passed` is awaited with the
+    size of each piece that came, before more is asked for: it sets the pace. Raises BadSignature if the
     server sends other bytes, NotFound, LoggedOut, StorageFull, and ServerAway or Busy after TRIES failures.
     """
     part = path.with_name(f".{path.name}.part")
     failures, furthest = 0, 0
     while True:
         try:
-            found = await _fetch(conn, token, sha256, size, part)
+            found = await _fetch(conn, token, sha256, size, part, f"{place}/{sha256}", passed)
             break
         except (ServerAway, Busy) as error:
             have = part.stat().st_size if part.exists() else 0
@@ -110,12 +120,13 @@ async def _send(conn: Connection, token: str, place: str, start: int, piece: byt
             raise RequestError(f"the server's reply about an upload makes no sense: {error}") from None
 
 
-async def _fetch(conn: Transport, token: str, sha256: str, size: int, part: Path) -> str:
+async def _fetch(
+    conn: Transport, token: str | None, sha256: str, size: int, part: Path, place: str, passed: Passed | None
+) -> str:
     """Complete the part of a blob that is there and return the hash of what it holds then."""
     digest, have = await asyncio.to_thread(_resumed, part, size)
     if have < size or not size:
         headers = {"Range": f"bytes={have}-", "If-Range": f'"{sha256}"'} if have else {}
-        place = f"/v1/blobs/{sha256}"
         async with conn.stream("GET", place, token=token, headers=headers, silence_s=SILENCE_S) as response:
             told = response.headers.get("Content-Range", "").rpartition("/")[2] or response.headers.get(
                 "Content-Length"
@@ -131,6 +142,8 @@ async def _fetch(conn: Transport, token: str, sha256: str, size: int, part: Path
                     if have > size:
                         break
                     await asyncio.to_thread(_take, file, digest, chunk)
+                    if passed is not None:
+                        await passed(len(chunk))
                 await asyncio.to_thread(_flush, file)
             finally:
                 file.close()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dsage_client.guest.reasons import Reason, Standing, Work
+from dsage_client.line import Line
 
 HALF_LIFE_S: Final = 3600.0
 """What a server used counts half after this long: one that was away does not get the next day for itself."""
@@ -32,10 +33,15 @@ class _Turn:
 
 
 class Gate:
-    """Cores, shared by servers. `cores` is how many units may run at a time when the standing names no number."""
+    """Cores, shared by servers, and what else they share: the line, and `memory_percent` of the memory for each unit.
+
+    `cores` is how many units may run at a time when the standing names no number.
+    """
 
     def __init__(self, cores: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.standing = EVERYTHING
+        self.line = Line()
+        self.memory_percent = 50
         self._all = cores
         self._clock = clock
         self._turns: dict[str, _Turn] = {}
@@ -74,6 +80,7 @@ class Gate:
     def set(self, standing: Standing) -> None:
         """Let through what a new decision allows."""
         self.standing = standing
+        self.line.set(open=standing.send)
         self._pass()
 
     def slots(self, server: str) -> int:

@@ -47,9 +47,9 @@ class Inputs:
     """The folder of input files, which together take `most` bytes. Sizes are what was signed."""
 
     def __init__(self, session: Session, folder: Path, most: int) -> None:
+        self.most = most
         self._session = session
         self._folder = folder
-        self._most = most
         self._files = _left(folder)
 
     async def take(self, wanted: Mapping[str, InputFile]) -> dict[str, Path]:
@@ -79,11 +79,11 @@ class Inputs:
     def _set_aside(self, sizes: Mapping[str, int]) -> None:
         """Make room for files and mark them as used, all of them or none."""
         total = sum(sizes.values())
-        if total > self._most:
-            raise TooLarge(f"the inputs of one unit have {total} bytes; this computer keeps {self._most} at most")
+        if total > self.most:
+            raise TooLarge(f"the inputs of one unit have {total} bytes; this computer keeps {self.most} at most")
         known = self._files
         need = sum(max(0, size - known[name].bytes) if name in known else size for name, size in sizes.items())
-        room = min(self._most - sum(file.bytes for file in known.values()), self._free())
+        room = min(self.most - sum(file.bytes for file in known.values()), self._free())
         idle = [name for name, file in known.items() if not file.users and name not in sizes]
         going: list[str] = []
         for name in idle:

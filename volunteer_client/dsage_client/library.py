@@ -145,8 +145,12 @@ class Library:
             file, folder = self._folder / "bundles" / name, self._apps / name
             data = file.read_bytes() if file.exists() else b""
             if digest(data) != name:
-                data = await self._session.bundle(name, manifest.bundle_bytes)
-                _keep(file, data)
+                try:
+                    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                except OSError as error:
+                    raise StorageFull(f"{file.parent} cannot be made: {error.strerror}") from error
+                await self._session.bundle(name, manifest.bundle_bytes, file)
+                data = file.read_bytes()
             try:
                 shutil.rmtree(folder, ignore_errors=True)
                 bundle.unpack(data, folder, expected_sha256=name)

@@ -32,7 +32,8 @@ class Work:
     """A unit ready to run, with its input files by name.
 
     `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is
-    done and what a picture is to show, `on_output` the end of what it has printed.
+    done and what a picture is to show, `on_output` the end of what it has printed. `memory_percent` of this computer's
+    memory is the most that it may have.
     """
 
     proven: Proven
@@ -42,6 +43,7 @@ class Work:
     on_output: Callable[[bytes], None] | None = None
     on_progress: Callable[[float, dict[str, Any]], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    memory_percent: int = 50
 
     @property
     def limits(self) -> Limits:
@@ -50,7 +52,7 @@ class Work:
         return Limits(
             cpu_s=min(unit.cpu_s, run.cpu_s),
             wall_s=min(unit.wall_s, run.wall_s),
-            memory_bytes=min(unit.memory_bytes, run.memory_bytes, memory_of_host() // 2),
+            memory_bytes=min(unit.memory_bytes, run.memory_bytes, memory_of_host() * self.memory_percent // 100),
             disk_bytes=min(unit.disk_bytes, run.disk_bytes, memory_of_host() // 4),
             output_bytes=min(unit.output_bytes, run.output_bytes, MAX_CALL_BYTES),
         )

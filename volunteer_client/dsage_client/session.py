@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from dsage import blobs
-from dsage.codec import digest
 from dsage.connection import Transport, check_ca, login
 from dsage.errors import BadSignature, Busy, LoggedOut, ServerAway, TooLarge
 from dsage.trust.chain import Chain
@@ -19,6 +18,7 @@ from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage.wire import Exchange, ExchangeReply, HostInfo
+from dsage_client.line import Line
 from dsage_client.spool import Finished
 
 ROLE: Final = "host"
@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 
 class Session:
-    """Speaks to one server, logging in when needed. `chain` is what is believed of it right now, and `changed` whether
-    this host is no longer what the server heard of it."""
+    """Speaks to one server, logging in when needed. `chain` is what is believed of it right now, `changed` whether this
+    host is no longer what the server heard of it, and `line` what bulk passes through."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Session:
     ) -> None:
         self.chain = chain
         self.clock = clock
+        self.line = Line()
         self._connect = connect
         self._key = key
         self._keep_root = keep_root
@@ -125,23 +126,23 @@ class Session:
             raise TooLarge(f"document {sha256[:12]} has more than {MAX_DOCUMENT_BYTES} bytes")
         return envelope
 
-    async def bundle(self, sha256: str, size: int) -> bytes:
-        """Fetch a bundle of `size` bytes by its hash, and check both."""
-        data = await self._call("GET", f"/v1/bundles/{sha256}", None, bytes, timeout_s=300.0)
-        if len(data) != size or digest(data) != sha256:
-            raise BadSignature(f"the server sent another bundle than {sha256[:12]}")
-        return data
+    async def bundle(self, sha256: str, size: int, path: Path) -> None:
+        """Fetch a bundle of `size` bytes into a file, as `dsage.blobs.download`. No login is needed for it."""
+        await self.line.passed(0)
+        transport = await self._open()
+        await blobs.download(transport, None, sha256, size, path, place="/v1/bundles", passed=self.line.passed)
 
     async def blob(self, sha256: str, size: int, path: Path) -> None:
         """Fetch a blob of `size` bytes into a file, as `dsage.blobs.download`, under the login that exchanges made.
 
         It makes none itself: after a login the server hears first what is held. Raises Busy until there is one.
         """
+        await self.line.passed(0)
         transport, token = await self._open(), self._token
         if token is None:
             raise Busy("this client is not logged in yet", retry_s=0.5)
         try:
-            await blobs.download(transport, token, sha256, size, path)
+            await blobs.download(transport, token, sha256, size, path, passed=self.line.passed)
         except LoggedOut as error:
             raise Busy(f"the next call logs in again: {error.message}", retry_s=0.5) from error
 

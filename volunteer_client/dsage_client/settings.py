@@ -128,6 +128,11 @@ class Settings:
         return self.folder / "inputs"
 
     @property
+    def lacking_file(self) -> Path:
+        """App versions that this computer's processor cannot run."""
+        return self.folder / "lacking.json"
+
+    @property
     def work(self) -> Path:
         """The sandbox's working space, or a link to it; gone when no client runs."""
         return self.shared / "work"

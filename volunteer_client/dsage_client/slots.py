@@ -10,8 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsage.errors import Busy, DSageError, Revoked, SandboxRefused, ServerAway, StorageFull, TrustError
+from dsage.errors import (
+    Busy,
+    DSageError,
+    InstructionMissing,
+    Revoked,
+    SandboxRefused,
+    ServerAway,
+    StorageFull,
+    TrustError,
+)
 from dsage.sandbox import Outcome
+from dsage.sandbox.verdict import NO_INSTRUCTION
 from dsage.trust.documents import UnitDocument
 from dsage.trust.envelope import parse
 from dsage.wire import MAX_OUTPUT, Holding
@@ -19,6 +29,7 @@ from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
 from dsage_client.held import Checkpoint, Held, Lease
 from dsage_client.inputs import InputLost, Inputs
+from dsage_client.lacking import Lacking
 from dsage_client.library import Library, Proven
 from dsage_client.policy import backoff_s, smoothed, tell_s
 from dsage_client.runner import Runner, Work
@@ -90,6 +101,7 @@ class Slots:
         self._tell = tell
         self._wake = wake
         self._jobs: dict[int, Job] = {}
+        self._lacking = Lacking(settings.lacking_file)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -237,13 +249,20 @@ class Slots:
 
     async def _work(self, job: Job) -> None:
         try:
+            if job.app in self._lacking:
+                raise InstructionMissing(NO_INSTRUCTION)
             proven = await self._prove(job)
             try:
                 async with self._gate.core(self._server):
+                    if job.app in self._lacking:
+                        raise InstructionMissing(NO_INSTRUCTION)
                     job.started = time.monotonic()
                     await self._run(job, proven)
             finally:
                 self._inputs.release(proven.unit.inputs)
+        except InstructionMissing as error:
+            self._lacks(job)
+            self._finish(job, "returned", reason=error.code, detail=error.message)
         except InputLost as error:
             text = f"unit {job.unit} is handed back: {error.message}"
             self._tell(Event(kind="lost-input", text=text, data=_names(job)))
@@ -269,6 +288,18 @@ class Slots:
                 )
             )
             self._finish(job, "failed", reason=error.code, detail=error.message)
+
+    def _lacks(self, job: Job) -> None:
+        """Remember that this computer cannot run an app, and say so once."""
+        if job.app in self._lacking:
+            return
+        title = job.app[:12] if job.proven is None else job.proven.manifest.title or job.app[:12]
+        text = f"this computer's processor lacks instructions that {title} uses: no unit of it is tried here again"
+        self._tell(Event(kind="lacking", text=text, data=_names(job) | {"app": job.app}))
+        try:
+            self._lacking.add(job.app)
+        except StorageFull as error:
+            self._tell(Event(kind="storage", text=f"that cannot be remembered over a restart: {error.message}"))
 
     def _notice(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -335,6 +366,7 @@ class Slots:
                 on_progress=on_progress,
                 on_output=on_output,
                 inputs=job.inputs,
+                memory_percent=self._gate.memory_percent,
             )
         )
         self._ended(job, before, outcome)
@@ -342,6 +374,10 @@ class Slots:
     def _ended(self, job: Job, before: float, outcome: Outcome) -> None:
         status, text = _STATUS[outcome.status]
         job.output = outcome.output or job.output
+        if outcome.reason == InstructionMissing.code:
+            self._lacks(job)
+            self._finish(job, "returned", reason=outcome.reason, detail=outcome.detail[-SHOWN_DETAIL:])
+            return
         if status == "done":
             self._mean_unit_s = smoothed(self._mean_unit_s, outcome.wall_s)
         reason = f" ({outcome.reason})" if outcome.reason else ""

@@ -252,13 +252,16 @@ class MemoryServer:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, *, token: str, headers: Mapping[str, str], **_said: Any
+        self, method: str, path: str, *, token: str | None, headers: Mapping[str, str], **_said: Any
     ) -> AsyncIterator[Any]:
-        """Serve a blob to who is logged in."""
+        """Serve a bundle, or a blob to who is logged in."""
         name = path.rpartition("/")[2]
         self.fetched.append(name)
         if self.trouble is not None:
             raise self.trouble
+        if path.startswith("/v1/bundles/"):
+            yield BlobResponse(self.bundle, int(headers.get("Range", "bytes=0-")[6:-1]))
+            return
         if token != self._token:
             raise LoggedOut("the token has run out")
         if name not in self.blobs:
@@ -281,8 +284,6 @@ class MemoryServer:
                 return LoginReply(token=self._token, valid_s=900.0, name="tester")
             case ["documents", name] if name in self.documents:
                 return self.documents[name]
-            case ["bundles", _]:
-                return self.bundle
             case ["exchange"]:
                 if token != self._token:
                     raise LoggedOut("the token has run out")

@@ -195,7 +195,10 @@ async def test_after_a_lost_reply_the_client_says_anew_what_it_holds(client: Any
                 introduced.append(body.host is not None)
             return await super().call(method, path, body, reply, **options)
 
-    client.transport = Watched(client.server, lambda path: Fault.REPLY_LOST if len(introduced) == 2 else None)
+    def plan(path: str) -> Fault | None:
+        return Fault.REPLY_LOST if path == "/v1/exchange" and len(introduced) == 2 else None
+
+    client.transport = Watched(client.server, plan)
     async with client.running():
         await client.server.give(1)
         await client.until(lambda: len(introduced) > 3)

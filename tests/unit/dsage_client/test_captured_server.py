@@ -35,6 +35,9 @@ class Bent:
         answer = await self._inner.call(method, path, body, reply, **how)
         return self._change(body, answer) if isinstance(answer, ExchangeReply) else answer
 
+    def stream(self, *what: Any, **how: Any) -> Any:
+        return self._inner.stream(*what, **how)
+
     async def close(self) -> None:
         """Nothing to close."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Final, TypeGuard
 
+import msgspec
+
 from dsage_client.guest import pauses, schedule
 from dsage_client.guest.choices import Choices
 from dsage_client.guest.preferences import Part, Preferences, Window
@@ -81,7 +83,15 @@ def decide(
     `running` is how many units are begun and not ended, held ones and those to be resumed included. Without a zone, the
     computer's own local time holds.
     """
-    memory = _looked(preferences, seen, memory)
+    standing, memory = _decided(preferences, choices, seen, _looked(preferences, seen, memory), running, zone)
+    if schedule.is_open(preferences.network_hours, seen.now, zone):
+        return standing, memory
+    return msgspec.structs.replace(standing, send=False), memory
+
+
+def _decided(
+    preferences: Preferences, choices: Choices, seen: Seen, memory: Memory, running: int, zone: tzinfo | None
+) -> tuple[Standing, Memory]:
     if choices.finish and not running:
         return Standing(work=Work.FINISH, reason=Reason.FINISHED, fetch=False), replace(memory, held=None)
     case = _Case(preferences=preferences, choices=choices, seen=seen, memory=memory, running=running, zone=zone)

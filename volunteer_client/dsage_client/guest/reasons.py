@@ -53,8 +53,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     `until` (Unix seconds) is when the reason ends by itself, or while units run when they may have another part; None
     if only something that happens can change it. `said` holds what the sentence names: a program, a temperature.
-    `fetch` says whether the network may be used for new work. `cores` is how many units may run at a time and `percent`
-    how much of each core they may take.
+    `fetch` says whether the network may be used for new work, `send` whether for finished answers. `cores` is how many
+    units may run at a time and `percent` how much of each core they may take.
     """
 
     work: Work
@@ -62,5 +62,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     said: dict[str, str | float] = {}
     until: float | None = None
     fetch: bool = True
+    send: bool = True
     cores: int = 0
     percent: int = 100
