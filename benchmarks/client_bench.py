@@ -251,9 +251,10 @@ def client(
     """`dsage join` with preferences, until the end of the block."""
     home = lab.folder / "client"
     if preferences:
-        (home / "client").mkdir(parents=True)
+        (home / "client").mkdir(parents=True, exist_ok=True)
         lab.dsage("prefs", "--home", str(home), *preferences)
-    arguments = [*(prefix or []), *command("join", link, "--own-work", "--home", str(home))]
+    joining = ["join", link] if link else ["join"]
+    arguments = [*(prefix or []), *command(*joining, "--own-work", "--home", str(home))]
     yield from process(lab, arguments, lab.environment(home), "join.log")
 
 

@@ -59,6 +59,8 @@ NOT_JOINED: Final = (
     "this computer has not joined a server yet: give the link in another terminal (`dsage join LINK`), or in "
     "the manager (`dsage manager`)"
 )
+LOST_S: Final = 300.0
+"""A helper that has gone was there for a reason: somebody may sit at that desktop still."""
 WELCOME_S: Final = 120.0
 """Whoever has just joined sees the computer work for a moment, though they are at it."""
 
@@ -93,6 +95,7 @@ class Station:
         self._memory = Memory()
         self._standing = Standing(work=Work.HOLD, reason=Reason.CONNECTING)
         self._since = time.time()
+        self._lost_at = float("-inf")
         self._seen: Seen | None = None
         self._look = asyncio.Event()
         self._news = asyncio.Event()
@@ -280,7 +283,9 @@ class Station:
             elif said.idle_s is not None:
                 said = msgspec.structs.replace(said, idle_s=said.idle_s + now - at)
             known.append(said)
-        return (*known, self._sensor()) if not known else tuple(known)
+        if not known and now - self._lost_at < LOST_S:
+            known = [Presence(idle_s=None, sensor="the session helper has gone")]
+        return tuple(known) or (self._sensor(),)
 
     # -- saying ----------------------------------------------------------------------------------------------
 
@@ -339,6 +344,7 @@ class Station:
         """A session says what it knows of its user; None when it has gone. What follows from it is done at once."""
         if presence is None:
             self._sessions.pop(session, None)
+            self._lost_at = time.monotonic()
         else:
             self._sessions[session] = (presence, time.monotonic())
         self._decide()
