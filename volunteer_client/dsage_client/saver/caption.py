@@ -80,16 +80,16 @@ def picture(seen: Shown, width: int, height: int, seconds: float, *, calm: bool)
     done = round(room * seen.fraction)
     low, thick = (top + round(size * 6.2), max(2, size // 4)) if bar else (-99, 0)
     return {
-        "paper": Box(left, top, left + wide, top + tall, PAPER),
-        "title": Words(inner, top + size, seen.title, _fitting(seen.title, size), INK, bold=True),
-        "line0": Words(inner, top + round(size * 3.0), lines[0], size, SOFT),
-        "line1": Words(inner, top + round(size * 4.4), seen.facts or lines[1], size, SOFT),
-        "line2": Words(inner, top + round(size * 5.8), "" if bar else lines[2], size, SOFT),
-        "track": Box(inner, low, inner + room, low + thick, TRACK),
-        "bar": Box(inner, low, inner + done, low + thick, GREEN),
-        "percent": Words(inner, top + round(size * 6.9), seen.percent, size, GREEN, bold=True),
-        "credit": Words(inner, top + round(size * 8.4), seen.credit, round(size * 0.85), SOFT),
-        "person": Words(inner, top + round(size * 9.5), seen.person, round(size * 0.85), SOFT),
+        "words.paper": Box(left, top, left + wide, top + tall, PAPER),
+        "words.title": Words(inner, top + size, seen.title, _fitting(seen.title, size), INK, bold=True),
+        "words.line0": Words(inner, top + round(size * 3.0), lines[0], size, SOFT),
+        "words.line1": Words(inner, top + round(size * 4.4), seen.facts or lines[1], size, SOFT),
+        "words.line2": Words(inner, top + round(size * 5.8), "" if bar else lines[2], size, SOFT),
+        "words.track": Box(inner, low, inner + room, low + thick, TRACK),
+        "words.bar": Box(inner, low, inner + done, low + thick, GREEN),
+        "words.percent": Words(inner, top + round(size * 6.9), seen.percent, size, GREEN, bold=True),
+        "words.credit": Words(inner, top + round(size * 8.4), seen.credit, round(size * 0.85), SOFT),
+        "words.person": Words(inner, top + round(size * 9.5), seen.person, round(size * 0.85), SOFT),
     }
 
 

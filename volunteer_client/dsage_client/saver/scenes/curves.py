@@ -21,8 +21,8 @@ LEFT, RIGHT, TALL = -2.7, 3.6, 3.9
 """The part of the plane that is shown: x from LEFT to RIGHT, y up to TALL either way."""
 SHOWN: Final = 18
 ROUND: Final = 60
-HOP_S: Final = 0.9
-MORPHS_S: Final = 0.4
+HOP_S, CALM_HOP_S = 0.9, 6.0
+MORPHS_S, CALM_MORPHS_S = 0.4, 6.0
 """How often each of the dim curves is drawn anew; they take turns."""
 COLD: Final = ("#3d2a63", "#28457f", "#14595f", "#1d7a6b")
 BRIGHT: Final = "#b9f0cf"
@@ -33,16 +33,17 @@ def picture(sight: Sight, seconds: float) -> Picture:
     """Return the field at a time."""
     shapes: Picture = {}
     curve = sight.seed + sight.number("curve")
+    hop_s, morphs_s = (CALM_HOP_S, CALM_MORPHS_S) if sight.calm else (HOP_S, MORPHS_S)
     for level in sorted(range(-LEVELS, LEVELS + 1), key=lambda level: -abs(level)):
         near = 1 - abs(level) / (LEVELS + 1)
-        pause = HOP_S if level == 0 else MORPHS_S
+        pause = hop_s if level == 0 else morphs_s
         turn = level % 4 / 4
         at = (seconds // pause if level == 0 else (seconds / pause + turn) // 1 - turn) * pause
         a, b = _coefficients(curve, at)
         colour = BRIGHT if level == 0 else mixed(BACK, through(COLD, near), 0.30 + 0.70 * near)
         for part, points in enumerate(_parts(sight, a, b + level * APART)):
             shapes[f"{level}.{part}"] = Line(points, colour, 3 if level == 0 else 1)
-    return shapes | _multiples(sight, curve, seconds)
+    return shapes | _multiples(sight, curve, int(seconds / hop_s), hop_s)
 
 
 def _coefficients(curve: float, seconds: float) -> tuple[float, float]:
@@ -93,11 +94,10 @@ def _outline(sight: Sight, run: list[tuple[float, float]]) -> tuple[int, ...]:
     return tuple(number for point in below + above for number in point)
 
 
-def _multiples(sight: Sight, curve: float, seconds: float) -> Picture:
+def _multiples(sight: Sight, curve: float, hop: int, hop_s: float) -> Picture:
     """Return the newest multiples of the point, and the chord that led to the last."""
-    hop = int(seconds / HOP_S)
-    a, b = _coefficients(curve, hop * HOP_S)
-    points = multiples(a, b, 3 + hop % ROUND)
+    a, b = _coefficients(curve, hop * hop_s)
+    points = multiples(a, b, SHOWN + hop % ROUND)
     first, last = points[0], points[-2] if len(points) > 1 else points[0]
     seen = [point for point in points if abs(point[1]) < TALL and LEFT < point[0] < RIGHT][-SHOWN:]
     shapes: Picture = {"chord": Line((*_chord(sight, first, last),), "#5c4a24")}
