@@ -34,7 +34,8 @@ def test_each_test_that_is_named_exists(proofs: dict[str, list[str]]) -> None:
     assert not [name for name in sorted(named) if name.partition("::")[2] not in known[name.partition("::")[0]]]
 
 
-def test_a_whole_run_without_a_proof_fails(pytester: pytest.Pytester) -> None:
+def test_a_whole_run_without_a_proof_fails(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # what they load would be most of each run's time
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["slow: slow"]\n')
     tests, docs = pytester.mkdir("tests"), pytester.mkdir("docs")
     (tests / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text().replace("pytest_plugins", "_"))
