@@ -69,12 +69,13 @@ class Agent:
         self._runner = runner
         self._gate = Gate(settings.slots) if gate is None else gate
         self._gate.join(session.server_id)
+        session.line = self._gate.line
         self._tell = tell
         self._patience = Patience(settings, tell, time.monotonic, draw)
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
         library = Library(session, settings.cache, settings.work.resolve() / "apps")
-        inputs = Inputs(session, settings.inputs, settings.input_bytes)
+        self._inputs = inputs = Inputs(session, settings.inputs, settings.input_bytes)
         self._wake = asyncio.Event()
         self._slots = Slots(
             settings, library, inputs, runner, self._gate, self._held, self._finished, self._fail, tell, self._wake.set
@@ -83,6 +84,7 @@ class Agent:
         self._greeted = False
         self._turned_away = False  # logged out, and not answered since: a token that is new is no use either
         self._calls = 0
+        self._called = float("-inf")
         self._failure: BaseException | None = None
         self._most_reports = 0
         self._farewell: MustStop | None = None
@@ -117,6 +119,10 @@ class Agent:
     def look(self) -> None:
         """The gate's standing has changed: decide anew what to ask for."""
         self._wake.set()
+
+    def limit(self, disk_bytes: int) -> None:
+        """Input files may take so much of the disk."""
+        self._inputs.most = disk_bytes
 
     def give_up(self) -> None:
         """Ask for an end for good: every unit is handed back, also begun ones."""
@@ -157,7 +163,7 @@ class Agent:
         await self._slots.stop()
         if self._giving_up:
             self._slots.give_up()
-        results = self._spool.batch()
+        results = self._spool.batch() if self._gate.line.open else []
         message = Exchange(holding=self._holding(results))
         try:
             if self._farewell is None and (results or message.holding):
@@ -186,7 +192,7 @@ class Agent:
                 self._settle()
                 self._slots.give_back(self._surplus())
                 away_s, idle_s = self._patience.away_s, self._patience.idle_s
-                quiet_s = 0.0 if len(self._spool) else self._patience.quiet_s
+                quiet_s = 0.0 if self._sends else self._patience.quiet_s
                 if away_s:
                     await self._sleep(away_s, wakeable=False)
                 elif quiet_s and poll is None:
@@ -195,7 +201,7 @@ class Agent:
                     await _cancelled(poll)
                     poll = None
                     await self._call(0.0)
-                elif len(self._spool) or (self._slots.speaks and not quiet_s):
+                elif self._sends or (self._slots.speaks and not quiet_s):
                     await self._call(0.0)
                 elif poll is not None:
                     if (not content and self._shut) or self._session.changed:
@@ -212,17 +218,33 @@ class Agent:
                     if poll.done():
                         poll.result()
                         poll = None
-                elif idle_s and not len(self._slots):
+                elif idle_s and not self._holds:
                     await self._sleep(idle_s, wakeable=True)
-                elif not self._want() and not len(self._slots):
+                elif not self._want() and not self._holds:
                     await self._sleep(RESTING_S, wakeable=True)
+                elif not self._patience.hold.longest_s:
+                    if (delay_s := self._called + policy.poll_s(self._slots.deadlines_s) - time.monotonic()) > 0:
+                        await self._sleep(delay_s, wakeable=True)
+                    else:
+                        await self._call(0.0)
                 else:
                     longest_s = min(self._settings.wait_s, idle_s or self._settings.wait_s)
+                    longest_s = min(longest_s, self._patience.hold.longest_s)
                     hold_s = policy.hold_s(longest_s, self._slots.deadlines_s)
                     content = not self._want()
                     poll = asyncio.create_task(self._call(hold_s), name="poll")
         finally:
             await _cancelled(poll)
+
+    @property
+    def _sends(self) -> bool:
+        """Whether there are results that may be sent now."""
+        return len(self._spool) > 0 and self._gate.line.ready
+
+    @property
+    def _holds(self) -> bool:
+        """Whether there are leases to renew."""
+        return len(self._slots) > 0 or len(self._spool) > 0
 
     async def _sleep(self, delay_s: float, *, wakeable: bool) -> None:
         """Wait; a wakeable sleep ends early when something has finished."""
@@ -243,7 +265,7 @@ class Agent:
         """Finish what runs, report it if the server still listens, and stop."""
         await self._slots.wait()
         self._settle()
-        results = self._spool.batch()
+        results = self._spool.batch() if self._gate.line.open else []
         if results:
             try:
                 message = Exchange(holding=self._holding(results))
@@ -258,7 +280,8 @@ class Agent:
         """Make one exchange and act on the reply, or note how long to stay away."""
         self._calls += 1
         number, started, greeting = self._calls, time.monotonic(), not self._greeted
-        results = self._spool.batch(self._most_reports) if hold_s == 0.0 else []
+        self._called = started
+        results = self._spool.batch(self._most_reports) if hold_s == 0.0 and self._gate.line.ready else []
         message = Exchange(holding=self._holding(results), want=self._want(), wait_s=hold_s)
         try:
             reply = await self._exchange(message, results)
@@ -275,6 +298,10 @@ class Agent:
             self._turned_away = True
         except ServerAway as error:
             self._greeted = False
+            if hold_s:
+                self._patience.broke(hold_s, time.monotonic() - started)
+            else:
+                self._patience.hold.away()
             self._refused(error)
         except NotAllowed as error:
             self._farewell = MustStop(
@@ -285,10 +312,15 @@ class Agent:
             self._refused(error)
         else:
             superseded = self._calls > number
+            if hold_s:
+                self._patience.hold.lived(time.monotonic() - started)
             await self._take(reply, message, results, time.monotonic() - started, superseded=superseded)
 
     async def _exchange(self, message: Exchange, results: list[Finished]) -> ExchangeReply:
         self._session.rest(self._patience.resting)
+        self._gate.line.count(sum(len(finished.value or b"") for finished in results))
+        if due_s := self._gate.line.due_s:
+            asyncio.get_running_loop().call_later(due_s, self._wake.set)
         try:
             return await self._session.exchange(message, results)
         except BaseException:
@@ -323,7 +355,8 @@ class Agent:
         sent = {finished.replica for finished in sending}
         spooled = [entry for entry in self._spool.waiting() if entry.replica not in sent]
         return self._slots.holding() + [
-            Holding(replica=entry.replica, lease=entry.lease, cpu_s=entry.cpu_s) for entry in spooled
+            Holding(replica=entry.replica, lease=entry.lease, cpu_s=entry.cpu_s, suspended=not self._gate.line.open)
+            for entry in spooled
         ]
 
     async def _take(
@@ -368,7 +401,8 @@ class Agent:
             retry_s = max(retry_s, self._patience.spun())
         else:
             self._patience.satisfied()
-        if asked.wait_s and not reply.units and retry_s > 0:
+        held = asked.wait_s or not self._patience.hold.longest_s
+        if held and not reply.units and retry_s > 0:
             self._patience.idle(retry_s)
         if reply.units:
             self._gate.idle(self._session.server_id, False)

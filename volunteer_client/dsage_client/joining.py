@@ -24,7 +24,7 @@ from dsage_client.guest.preferences import Preferences
 from dsage_client.idle.here import here
 from dsage_client.membership import Membership
 from dsage_client.readings import Readings
-from dsage_client.runner import Runner, SandboxRunner
+from dsage_client.runner import Runner, SandboxRunner, memory_of_host
 from dsage_client.settings import Settings
 from dsage_client.station import Station
 
@@ -107,10 +107,10 @@ def host_info(settings: Settings, level: Level, preferences: Preferences | None 
         client=f"dsage/{__version__}",
         platform=f"{sys.platform}-{os.uname().machine}",
         cores=settings.slots,
-        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        memory_bytes=memory_of_host() * wishes.memory_percent // 100,
         sandbox=level.value,
         offers=offers.offered(),
-        disk_bytes=max(1, min(settings.input_bytes, wishes.disk_bytes, shutil.disk_usage(settings.folder).free)),
+        disk_bytes=max(1, min(parts.disk_bytes(settings, wishes), shutil.disk_usage(settings.folder).free)),
         tags=list(settings.tags),
         features=[INPUTS],
         refuses=[name.partition("/")[2] for name in wishes.refused if name.startswith(f"{server}/")],

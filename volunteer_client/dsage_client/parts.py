@@ -20,6 +20,7 @@ from dsage_client import membership
 from dsage_client.agent import Agent
 from dsage_client.events import Tell
 from dsage_client.gate import Gate
+from dsage_client.guest.preferences import Preferences
 from dsage_client.install.update import ASK_EVERY_S, Updates
 from dsage_client.runner import Runner
 from dsage_client.session import ROLE, Session
@@ -115,6 +116,11 @@ def choose(settings: Settings, link: Link | None) -> list[tuple[Settings, member
         own = settings.of(link.server_id)
         found = [pair for pair in found if pair[0].folder != own.folder] + [(own, membership.known(own, link))]
     return found
+
+
+def disk_bytes(settings: Settings, preferences: Preferences) -> int:
+    """Return how much of the disk the input files of one part may take: an equal share of what its owner allows."""
+    return min(settings.input_bytes, preferences.disk_bytes) // max(1, len(_folders(settings.servers)))
 
 
 def opened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -14,10 +15,53 @@ from dsage_client.guest.reasons import Reason
 from dsage_client.settings import Settings
 
 MAX_IDLE_S: Final = 3600.0
+BREAKS: Final = 2
+FORGET_HOLD_S: Final = 6 * 3600.0
+"""A computer that was carried elsewhere finds out that calls may be held there."""
 MAX_PROJECTS: Final = 20
 MAX_NAME: Final = 64
 MAX_WORDS: Final = 300
 """Of what a server says by project, as much is told."""
+
+
+class Hold:
+    """How long a call may be held on this network: many end what is silent for a while, and nobody says after how long.
+
+    A call that broke while the server was there to answer the next one was ended on the way. Once may be the server
+    that started again; what happens twice is the network. `now` is a clock in seconds from any start.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._longest_s = math.inf
+        self._since = 0.0
+        self._broke: list[float] = []
+
+    @property
+    def longest_s(self) -> float:
+        """The longest that a call may be held; 0 if none may, infinite if nothing is known."""
+        if self._now() - self._since > FORGET_HOLD_S:
+            self._longest_s = math.inf
+        return self._longest_s
+
+    def broke(self, asked_s: float, took_s: float) -> bool:
+        """A held call broke; say whether that taught something."""
+        self._broke.append(policy.surviving_s(asked_s=asked_s, took_s=took_s))
+        if len(self._broke) < BREAKS:
+            return False
+        self._longest_s, self._since = min(self._broke), self._now()
+        self._broke.clear()
+        return True
+
+    def lived(self, took_s: float) -> None:
+        """A held call came back after so long: what broke sooner had another reason."""
+        self._broke = [survives_s for survives_s in self._broke if took_s < survives_s or not survives_s]
+        if took_s >= policy.SHORTEST_HOLD_S:
+            self._broke.clear()
+
+    def away(self) -> None:
+        """It was the server that had gone."""
+        self._broke.clear()
 
 
 class Patience:
@@ -30,6 +74,7 @@ class Patience:
     def __init__(self, settings: Settings, tell: Tell, now: Callable[[], float], draw: Callable[[], float]) -> None:
         self._settings = settings
         self._tell = tell
+        self.hold = Hold(now)
         self._now = now
         self._draw = draw
         self._attempt = 0
@@ -86,6 +131,14 @@ class Patience:
             self._away_until = self._now() + delay_s
         self._quiet_until = self._now() + delay_s
         self._left_alone(error, delay_s, busy)
+
+    def broke(self, asked_s: float, took_s: float) -> None:
+        """A call that was to be held for `asked_s` broke after `took_s`."""
+        if self.hold.broke(asked_s, took_s):
+            longest_s = self.hold.longest_s
+            how = f"calls wait {longest_s:.0f} s" if longest_s else f"the server is asked every {policy.POLL_S:.0f} s"
+            text = f"this network ends calls that wait for {min(asked_s, took_s):.0f} s; from now on {how}"
+            self._tell(Event(kind="network", text=text, data={"hold_s": longest_s}))
 
     def satisfied(self) -> None:
         """A call was worth making: the next failure starts from a short wait."""

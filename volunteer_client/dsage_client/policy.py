@@ -22,6 +22,12 @@ SOON_S: Final = 5.0
 LATER: Final = 0.05
 """What has run for long may print for long: the server hears of more after this share of its time."""
 SMOOTHING: Final = 0.3
+SHORTEST_HOLD_S: Final = 15.0
+"""Where a call can only be held for less, asking now and then is less traffic than holding calls one after another."""
+POLL_S: Final = 50.0
+"""How often a client asks whose calls cannot be held."""
+SURVIVING: Final = 0.8
+"""A call is held for this part of the time after which the network ended one."""
 TOLERATED_FAILURES: Final = 3
 PROJECT_FAILURES: Final = 5
 SHORTEST_REST_S: Final = 600.0
@@ -68,6 +74,18 @@ def renewal_s(deadlines_s: Iterable[float]) -> float:
 def hold_s(longest_s: float, deadlines_s: Iterable[float]) -> float:
     """Return how long the server may hold a call open."""
     return min(longest_s, RENEWAL_S, renewal_s(deadlines_s))
+
+
+def poll_s(deadlines_s: Iterable[float]) -> float:
+    """Return how long to wait between calls that are not held."""
+    return min(POLL_S, renewal_s(deadlines_s))
+
+
+def surviving_s(*, asked_s: float, took_s: float) -> float:
+    """Return for how long a call may be held on a network that ended one after `took_s`; 0 if holding is not worth
+    while. One that was not ended but swallowed says nothing about how long it lived: half of it is tried."""
+    survives = asked_s / 2 if took_s >= asked_s else took_s * SURVIVING
+    return survives if survives >= SHORTEST_HOLD_S else 0.0
 
 
 def tell_s(running_s: float) -> float:

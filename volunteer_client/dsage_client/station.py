@@ -166,6 +166,13 @@ class Station:
         self._standing = Standing(work=Work.LEAVE, reason=Reason.STOPPED)
         self._publish()
 
+    def _limit(self) -> None:
+        """Hold every part to what the preferences say of line, memory and disk."""
+        self._gate.line.bytes_s = self._preferences.network_bytes_s
+        self._gate.memory_percent = self._preferences.memory_percent
+        for part in self._parts.values():
+            part.agent.limit(parts.disk_bytes(part.settings, self._preferences))
+
     def _start(self, own: Settings, member: membership.Membership) -> Part:
         server = member.server.server_id
         self._gate.join(server, self._preferences.shares.get(server, 100))
@@ -174,6 +181,7 @@ class Station:
             lambda event: self.tell(event, server),
         )  # fmt: skip
         self._parts[server] = part
+        self._limit()
         part.task = asyncio.create_task(self._work(part), name=f"part-{server}")
         return part
 
@@ -399,6 +407,7 @@ class Station:
             raise StorageFull(f"the preferences cannot be saved: {error.strerror}; the old ones hold") from error
         self._preferences = fresh
         speak(fresh.language)
+        self._limit()
         for part in self._parts.values():
             self._gate.join(part.server, fresh.shares.get(part.server, 100))
             part.agent.session.introduce(self._info(part.settings, fresh))
