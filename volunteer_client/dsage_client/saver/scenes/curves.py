@@ -16,7 +16,7 @@ from dsage_client.saver.shapes import BACK, Dot, Line, Picture, mixed, through
 LEVELS: Final = 12
 """Curves on each side of the bright one."""
 APART: Final = 0.55
-STEPS: Final = 44
+STEPS: Final = 60
 LEFT, RIGHT, TALL = -2.7, 3.6, 3.9
 """The part of the plane that is shown: x from LEFT to RIGHT, y up to TALL either way."""
 SHOWN: Final = 18
