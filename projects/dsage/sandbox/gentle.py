@@ -25,6 +25,25 @@ def make_idle(pid: int) -> bool:
     return number is not None and not _libc().syscall(number, _PROCESS, pid, IDLE << _CLASS_SHIFT)
 
 
+def make_last(pid: int | str) -> bool:
+    """Let the session of a process come last among the sessions of a computer; say whether it does.
+
+    Where Linux groups processes by session, niceness and SCHED_IDLE count inside a session only, and a session whose
+    programs are all idle ones gets as much as the owner's. Such a group has a niceness of its own, which nobody but
+    root may set more often than ten times a second in all: then it fails, and is tried again. Source: sched(7).
+    """
+    place = f"/proc/{pid}/autogroup"
+    try:
+        with open(place) as file:
+            if file.read().rpartition(" ")[2].strip() == str(NICEST):
+                return True
+        with open(place, "w") as file:
+            file.write(str(NICEST))
+    except OSError:
+        return False
+    return True
+
+
 def io_class(pid: int) -> int:
     """Return the class of a process's input and output: 0 none, 1 real time, 2 best effort, 3 idle; -1 unknown."""
     number = _GET_PRIORITY.get(platform.machine())

@@ -24,7 +24,7 @@ from typing import Any, Final
 from dsage import codec, typed
 from dsage.errors import CodecError
 from dsage.running import Hooks
-from dsage.sandbox import frames
+from dsage.sandbox import frames, gentle
 from dsage.sandbox.frames import Kind
 
 MAX_CONTROL: Final = 1 << 16
@@ -83,6 +83,7 @@ def _settle(settings: dict[str, Any]) -> None:
     os.nice(settings["nice"])
     if settings["nice"] >= 19:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        gentle.make_last("self")
     if settings["landlock"] is not None:
         from dsage.sandbox import guardian
 
@@ -121,7 +122,7 @@ def _serve(control: socket.socket, channel: socket.socket, owner: Any, slot: str
     if child == 0:
         try:
             control.close()
-            os.setsid()
+            os.setpgid(0, 0)  # a session of its own would be a scheduling group of its own (gentle.make_last)
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.close(log)

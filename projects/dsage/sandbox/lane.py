@@ -20,7 +20,7 @@ from typing import Any, Final
 from dsage import codec
 from dsage.errors import CodecError, InstructionMissing, TooLarge, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import awaiting, bubblewrap, explain, frames, groups, inputs, processes, slots
+from dsage.sandbox import awaiting, bubblewrap, explain, frames, gentle, groups, inputs, processes, slots
 from dsage.sandbox.frames import Kind
 from dsage.sandbox.launch import Plan, Started, launch, tidy
 from dsage.sandbox.level import Level, Outcome
@@ -335,6 +335,9 @@ class Lane:
                 if self._paused_at is not None:
                     continue
                 pids = processes.tree(self.pid)
+                if self.plan.nice >= gentle.NICEST:
+                    for pid in pids:
+                        gentle.make_last(pid)
                 used = processes.usage(pids)
                 cpu_s = used.cpu_s - before.cpu_s
                 memory = self._memory(pids, used, before.memory_bytes, limits.memory_bytes)
