@@ -23,7 +23,9 @@ from dsage import running
 class App:
     @staticmethod
     def burn(away):
-        if away:
+        if away and os.fork():
+            os.wait()
+        elif away:
             os.setsid()
         running.checkpoint(0)
         while True:
