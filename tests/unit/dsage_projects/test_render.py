@@ -117,7 +117,7 @@ def test_a_stopped_band_goes_on_at_its_checkpoint(monkeypatch: pytest.MonkeyPatc
     args = {"width": 16, "height": 9, "top": 2, "bottom": 9, "samples": 1}
     kept: list[bytes] = []
     shares: list[float] = []
-    Hooks.checkpoint, Hooks.progress = kept.append, shares.append
+    Hooks.checkpoint, Hooks.progress = kept.append, lambda share, **shows: shares.append(share)
     whole = Render.compute(args)
     assert [len(pixels) for pixels in kept] == [48 * i for i in range(1, 8)]
     assert shares[-1] == 1.0
