@@ -22,6 +22,7 @@ from dsage_client.door import serving
 from dsage_client.events import Event, Tell
 from dsage_client.guest.preferences import Preferences
 from dsage_client.idle.here import here
+from dsage_client.install.switch import packaged
 from dsage_client.membership import Membership
 from dsage_client.readings import Readings
 from dsage_client.runner import Runner, SandboxRunner, memory_of_host
@@ -78,6 +79,8 @@ async def _member(own: Settings, wanted: Membership | Link, tell: Tell) -> Membe
     )
     text = f"{'joined' if new else 'back at'} {member.server.url} as {member.pseudonym}"
     tell(Event(kind="joined", text=text, data={"pseudonym": member.pseudonym, "new": new}))
+    if new and not packaged():
+        tell(Event(kind="hint", text="`dsage autostart on` starts this with your session; `dsage tray` shows an icon"))
     return member
 
 

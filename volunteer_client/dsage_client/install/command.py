@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def autostart() -> None:
     """Start the client with your session, or not.
 
-    Joining switches it on; this is for those who want it otherwise.
+    A package switches it on; after an installation by pip or pipx this does.
     """
 
 
