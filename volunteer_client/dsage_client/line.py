@@ -12,6 +12,8 @@ from typing import Final
 
 BURST_S: Final = 1.0
 """What was not used of this time's allowance may be used at once."""
+SOON_S: Final = 1e-3
+"""Nobody waits for less."""
 STEP_S: Final = 1.0
 """How soon somebody who waits for their turn sees that the owner has changed the rate."""
 
@@ -55,7 +57,8 @@ class Line:
         now = self._clock()
         self._left = min(self.bytes_s * BURST_S, self._left + max(0.0, now - self._at) * self.bytes_s)
         self._at = now
-        return max(0.0, -self._left / self.bytes_s)
+        due_s = -self._left / self.bytes_s
+        return due_s if due_s > SOON_S else 0.0
 
     @property
     def ready(self) -> bool:

@@ -18,6 +18,7 @@ from dsage.trust.keys import PrivateKey
 from dsage.wire import HostInfo
 from dsage_client.agent import Agent
 from dsage_client.events import Event
+from dsage_client.gate import Gate
 from dsage_client.session import Session
 from dsage_client.settings import Settings
 from dsage_client.testing import GatedRunner, MemoryServer
@@ -36,7 +37,7 @@ class Client:
     clock: Callable[[], float] | None = None
     transport: Transport | None = None
 
-    def agent(self) -> Agent:
+    def agent(self, gate: Gate | None = None) -> Agent:
         """Return a new agent, as after a start of the program."""
 
         async def connect() -> Transport:
@@ -48,12 +49,12 @@ class Client:
         host = HostInfo(client="test", platform="test", cores=1, memory_bytes=1, sandbox="none")
         timing = {} if self.clock is None else {"clock": self.clock}
         session = Session(connect, self.key, chain, self.roots.append, host, **timing)
-        return Agent(self.settings, session, self.runner, self.events.append, draw=lambda: 0.0)
+        return Agent(self.settings, session, self.runner, self.events.append, gate=gate, draw=lambda: 0.0)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Agent]:
+    async def running(self, gate: Gate | None = None) -> AsyncIterator[Agent]:
         """Run an agent and stop it in good order at the end."""
-        agent = self.agent()
+        agent = self.agent(gate)
         task = asyncio.create_task(agent.run())
         try:
             yield agent
