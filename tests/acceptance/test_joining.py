@@ -88,6 +88,8 @@ def test_links_say_which_work_is_for_those_who_join_by_them(lab: Lab) -> None:
         ([], False), (["--verifiable-only"], True), (["--public"], True), (["--public", "--any-work"], False),
     ):  # fmt: skip
         assert lab.dsage_json("invite", *words)["data"]["verifiable_only"] is only
+    made = json.loads((done := lab.dsage("invite", "--uses", "3", "--days", "2", "--qr", "--json")).stdout)["data"]
+    assert (made["uses"], made["days"], "\u2588" in done.stderr) == (3, 2.0, True)
     assert [link["verifiable_only"] for link in lab.dsage_json("invite", "--list")["data"]] == [False, True]
     lab.start_client("stranger", lab.dsage_json("invite", "--verifiable-only")["data"]["link"])
     wait_for(lambda: [each for each in told(lab, "stranger") if each["kind"] == "joined"], lab.clients["stranger"])
@@ -116,6 +118,11 @@ def test_packages_are_published_by_command(lab: Lab) -> None:
     assert (shown["name"], shown["version"], shown["system"], shown["bytes"]) == (package.name, "9.9.9", "deb", 9)
     release = asyncio.run(released(Link.parse(lab.described["link"])))
     assert (release.version, [file.sha256 for file in release.files]) == ("9.9.9", [shown["sha256"]])
+    key = lab.folder / "away.key"
+    (lab.home / "keys" / "root.key").rename(key)
+    assert "the root key, which signs that, is not here" in lab.dsage("admin", "publish-client", str(package)).stderr
+    lab.dsage("admin", "publish-client", str(package), "--news", "quicker", "--root-key", str(key))
+    assert asyncio.run(released(Link.parse(lab.described["link"]))).news == "quicker"
     done = lab.dsage("admin", "publish-client", str(lab.folder / "none.deb"), check=False)
     assert done.returncode != 0
     assert "none.deb cannot be published: No such file" in done.stderr

@@ -479,7 +479,10 @@ def test_a_project_says_what_it_is_for(lab: Lab) -> None:
     assert lab.run("project", "describe", "lab", "--ethics", "Harmless.")[0] == 0
     told = json.loads(lab.run("project", "describe", "lab", "--json")[1])["data"]
     assert (told["title"], told["ethics"], told["by"]) == ("Sums", "Harmless.", "lab")
-    assert lab.run("project", "create", "moon", *said)[0] == 4
+    words = ("--title", "More", "--purpose", "To add up more.", "--link", "https://a.example")
+    told = json.loads(lab.run("project", "describe", "lab", *words, "--json")[1])["data"]
+    assert (told["title"], told["purpose"], told["link"]) == ("More", "To add up more.", "https://a.example")
+    assert lab.run("project", "create", "moon", *said, "--ethics", "None.", "--link", "https://a.example")[0] == 4
     run = started(lab, f"{lab.app}:Sum", "-p", "n=1")
     code, _, err = lab.run("project", "approve", run)
     assert code == 2

@@ -255,6 +255,8 @@ async def test_the_operator_sees_and_sets_quotas_while_the_server_runs(
     told = json.loads((await asked("lab", "--open-units", "7", "--json")).stdout)
     assert told["data"]["lab"]["open_units"] == {"used": has, "allowed": 7}
     assert f"{has} of 7 units that have not ended" in (await asked()).stdout
+    told = json.loads((await asked("lab", "--runs", "3", "--blob-bytes", "99", "--json")).stdout)["data"]["lab"]
+    assert (told["runs"]["allowed"], told["blob_bytes"]["allowed"]) == (3, 99)
     await asked("lab", "--clear")
     assert "of 5,000,000 units" in (await asked("lab")).stdout
     wrong = [(["nobody"], NotFound), (["--runs", "1"], UsageError), (["lab", "--clear", "--runs", "1"], UsageError)]
