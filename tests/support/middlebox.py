@@ -42,6 +42,8 @@ class Middlebox:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -54,7 +56,7 @@ class Middlebox:
             pass
         finally:
             self._tasks.discard(task)
-            writer.close()
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = self.target
@@ -101,4 +103,4 @@ class Middlebox:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            back.close()
+            back.transport.abort()

@@ -52,11 +52,17 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a client's folder. Raises Conflict if another client runs there."""
+    """Hold the lock of a client's folder. Raises Conflict if another runs there, StorageFull if it cannot be used."""
     import fcntl
 
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageFull(
+            f"the client's folder {path.parent} cannot be used: {error.strerror}",
+            hint="Free some disk space or make the folder writable, or give another one with --home.",
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

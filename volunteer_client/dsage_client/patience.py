@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
-from dsage.errors import Busy, DSageError, ServerAway
+from dsage.errors import Busy, DSageError, ServerAway, TrustError
 from dsage_client import policy
 from dsage_client.events import Event, Tell, at_clock
 from dsage_client.guest.reasons import Reason
@@ -214,7 +214,8 @@ class Patience:
 
     def _left_alone(self, error: DSageError, delay_s: float, busy: bool) -> None:
         self._connected = False
-        self.why = (Reason.SERVER_AWAY, error.message)
+        reason = Reason.TROUBLE if isinstance(error, TrustError) else Reason.SERVER_AWAY
+        self.why = (reason, error.message)
         going_on = ", computing goes on" if busy else ""
         self._waiting("away", error.message, delay_s, going_on, code=error.code)
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.middlebox import Middlebox
+from middlebox import Middlebox
 from tests.unit.dsage.test_connection import LittleServer, serving
 
 from dsage.connection import Connection

@@ -1,0 +1,122 @@
+# ruff: noqa: F401, F811
+"""A client's bad days, through the whole of it: a sentence for its owner and a safe state each."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.dsage_client.test_station import client
+
+from dsage import files
+from dsage.errors import BadSignature, Conflict, ServerAway, StorageFull
+from dsage.sandbox import Level
+from dsage_client import joining, membership, runner
+from dsage_client.guest.preferences import Preferences
+from dsage_client.guest.reasons import Reason, Work
+from dsage_client.settings import Settings
+from dsage_client.testing import SERVER_ID
+
+
+def test_two_clients_on_one_home(tmp_path: Path) -> None:
+    first, second = membership.locked(tmp_path / "lock"), membership.locked(tmp_path / "lock")
+    with first, pytest.raises(Conflict, match="another client is running"), second:
+        pass
+    with membership.locked(tmp_path / "lock"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.EDQUOT])
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: Any, **__: Any) -> int:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(membership.os, "open", refuse)
+    with pytest.raises(StorageFull, match="cannot be used") as caught, membership.locked(tmp_path / "lock"):
+        pass
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_computer_with_little_memory_offers_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "memory_of_host", lambda: 2 << 30)
+    monkeypatch.setattr(runner, "memory_of_host", lambda: 2 << 30)
+    own = Settings(folder=tmp_path).of(SERVER_ID)
+    own.folder.mkdir(parents=True)
+    offered = joining.host_info(own, Level.BUBBLEWRAP, Preferences(memory_percent=25, disk_bytes=1000))
+    assert (offered.memory_bytes, offered.disk_bytes) == (1 << 29, 1000)
+    Settings(folder=tmp_path).of("another").folder.mkdir()
+    assert joining.host_info(own, Level.BUBBLEWRAP, Preferences(disk_bytes=1000)).disk_bytes == 500
+
+
+async def test_what_the_preferences_say_of_memory_disk_and_line_holds_at_once(client: Any) -> None:
+    async with client.at_work() as (station, desk):
+        await desk.prefer({"memory_percent": 10, "disk_bytes": 12345, "network_bytes_s": 777})
+        await client.server.give(1)
+        client.runner.gate.clear()
+        await client.until(lambda: client.runner.running)
+        assert client.runner.running[1].memory_percent == 10
+        assert station._parts[SERVER_ID].agent._inputs.most == 12345
+        assert station._gate.line.bytes_s == 777
+        client.runner.gate.set()
+
+
+async def test_a_network_that_reads_along_is_said_wherever_the_owner_looks(client: Any) -> None:
+    await client.server.strike(BadSignature("the proxy http://p:1 opens the encryption, so nothing is sent through it"))
+    async with client.at_work() as (_, desk):
+        await client.until(lambda: any(event.kind == "away" for event in client.events))
+        status = await desk.status()
+        assert status.reason == Reason.TROUBLE
+        assert "opens the encryption" in status.sentence
+
+
+async def test_a_server_that_is_gone_for_a_week_is_waited_for(client: Any) -> None:
+    async with client.at_work() as (_, desk):
+        client.runner.gate.clear()
+        await client.server.give(1)
+        await client.until(lambda: client.runner.running)
+        await client.server.strike(ServerAway("no server answers at https://localhost:1: no route to host"))
+        client.runner.gate.set()
+        await client.until(lambda: any(event.kind == "away" for event in client.events))
+        client.computer.ahead_s = 7 * 86400.0
+        status = await desk.status()
+        assert (status.work, status.reason) == (Work.RUN, Reason.SERVER_AWAY)
+        assert "does not answer; next try" in status.sentence
+        await client.server.strike(None)
+        await client.until(lambda: client.server.statuses() == {1: "done"})
+
+
+@pytest.mark.parametrize("ahead_s", [-400 * 86400.0, -3600.0, 3600.0, 400 * 86400.0])
+async def test_a_clock_that_jumps_ends_nothing(client: Any, ahead_s: float) -> None:
+    async with client.at_work() as (_, desk):
+        client.runner.gate.clear()
+        await client.server.give(1)
+        await client.until(lambda: client.runner.running)
+        client.computer.ahead_s = ahead_s
+        assert (await desk.status()).sentence
+        client.computer.ahead_s = 0.0
+        client.runner.gate.set()
+        await client.until(lambda: client.server.statuses() == {1: "done"})
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+async def test_a_disk_that_takes_nothing_loses_no_result(
+    client: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any, **__: Any) -> int:
+        raise OSError(number, "no room")
+
+    async with client.at_work() as (_, desk):
+        client.runner.gate.clear()
+        await client.server.give(1)
+        await client.until(lambda: client.runner.running)
+        monkeypatch.setattr(files.secrets, "token_hex", refuse)
+        client.runner.gate.set()
+        await client.until(lambda: client.server.statuses() == {1: "done"})
+        with pytest.raises(StorageFull, match="the old ones hold"):
+            await desk.prefer({"when": "never"})
+        assert (await desk.preferences()).when == "idle"
+        assert (await desk.pause()).paused
+        monkeypatch.undo()
+    assert any("storage" in event.kind for event in client.events)
