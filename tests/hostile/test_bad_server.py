@@ -1,0 +1,106 @@
+"""A server that lies, against the client's real connection, session and agent: it costs the volunteer nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from tests.unit.dsage.test_connection import LittleServer, serving
+from tests.unit.dsage_client.conftest import client  # noqa: F401
+
+from dsage import wire
+from dsage.connection import Connection
+from dsage.errors import DSageError, RequestError, TooLarge
+from dsage.trust.envelope import Envelope
+from dsage_client.patience import MAX_IDLE_S
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LittleServer]:
+    async with serving(tmp_path / "server") as running:
+        yield running
+
+
+async def asked(server: LittleServer, answer: Any) -> DSageError:
+    """Return what a call ends with when the server answers so."""
+    server.handler = answer
+    async with await Connection.open(server.link) as conn:
+        with pytest.raises(DSageError) as caught:
+            await conn.call("POST", "/v1/exchange", b"", wire.ExchangeReply, token="t", timeout_s=10.0)
+        return caught.value
+
+
+async def test_a_body_without_end_is_given_up(server: LittleServer) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(1 << 20))
+
+    assert isinstance(await asked(server, endless), TooLarge)
+
+
+async def test_nobody_is_sent_elsewhere(server: LittleServer) -> None:
+    async def elsewhere(request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": server.link.url + "/v1/root"})
+
+    assert "307" in (await asked(server, elsewhere)).message
+    assert "/v1/root" not in [request.path for request in server.seen]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None, [], "units", {"retry_s": -1.0}, {"retry_s": float("nan")}, {"retry_s": float("inf")}, {"abort": ["1"]},
+        {"units": [{"replica": -1}]}, {"units": {}}, {"acks": [None]}, {"root_version": "newest"}, {"spread_s": -5},
+    ],
+)  # fmt: skip
+async def test_replies_of_another_kind_are_refused(server: LittleServer, reply: Any) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=msgspec.msgpack.encode(reply), content_type=wire.MEDIA_TYPE)
+
+    error = await asked(server, answer)
+    assert isinstance(error, RequestError)
+    assert "makes no sense" in error.message
+
+
+async def test_a_gigantic_retry_time_is_an_hour_at_most(client: Any) -> None:  # noqa: F811
+    client.server.retry_s, client.server.reason, client.server.hold_calls = 1e12, "go away", False
+    async with client.running() as agent:
+        await client.until(lambda: agent._patience.idle_s > 0)
+        assert agent._patience.idle_s <= MAX_IDLE_S
+
+
+async def test_an_older_root_is_not_believed_and_the_newer_one_holds(client: Any) -> None:  # noqa: F811
+    old: Envelope = client.server.root
+    async with client.running() as agent:
+        await client.server.new_root(5)
+        await client.until(lambda: agent.session.chain.root.version == 5)
+        client.server.root = old
+        with pytest.raises(DSageError, match="version"):
+            await agent.session.refresh_root()
+        assert agent.session.chain.root.version == 5
+
+
+async def test_an_old_root_for_ever_runs_out(client: Any) -> None:  # noqa: F811
+    client.clock = lambda: 4e9
+    async with client.running():
+        await client.server.give(1)
+        await client.until(lambda: client.server.ended)
+    assert client.server.ended[1][:2] == ("failed", "trust.expired")
+
+
+async def test_thousands_of_aborts_of_what_is_not_held_do_nothing(client: Any) -> None:  # noqa: F811
+    client.runner.gate.clear()
+    async with client.running() as agent:
+        await client.server.give(1)
+        await client.until(lambda: client.runner.running)
+        async with asyncio.timeout(5):
+            await agent.slots.abort([*range(2, 200_000)] * 2, "asked")
+        assert list(client.runner.running) == [1]
+        assert "aborted" not in client.kinds()
