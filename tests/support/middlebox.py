@@ -30,6 +30,7 @@ class Middlebox:
         self.asked: list[str] = []
         self.cuts = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._raw: list[asyncio.WriteTransport] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._met, "127.0.0.1", 0)
@@ -42,13 +43,15 @@ class Middlebox:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _ in range(3):
-            await asyncio.sleep(0)
+        for raw in self._raw:
+            raw.abort()
+        await asyncio.sleep(0.05)  # who was connected sees it, and lets go of what no TLS came of
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._raw.append(writer.transport)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer)
