@@ -167,7 +167,7 @@ def test_whatever_becomes_of_the_status_it_goes_on(home: Path, display: dict[str
         assert process.poll() is None
 
 
-@pytest.mark.parametrize("touch", [("key", "a"), ("click", "1"), ("mousemove_relative", "40", "40")])
+@pytest.mark.parametrize("touch", [("click", "1"), ("mousemove_relative", "40", "40")])
 def test_the_full_screen_view_ends_when_somebody_comes_back(
     home: Path, display: dict[str, str], touch: tuple[str, ...]
 ) -> None:
@@ -177,6 +177,24 @@ def test_the_full_screen_view_ends_when_somebody_comes_back(
         until(lambda: len(colours(display)) > 20)
         until(lambda: _touched(display, touch, process), 20)
         assert process.returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("openbox"), reason="a window manager is needed: openbox")
+def test_a_key_ends_it_whatever_window_had_the_keys_before(home: Path, display: dict[str, str]) -> None:
+    write(home)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        subprocess.Popen(["openbox"], env=display | {"HOME": str(home)}, **quiet) as manager,  # type: ignore[call-overload]
+        saver(home, display) as other,
+    ):
+        try:
+            until(lambda: BAR in colours(display))
+            with saver(home, display, "--full-screen") as process:
+                until(lambda: _touched(display, ("key", "a"), process), 20)
+                assert process.returncode == 0
+            assert other.poll() is None
+        finally:
+            manager.terminate()
 
 
 def _touched(display: dict[str, str], touch: tuple[str, ...], process: subprocess.Popen[str]) -> bool:

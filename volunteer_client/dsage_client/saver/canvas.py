@@ -14,6 +14,7 @@ FAR: Final = 5
 """Pixels that a mouse moves by itself."""
 LOOKS_S: Final = 2.0
 """How often somebody else's window is asked for its size."""
+GRABS_MS: Final = 200
 OWN_SIZE: Final = "960x540"
 FONT: Final = "DejaVu Sans"
 
@@ -122,7 +123,16 @@ class Screen:
             top.bind("<Motion>", self._moved)
         tops[0].wait_visibility()
         tops[0].focus_force()
+        self._root.after(GRABS_MS, self._listen, tops[0])
         return [Canvas(top) for top in tops]
+
+    def _listen(self, top: tkinter.Toplevel) -> None:
+        """Take the keys if a window manager left them to another window; an open menu has them for a moment longer."""
+        if top.focus_displayof() is None:
+            try:
+                top.grab_set_global()
+            except tkinter.TclError:
+                self._root.after(GRABS_MS, self._listen, top)
 
     def _moved(self, event: Any) -> None:
         first = self._mouse = self._mouse or (event.x_root, event.y_root)
