@@ -122,17 +122,16 @@ class Screen:
                 top.bind(event, self._end)
             top.bind("<Motion>", self._moved)
         tops[0].wait_visibility()
-        tops[0].focus_force()
-        self._root.after(GRABS_MS, self._listen, tops[0])
+        self._listen(tops[0])
         return [Canvas(top) for top in tops]
 
     def _listen(self, top: tkinter.Toplevel) -> None:
-        """Take the keys if a window manager left them to another window; an open menu has them for a moment longer."""
-        if top.focus_displayof() is None:
-            try:
-                top.grab_set_global()
-            except tkinter.TclError:
-                self._root.after(GRABS_MS, self._listen, top)
+        """Take the keys from the window that a window manager left them to; an open menu has them a moment longer."""
+        try:
+            top.grab_set_global()
+        except tkinter.TclError:
+            self._root.after(GRABS_MS, self._listen, top)
+        top.focus_force()
 
     def _moved(self, event: Any) -> None:
         first = self._mouse = self._mouse or (event.x_root, event.y_root)
