@@ -249,7 +249,9 @@ def _memory(case: _Case) -> _Stop | None:
 
 
 def _busy(case: _Case) -> _Stop | None:
-    """10. Other programs need the processor."""
+    """10. Other programs need the processor. Who computes beside them by choice does so at the lowest priority."""
+    if case.beside:
+        return None
     latch = case.memory.busy
     return _Stop(Reason.BUSY, _off(case, latch, QUIET_AFTER_S)) if latch.on else None
 

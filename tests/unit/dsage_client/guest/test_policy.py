@@ -258,6 +258,11 @@ def test_other_programs_are_given_way_to_slowly_and_trusted_slowly() -> None:
     assert [each.until for each in told[2:8]] == [None, NOON + 100, NOON + 100, None, NOON + 140, NOON + 140]
 
 
+def test_who_computes_beside_other_programs_by_choice_does_not_give_way_to_them() -> None:
+    looks = [later(seen(), s, others=1.0) for s in (0, 29, 30, 300)]
+    assert [said.reason for said in story(Preferences(when="always"), *looks)] == [Reason.WORKING] * 4
+
+
 def test_a_peak_stops_nothing() -> None:
     looks = [later(seen(), s, others=0.9 if s % 30 < 25 else 0.1) for s in range(0, 300, 5)]
     assert {each.reason for each in story(IDLE, *looks)} == {Reason.WORKING}
