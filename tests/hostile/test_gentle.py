@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,6 @@ from dsage import codec
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, processes
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/autogroup").exists(), reason="this kernel groups no processes by session"
-)
 APP = """
 import os
 from dsage import running
@@ -33,29 +32,48 @@ class App:
 """
 
 
-def group_of(pid: int) -> int:
-    """Return the niceness of the scheduling group that a process is in."""
-    return int(Path(f"/proc/{pid}/autogroup").read_text().rpartition(" ")[2])
+def group_of(pid: int | str) -> int | None:
+    """Return the niceness of the scheduling group that a process is in; None where sessions are no groups."""
+    try:
+        shown = Path(f"/proc/{pid}/autogroup").read_text().strip()
+    except FileNotFoundError:
+        return None
+    return int(shown.rpartition(" ")[2]) if shown else None
 
 
-@pytest.mark.parametrize("away", [False, True])
-async def test_whatever_runs_comes_after_everything_of_the_owner(tmp_path: Path, away: bool) -> None:
-    tmp_path.chmod(0o755)
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "burning.py").write_text(APP)
-    box = await Box.open(Level.BUBBLEWRAP, tmp_path / "app", "burning:App", tmp_path, nice=19)
+@asynccontextmanager
+async def burning(folder: Path, away: bool) -> AsyncIterator[Box]:
+    """A box of a good guest in which a call burns processor time, `away` in a session that it made for itself."""
+    folder.chmod(0o755)
+    (folder / "app").mkdir()
+    (folder / "app" / "burning.py").write_text(APP)
+    box = await Box.open(Level.BUBBLEWRAP, folder / "app", "burning:App", folder, nice=19)
     begun = asyncio.Event()
     limits = Limits(cpu_s=60.0, wall_s=60.0)
     call = asyncio.create_task(box.call("burn", (codec.encode(away),), limits, on_checkpoint=lambda _: begun.set()))
     try:
         await asyncio.wait_for(begun.wait(), 30)
-        async with asyncio.timeout(30):
-            while not all(group_of(pid) == 19 for pid in processes.tree(box.pid)):
-                await asyncio.sleep(0.02)
-        (burner,) = processes.tree(box.pid)[-1:]
-        assert os.sched_getscheduler(burner) == os.SCHED_IDLE
-        assert group_of(os.getpid()) < 19
+        yield box
     finally:
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         await box.close()
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_whatever_runs_comes_after_everything_of_the_owner(tmp_path: Path, away: bool) -> None:
+    async with burning(tmp_path, away) as box:
+        (burner,) = processes.tree(box.pid)[-1:]
+        assert os.sched_getscheduler(burner) == os.SCHED_IDLE
+        assert os.getpriority(os.PRIO_PROCESS, burner) == 19
+
+
+@pytest.mark.skipif(group_of("self") is None, reason="this kernel groups no processes by session")
+@pytest.mark.parametrize("away", [False, True])
+async def test_no_session_of_what_runs_competes_with_those_of_the_owner(tmp_path: Path, away: bool) -> None:
+    async with burning(tmp_path, away) as box, asyncio.timeout(30):
+        while not all(group_of(pid) == 19 for pid in processes.tree(box.pid)):
+            await asyncio.sleep(0.02)
+        own = group_of("self")
+        assert own is not None
+        assert own < 19

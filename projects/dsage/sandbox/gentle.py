@@ -16,6 +16,8 @@ _GET_PRIORITY: Final = {"x86_64": 252, "aarch64": 31}
 _PROCESS: Final = 1
 IDLE: Final = 3
 """IOPRIO_CLASS_IDLE: only what no other program wants."""
+PROCESSES: Final = "/proc"
+"""Where Linux shows the processes."""
 _CLASS_SHIFT: Final = 13
 
 
@@ -31,12 +33,15 @@ def make_last(pid: int | str) -> bool:
     Where Linux groups processes by session, niceness and SCHED_IDLE count inside a session only, and a session whose
     programs are all idle ones gets as much as the owner's. Such a group has a niceness of its own, which nobody but
     root may set more often than ten times a second in all: then it fails, and is tried again. Source: sched(7).
+    Where it does not (kernel.sched_autogroup_enabled=0) the file is empty, there is nothing to set, and the niceness
+    of a process counts in the whole computer.
     """
-    place = f"/proc/{pid}/autogroup"
+    place = f"{PROCESSES}/{pid}/autogroup"
     try:
         with open(place) as file:
-            if file.read().rpartition(" ")[2].strip() == str(NICEST):
-                return True
+            shown = file.read().strip()
+        if not shown or shown.rpartition(" ")[2] == str(NICEST):
+            return bool(shown)
         with open(place, "w") as file:
             file.write(str(NICEST))
     except OSError:
