@@ -19,7 +19,7 @@ import msgspec
 
 from dsage.errors import DSageError
 from dsage.files import write_whole
-from dsage_client.door.desk import address
+from dsage_client.door.desk import DOOR
 from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Work
@@ -70,9 +70,9 @@ class Stand:
     async def open(self) -> None:
         """Listen, and write `status.json`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        Path(address(self.folder)).unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, address(self.folder), limit=MAX_LINE)
-        os.chmod(address(self.folder), 0o600)
+        (self.folder / DOOR).unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, str(self.folder / DOOR), limit=MAX_LINE)
+        (self.folder / DOOR).chmod(0o600)
         self._write()
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ class Stand:
             writer.close()
         await self._server.wait_closed()
         self._server = None
-        Path(address(self.folder)).unlink(missing_ok=True)
+        (self.folder / DOOR).unlink(missing_ok=True)
         (self.folder / "status.json").unlink(missing_ok=True)
 
     def change(self, **fields: Any) -> Status:

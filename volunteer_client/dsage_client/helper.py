@@ -194,17 +194,8 @@ def stop_boxes(boxes: Iterable[tuple[int, int]]) -> None:
     """Stop all below these processes: (pid, start time in clock ticks). What has another's pid by now is left alone."""
     for pid, start in boxes:
         with suppress(OSError):  # a box that cannot be stopped must not keep the others running
-            if started(pid) == start:
+            if processes.started(pid) == start:
                 processes.stop(pid, keep=[pid])
-
-
-def started(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since the boot; None if there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[22 - 3])  # field 22 of proc(5)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 @contextmanager

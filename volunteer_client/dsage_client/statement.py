@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -87,14 +86,6 @@ def membership(part: Part, preferences: Preferences, held: Standing, now: float)
 def nearest(presence: tuple[Presence, ...]) -> Presence | None:
     """Return the session whose user was there last; one that knows nothing counts as used."""
     return min(presence, key=lambda each: each.idle_s or 0.0, default=None)
-
-
-def started(pid: int) -> int:
-    """Return when a process started, in clock ticks since the boot; 0 if it has gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError):
-        return 0
 
 
 def _running(server: str, job: Job) -> Running:

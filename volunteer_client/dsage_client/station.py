@@ -19,6 +19,7 @@ import msgspec
 from dsage import __version__
 from dsage.errors import Conflict, DSageError, NotFound, StorageFull
 from dsage.files import write_whole
+from dsage.sandbox import processes
 from dsage.sandbox.launch import outermost
 from dsage.trust.invite import Link
 from dsage.wire import HostInfo, LinkCode
@@ -339,7 +340,7 @@ class Station:
             servers=[
                 statement.membership(part, self._preferences, self._standing, now) for part in self._parts.values()
             ],
-            boxes=[(pid, statement.started(pid)) for pid in outermost()],
+            boxes=[(pid, start) for pid in outermost() if (start := processes.started(pid)) is not None],
             sandbox=self._sandbox,
             notice=next((part.notice for part in self._parts.values() if part.notice), ""),
             screen=self._preferences.screen,

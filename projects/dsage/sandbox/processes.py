@@ -52,6 +52,15 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def started(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since the boot; None if it has gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[22 - 3])  # field 22 of proc(5)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def usage(pids: Iterable[int]) -> Usage:
     """Return what these processes use together; those that have gone count nothing."""
     ticks = pages = addresses = threads = 0

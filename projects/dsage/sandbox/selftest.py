@@ -22,6 +22,7 @@ from dsage.sandbox.box import Box
 from dsage.sandbox.launch import dropped_user
 from dsage.sandbox.level import Level, Outcome, Report
 from dsage.sandbox.outline import unsupported
+from dsage.sockets import reachable
 
 ENTRY: Final = "dsage.sandbox.attacks:Attacks"
 BRIEF: Final = Limits(cpu_s=20.0, wall_s=20.0)
@@ -149,10 +150,9 @@ def _listen(held: ExitStack, family: int, address: Any) -> socket.socket:
 
 
 def _listen_below(held: ExitStack, folder: Path, name: str) -> str:
-    """Listen on a socket file in the folder, however long its path (108 bytes are all that an address holds)."""
-    place = os.open(folder, os.O_PATH)
-    held.callback(os.close, place)
-    _listen(held, socket.AF_UNIX, f"/proc/self/fd/{place}/{name}")
+    """Listen on a socket file in the folder."""
+    with reachable(folder / name) as address:
+        _listen(held, socket.AF_UNIX, address)
     (folder / name).chmod(0o777)
     return str(folder / name)
 

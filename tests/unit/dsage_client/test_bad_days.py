@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dsage import files
 from dsage.errors import BadSignature, Conflict, ServerAway, StorageFull
 from dsage.sandbox import Level
 from dsage_client import joining, membership, runner
+from dsage_client.door.desk import DOOR
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.settings import Settings
@@ -26,6 +29,17 @@ def test_two_clients_on_one_home(tmp_path: Path) -> None:
         pass
     with membership.locked(tmp_path / "lock"):
         pass
+
+
+async def test_a_home_that_lies_deeper_than_a_socket_reaches_has_a_door(client: Any, tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 100) / ("b" * 100)
+    deep.parent.mkdir()
+    shutil.copytree(client.settings.folder, deep, ignore=shutil.ignore_patterns("a" * 100))
+    client.settings = replace(client.settings, folder=deep)
+    async with client.at_work() as (_, desk):
+        assert (await desk.pause()).paused
+        assert (deep / DOOR).stat().st_mode & 0o777 == 0o600
+    assert not (deep / DOOR).exists()
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.EDQUOT])

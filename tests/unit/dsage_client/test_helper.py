@@ -18,11 +18,12 @@ import pytest
 from desk_stand import PAGE, Stand
 
 from dsage.errors import Conflict, UsageError
+from dsage.sandbox import processes
 from dsage_client import helper as helpers
 from dsage_client.door.words import Membership
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.guest.seen import Presence, Quality
-from dsage_client.helper import Helper, only_one, started, stop_boxes
+from dsage_client.helper import Helper, only_one, stop_boxes
 from dsage_client.tray import wishes
 from dsage_client.tray.model import Do, Face, Look, Wish
 
@@ -165,7 +166,7 @@ def _stops(process: psutil.Process) -> bool:
 
 
 def _birth(box: subprocess.Popen[bytes]) -> int:
-    found = started(box.pid)
+    found = processes.started(box.pid)
     assert found is not None
     return found
 
@@ -370,4 +371,4 @@ def test_a_session_has_one_helper_and_two_sessions_one_each(tmp_path: Path) -> N
     ):
         pytest.fail("two helpers in one session")
     with only_one(tmp_path, first):
-        assert (started(os.getpid()) or 0) > 0
+        assert (processes.started(os.getpid()) or 0) > 0

@@ -11,20 +11,13 @@ from typing import Any, Final, cast
 import msgspec
 
 from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
+from dsage.sockets import reachable
 from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
 
 DOOR: Final = "door"
 """The socket's name in the folder of a client."""
-
-
-def address(folder: Path) -> str:
-    """Return the path of the agent's socket for `folder`, which must exist.
-
-    A socket's path has at most 107 bytes, and a home may be deep: such a one is reached through a link of /proc.
-    """
-    return str(folder / DOOR)
 
 
 class Desk:
@@ -38,9 +31,10 @@ class Desk:
     async def open(cls, folder: Path) -> Desk:
         """Connect. Raises NoAgent if nobody answers."""
         try:
-            reader, writer = await asyncio.open_unix_connection(address(folder), limit=MAX_LINE)
+            with reachable(folder / DOOR) as address:
+                reader, writer = await asyncio.open_unix_connection(address, limit=MAX_LINE)
         except OSError as error:
-            raise NoAgent(f"no agent runs here ({folder}: {error.strerror})") from None
+            raise NoAgent(f"no agent runs here ({folder}: {error.strerror or error})") from None
         return cls(reader, writer)
 
     async def __aenter__(self) -> Desk:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import msgspec
 
 from dsage.errors import DSageError, NotAllowed, UsageError
-from dsage_client.door.desk import address
+from dsage.sockets import reachable
+from dsage_client.door.desk import DOOR
 from dsage_client.door.owner import Owner
 from dsage_client.door.words import MAX_LINE, Ask, Reply
 from dsage_client.guest.seen import Presence
@@ -30,8 +31,8 @@ class Host(Owner, Protocol):
 @asynccontextmanager
 async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
     """Answer at the door of `folder` until the end. The caller holds the folder's lock: an old socket is in the way."""
-    path = address(folder)
-    _clear(path)
+    door = folder / DOOR
+    door.unlink(missing_ok=True)
     callers: set[asyncio.Task[None]] = set()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +46,8 @@ async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
 
     mask = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(met, path, limit=MAX_LINE)
+        with reachable(door) as address:
+            server = await asyncio.start_unix_server(met, address, limit=MAX_LINE)
     finally:
         os.umask(mask)
     try:
@@ -55,12 +57,8 @@ async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
         for task in callers:
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
-        _clear(path)
-
-
-def _clear(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+        with suppress(OSError):  # a disk that has become read-only keeps it; the next agent clears it away
+            door.unlink()
 
 
 class _Caller:

@@ -37,3 +37,13 @@ def test_a_process_that_does_not_show_its_memory_is_not_guessed_at(monkeypatch):
     found = processes.memory_shared_out([os.getpid()])
     monkeypatch.undo()
     assert found is None
+
+
+def test_a_number_that_another_process_has_by_now_is_told_by_its_start():
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=-1) as child:
+        first, mine = processes.started(child.pid), processes.started(os.getpid())
+        assert first == processes.started(child.pid)
+        assert mine <= first
+        child.stdin.close()
+        child.wait()
+    assert processes.started(child.pid) is None
