@@ -67,6 +67,19 @@ class ChallengeReply(Message):
     valid_s: float
 
 
+class NameWish(Message):
+    """What would a newcomer be called? The body of POST /v1/name, with the code of an invite."""
+
+    code: str
+
+
+class NameOffer(Message):
+    """A pseudonym that is free, good for an enrolment soon; `linked` if the code leads to an account that has it."""
+
+    pseudonym: str
+    linked: bool = False
+
+
 class EnrolReply(Message):
     """A volunteer's new account."""
 

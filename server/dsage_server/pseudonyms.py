@@ -19,6 +19,13 @@ FIRST: Final = tuple(_FIRST.split())
 SECOND: Final = tuple(_SECOND.split())
 
 
+def is_pseudonym(name: str) -> bool:
+    """Say whether a name is one that `pseudonym` may return: nobody is called by words of their own choice."""
+    first, _, rest = name.partition("-")
+    second, _, number = rest.partition("-")
+    return first in FIRST and second in SECOND and number.isascii() and number.isdecimal() and 100 <= int(number) < 1000
+
+
 def pseudonym() -> str:
     """Return a name such as "steady-otter-417"."""
     return f"{secrets.choice(FIRST)}-{secrets.choice(SECOND)}-{secrets.randbelow(900) + 100}"

@@ -10,7 +10,7 @@ import pytest
 
 from dsage import codec, wire
 from dsage.connection import login
-from dsage.errors import Busy, InviteRefused, LoggedOut, NotAllowed, NotFound, TooLarge
+from dsage.errors import Busy, Conflict, InviteRefused, LoggedOut, NotAllowed, NotFound, TooLarge
 from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import seal
 from dsage.trust.keys import PrivateKey
@@ -34,14 +34,22 @@ async def account(host: Host) -> wire.AccountView:
     return view
 
 
-async def enrol(host: Host, key: PrivateKey, code: str, *, public: bool = False) -> wire.EnrolReply:
+async def enrol(
+    host: Host, key: PrivateKey, code: str, *, public: bool = False, discoveries: bool | None = None, name: str = ""
+) -> wire.EnrolReply:
     """Enrol a key over the connection of a host."""
     link = host.conn.link
     challenge = await host.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
     said = Enrolment(
-        server_id=link.server_id, challenge=challenge.challenge, ca=link.ca, key=key.public, code=code, public=public
-    )
+        server_id=link.server_id, challenge=challenge.challenge, ca=link.ca, key=key.public, code=code, public=public,
+        discoveries=discoveries, pseudonym=name,
+    )  # fmt: skip
     return await host.conn.call("POST", "/v1/enrol", seal(said, key), wire.EnrolReply)
+
+
+async def offered(host: Host, code: str) -> wire.NameOffer:
+    """Ask what somebody with a code would be called."""
+    return await host.conn.call("POST", "/v1/name", wire.NameWish(code=code), wire.NameOffer)
 
 
 async def second(world: World, host: Host) -> tuple[Host, wire.LinkCode]:
@@ -88,6 +96,54 @@ async def test_one_more_computer_has_the_account_but_not_the_second_copy(world: 
     await run.make(7, quorum=2)
     assert len(await host.fetch()) == 1
     assert await other.fetch() == []
+
+
+async def test_people_see_their_name_before_they_join_and_get_that_one(world: World) -> None:
+    host, link = await world.host(), await world.running.invite()
+    names = {(await offered(host, link.code)).pseudonym for _ in range(4)}
+    assert len(names) > 1
+    name = names.pop()
+    assert (await enrol(host, PrivateKey.generate(), link.code, name=name)).pseudonym == name
+
+
+async def test_a_name_that_was_not_offered_or_is_taken_costs_no_use_of_the_code(world: World) -> None:
+    host, link = await world.host(), await world.running.invite()
+    taken = (await account(host)).pseudonym
+    for name in (taken, "the-boss-100", "amber-acorn-1000", "amber-acorn-\u0661\u0660\u0660", "amber", "x" * 5000):
+        with pytest.raises(Conflict, match="is not free"):
+            await enrol(host, PrivateKey.generate(), link.code, name=name)
+    assert (await enrol(host, PrivateKey.generate(), link.code)).pseudonym
+
+
+async def test_a_code_of_an_account_names_that_account(world: World) -> None:
+    host = await world.host()
+    code = await ask(host, "POST", "/v1/account/link", None, wire.LinkCode)
+    mine = (await account(host)).pseudonym
+    assert await offered(host, code.code) == wire.NameOffer(pseudonym=mine, linked=True)
+    known = await enrol(host, PrivateKey.generate(), code.code, name="amber-acorn-100")
+    assert known.pseudonym == mine
+    assert not (await offered(host, code.code)).linked
+
+
+@pytest.mark.parametrize(
+    ("leaderboard", "discoveries", "shown"),
+    [
+        (True, None, (True, True)),
+        (False, None, (False, False)),
+        (False, True, (False, True)),
+        (True, False, (True, False)),
+    ],
+)
+async def test_each_thing_that_is_shown_is_chosen_when_joining(
+    world: World, leaderboard: bool, discoveries: bool | None, shown: tuple[bool, bool]
+) -> None:
+    host, link, key = await world.host(), await world.running.invite(), PrivateKey.generate()
+    known = await enrol(host, key, link.code, public=leaderboard, discoveries=discoveries)
+    newcomer = Host(world.running, host.conn, key, volunteer=known.volunteer)
+    await newcomer.sign_in()
+    view = await account(newcomer)
+    assert (view.privacy.leaderboard, view.privacy.discoveries) == shown
+    assert (known.pseudonym in await boards(world)) is leaderboard
 
 
 async def test_a_newer_code_replaces_an_older_one(world: World) -> None:

@@ -123,8 +123,12 @@ class UnitDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     inputs: Annotated[dict[Name, InputFile], msgspec.Meta(max_length=MAX_INPUTS)] = {}
 
 
-class Enrolment(Document, frozen=True, kw_only=True):
+class Enrolment(Document, frozen=True, kw_only=True, omit_defaults=True):
     """A volunteer's key joins: signed by the new key, over a challenge of this server and an invite code.
+
+    `public` lists the volunteer on the leaderboard; `discoveries`, or `public` if it is None, names them beside what
+    their computers find. `pseudonym` is the name that the server offered, "" for any. Servers of before know neither of
+    the last two, which are left out where they say nothing.
 
     `ca`, here and in `Login`, is the hash of the CA key that the connection rests on: whoever passes on a challenge of
     another server cannot pass on the answer.
@@ -138,6 +142,8 @@ class Enrolment(Document, frozen=True, kw_only=True):
     key: bytes
     code: str
     public: bool
+    discoveries: bool | None = None
+    pseudonym: str = ""
 
 
 class Login(Document, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class Accounts:
         return [
             web.get("/v1/about", self.say),
             web.get("/v1/release", self.release),
+            web.post("/v1/name", self.name),
             web.get("/v1/account", self.account),
             web.post("/v1/account/link", self.link),
             web.post("/v1/account/privacy", self.privacy),
@@ -63,6 +64,11 @@ class Accounts:
     async def release(self, request: web.Request) -> web.Response:
         """The root-signed notice of the clients that are published; for whoever wants to know of a newer one."""
         return reply(self.published.release())
+
+    async def name(self, request: web.Request) -> web.Response:
+        """What somebody would be called who joins with a code; asked again, another name."""
+        wish, now = await body(request, wire.NameWish, MAX_WISH_BYTES), self.hub.clock()
+        return reply(await self.hub.store.read(lambda c: hosts.offer_name(c, wish.code, now)))
 
     async def account(self, request: web.Request) -> web.Response:
         """The account of the host that asks."""

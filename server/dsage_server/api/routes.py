@@ -151,7 +151,9 @@ class Api:
             raise NotAllowed("the enrolment is not signed by the key that it names")
         now, peer = self.hub.clock(), visitor(request)
         known = await self.hub.store.write(
-            lambda c: hosts.enrol(c, enrolment.key, enrolment.code, enrolment.public, now, peer)
+            lambda c: hosts.enrol(
+                c, enrolment.key, enrolment.code, _shown(enrolment), now, peer, name=enrolment.pseudonym
+            )
         )
         if enrolment.key not in self.hub.chain.root.revoked_keys:
             self.hub.sessions.readmit(enrolment.key)
@@ -288,3 +290,8 @@ class Api:
 
     def _who(self, request: web.Request, role: str) -> Session:
         return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
+
+
+def _shown(enrolment: Enrolment) -> wire.Privacy:
+    discoveries = enrolment.public if enrolment.discoveries is None else enrolment.discoveries
+    return wire.Privacy(leaderboard=enrolment.public, discoveries=discoveries)

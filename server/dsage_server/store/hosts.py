@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from dsage import wire
-from dsage.errors import InviteRefused, NotFound
-from dsage_server.pseudonyms import pseudonym
+from dsage.errors import Conflict, InviteRefused, NotFound
+from dsage_server.pseudonyms import is_pseudonym, pseudonym
 from dsage_server.scheduling.record import HostRecord
 from dsage_server.store import credit, open_links
 from dsage_server.store.bulk import among_ids, numbers, update_rows
@@ -58,12 +58,32 @@ def find(connection: Connection, key: bytes) -> Known | None:
     return None if row is None else Known(host=row.id, volunteer=row.volunteer_id, pseudonym=row.pseudonym)
 
 
-def enrol(connection: Connection, key: bytes, code: str, public: bool, now: float, peer: str = "") -> Known:
+def offer_name(connection: Connection, code: str, now: float) -> wire.NameOffer:
+    """Return what a newcomer with this code would be called: by a free name, or by that of the account it leads to."""
+    owner = connection.execute(
+        select(volunteer.c.pseudonym)
+        .join(invite, invite.c.volunteer_id == volunteer.c.id)
+        .where(invite.c.code_hash == code_hash(code), invite.c.uses_left > 0, invite.c.expires >= now)
+    ).scalar()
+    return wire.NameOffer(pseudonym=owner or _free_pseudonym(connection), linked=owner is not None)
+
+
+def enrol(
+    connection: Connection,
+    key: bytes,
+    code: str,
+    shown: wire.Privacy,
+    now: float,
+    peer: str = "",
+    *,
+    name: str = "",
+) -> Known:
     """Take a key in by a code, of which one use is used up; a known key gets its account back.
 
     A code that a volunteer made adds a computer to their account; any other makes a new one, but a computer that left
-    without being erased has its old one back. `peer` is the address that asks. Raises InviteRefused, and Busy if too
-    many came by a link that anybody may use.
+    without being erased has its old one back. A new account is called `name`, if one was offered, and shows what
+    `shown` says. `peer` is the address that asks. Raises InviteRefused, Conflict if somebody else has the name by now,
+    and Busy if too many came by a link that anybody may use.
     """
     known = find(connection, key)
     if known is not None:
@@ -73,7 +93,7 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     if owner is None and gone is not None and gone.erased is None:
         owner = gone.volunteer_id
     if owner is None:
-        owner = _new_volunteer(connection, public, verifiable_only, now)
+        owner = _new_volunteer(connection, name, shown, verifiable_only, now)
     if gone is None:
         machine = connection.execute(
             insert(host).values(volunteer_id=owner, key=key, created=now).returning(host.c.id)
@@ -81,8 +101,8 @@ def enrol(connection: Connection, key: bytes, code: str, public: bool, now: floa
     else:
         machine = gone.id
         connection.execute(update(host).where(host.c.id == machine).values(volunteer_id=owner, gone=None))
-    name = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == owner)).scalar_one()
-    return Known(host=machine, volunteer=owner, pseudonym=name)
+    called = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == owner)).scalar_one()
+    return Known(host=machine, volunteer=owner, pseudonym=called)
 
 
 def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[int | None, bool]:
@@ -107,15 +127,18 @@ def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[i
     return owner, row.verifiable_only
 
 
-def _new_volunteer(connection: Connection, public: bool, verifiable_only: bool, now: float) -> int:
-    name = _free_pseudonym(connection)
+def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, verifiable_only: bool, now: float) -> int:
+    if wished and not (is_pseudonym(wished) and _is_free(connection, wished)):
+        raise Conflict(f"the name {wished[:80]!r} is not free", hint="Go on with another one.")
+    name = wished or _free_pseudonym(connection)
     number: int = connection.execute(
         insert(volunteer)
-        .values(pseudonym=name, public=public, created=now, verifiable_only=verifiable_only)
+        .values(pseudonym=name, public=shown.discoveries, created=now, verifiable_only=verifiable_only)
         .returning(volunteer.c.id)
     ).scalar_one()
-    credit.enter(connection, number, public)
-    note(connection, now, "joined", f"{name if public else 'a volunteer'} joined")
+    credit.enter(connection, number, shown.leaderboard)
+    listed = shown.leaderboard or shown.discoveries
+    note(connection, now, "joined", f"{name if listed else 'a volunteer'} joined")
     return number
 
 
@@ -207,7 +230,10 @@ def _text(names: Sequence[str]) -> str:
 
 
 def _free_pseudonym(connection: Connection) -> str:
-    while True:
-        name = pseudonym()
-        if connection.execute(select(volunteer.c.id).where(volunteer.c.pseudonym == name)).first() is None:
-            return name
+    while not _is_free(connection, name := pseudonym()):
+        pass
+    return name
+
+
+def _is_free(connection: Connection, name: str) -> bool:
+    return connection.execute(select(volunteer.c.id).where(volunteer.c.pseudonym == name)).first() is None

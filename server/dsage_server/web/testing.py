@@ -38,7 +38,8 @@ class World:
         """A volunteer with one host joins, and calls."""
         key = secrets.token_bytes(32)
         code = self.store.write_now(lambda connection: hosts.make_invite(connection, 1, 60.0, self.now))
-        known = self.store.write_now(lambda connection: hosts.enrol(connection, key, code, public, self.now))
+        shown = wire.Privacy(leaderboard=public, discoveries=public)
+        known = self.store.write_now(lambda connection: hosts.enrol(connection, key, code, shown, self.now))
         self.store.write_now(
             lambda connection: connection.execute(
                 update(volunteer).where(volunteer.c.id == known.volunteer).values(pseudonym=name)
