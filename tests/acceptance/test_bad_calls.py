@@ -29,21 +29,6 @@ ARRAY = "import numpy; numpy.zeros(1 << 28)"
 HANGS = "while True: pass"
 
 
-@pytest.fixture(scope="module")
-def family() -> Iterator[Family]:
-    made = Family(2)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def grid(family: Family) -> Iterator[Grid]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DSAGE_HOME", str(family.home))
-        with connect() as opened:
-            yield opened
-
-
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     [

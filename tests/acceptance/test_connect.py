@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,21 +25,6 @@ from dsage.grid import Grid
 from dsage.states import RunState
 
 WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def family() -> Iterator[Family]:
-    made = Family(2)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def grid(family: Family) -> Iterator[Grid]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DSAGE_HOME", str(family.home))
-        with connect() as opened:
-            yield opened
 
 
 def another(family: Family, source: str) -> Any:

@@ -19,15 +19,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from sqlalchemy import text
 
+from dsage import assets
 from dsage.errors import NotAllowed, NotFound
 from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
-from dsage_server.web import assets, documents, plain
+from dsage_server.web import documents, plain
 from dsage_server.web.documents import Asked, Document, Load
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
 from dsage_server.web.refusals import add_headers, refusing
-from dsage_server.web.show import Site, etag
+from dsage_server.web.show import STATIC, Site, etag
 
 LARGEST_ID: Final = 2**63 - 1
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -188,7 +189,7 @@ def make_pages(
 
     It reads only, holds no secret and sets no cookie, so it may stand on plain http on localhost or behind any proxy.
     """
-    files = assets.load()
+    files = assets.load(STATIC)
     site = Site(name, files)
     open_streams = streams or Streams(period_s=period_s)
     pages = Pages(store, site, files, server_id, name, clock, open_streams, Shared(period_s=period_s))

@@ -17,15 +17,16 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from dsage import __version__
+from dsage.assets import Asset
 from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
-from dsage_server.web.assets import Asset
 from dsage_server.web.documents import NOBODY, PAGE_ROWS
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.shapes import shape_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+STATIC: Final = Path(__file__).parent / "static"
 LIVE: Final = "live_"
 MAX_TEXT: Final = 4000
 """Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""

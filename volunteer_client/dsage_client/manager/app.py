@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from dsage import assets
 from dsage.errors import DSageError
 from dsage_client.door.owner import Owner
 from dsage_client.manager.acts import Acts, Ask, sentence
@@ -17,7 +18,7 @@ from dsage_client.manager.asking import about
 from dsage_client.manager.live import Live
 from dsage_client.manager.pages import Pages
 from dsage_client.manager.security import COOKIE, MAX_FORM, Clock, Visitors, add_headers, guarding
-from dsage_client.manager.show import Asset, Show, load_assets
+from dsage_client.manager.show import STATIC, Show
 from dsage_client.words import _
 
 HOST: Final = "127.0.0.1"
@@ -37,7 +38,7 @@ class Manager:
         live: Live | None = None,
     ) -> None:  # fmt: skip
         self._visitors = Visitors(clock)
-        self._assets = load_assets()
+        self._assets = assets.load(STATIC)
         self._acting: set[asyncio.Future[web.StreamResponse]] = set()
         self.live = live or Live(owner.follow)
         show = Show(self._assets)
@@ -93,7 +94,7 @@ class Manager:
         return response
 
     async def _static(self, request: web.Request) -> web.Response:
-        file: Asset | None = self._assets.get(request.match_info["name"])
+        file: assets.Asset | None = self._assets.get(request.match_info["name"])
         if file is None:
             raise web.HTTPNotFound
         packed = "gzip" in request.headers.get("Accept-Encoding", "")

@@ -1,4 +1,4 @@
-"""The manager's pages as HTML: the Jinja environment, its filters, and the static files.
+"""The manager's pages as HTML: the Jinja environment and its filters.
 
 Everything is escaped unless a template says otherwise, and no template does. A block whose name starts with `live_` is
 a part that changes while the page is open; the element around it has the block's name as its id.
@@ -6,8 +6,6 @@ a part that changes while the page is open; the element around it has the block'
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +18,15 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from dsage import __version__
+from dsage.assets import Asset
 from dsage_client.guest.preferences import DAYS
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager import forms, schedule
 from dsage_client.words import _, language, n_
 
-HERE: Final = Path(__file__).parent
+TEMPLATES: Final = Path(__file__).parent / "templates"
+STATIC: Final = Path(__file__).parent / "static"
 LIVE: Final = "live_"
-TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-"""Only files of these types are served."""
 
 WORKING: Final = frozenset({Reason.WORKING, Reason.FINISHING})
 CHOSEN: Final = frozenset({Reason.PAUSED, Reason.NEVER, Reason.FINISHED})
@@ -36,39 +34,12 @@ CARE: Final = frozenset({Reason.BATTERY, Reason.HOT, Reason.MEMORY, Reason.DISK,
 TROUBLE: Final = frozenset({Reason.FAILING, Reason.NO_SANDBOX, Reason.TOO_OLD, Reason.TROUBLE, Reason.STOPPED})
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A static file; `version` is a prefix of its SHA-256, so an address with it can be cached for ever."""
-
-    name: str
-    content_type: str
-    body: bytes
-    packed: bytes
-    version: str
-
-    @property
-    def url(self) -> str:
-        """Where pages link it."""
-        return f"/static/{self.name}?v={self.version}"
-
-
-def load_assets(folder: Path = HERE / "static") -> dict[str, Asset]:
-    """Return the served files of a folder by name."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in TYPES:
-            body = path.read_bytes()
-            version = hashlib.sha256(body).hexdigest()[:16]
-            found[path.name] = Asset(path.name, TYPES[path.suffix], body, gzip.compress(body, 9, mtime=0), version)
-    return found
-
-
 class Show:
     """The templates, with what all pages share."""
 
     def __init__(self, assets: dict[str, Asset]) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=["jinja2.ext.i18n"],
         )  # fmt: skip
         i18n: Any = self._environment

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,16 +13,15 @@ from aiohttp import ClientResponse
 from manager_visit import Visit
 from owner_stand import CODE, HOSTILE, LINK, NOW
 
-import dsage_client.manager
+from dsage import assets
 from dsage.errors import Conflict, NotAllowed, UsageError
 from dsage_client.door.words import Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager.pages import times_said
-from dsage_client.manager.show import lasting, load_assets, look, percent, web_address
+from dsage_client.manager.show import STATIC, lasting, look, percent, web_address
 from dsage_client.words import speak
 
-STATIC = Path(dsage_client.manager.__file__).parent / "static"
 INVITE = f"{LINK}&code={CODE}"
 
 
@@ -238,7 +236,7 @@ def test_the_style_sheet_of_others_is_the_one_that_was_checked() -> None:
 
 
 async def test_static_files_are_kept_by_their_version(visit: Visit) -> None:
-    asset = load_assets()["manager.css"]
+    asset = assets.load(STATIC)["manager.css"]
     answer = await visit.ask(asset.url)
     assert "immutable" in answer.headers["cache-control"]
     assert answer.headers["content-type"] == "text/css; charset=utf-8"

@@ -16,12 +16,13 @@ from aiohttp.test_utils import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsage import assets
 from dsage.wire import RunView
-from dsage_server.web import assets, documents, plain, show
+from dsage_server.web import documents, plain, show
 from dsage_server.web.shapes import Factorisation, shape_of
 from dsage_server.web.testing import World
 
-SITE = show.Site("Test", assets.load())
+SITE = show.Site("Test", assets.load(show.STATIC))
 Client = TestClient[web.Request, web.Application]
 Open = Callable[..., Awaitable[Client]]
 
@@ -190,9 +191,9 @@ async def test_other_results_and_too_large_ones_have_pages(world: World, browse:
 
 
 def test_vendored_files_are_what_the_readme_says() -> None:
-    readme = (assets.FOLDER / "README.md").read_text()
+    readme = (show.STATIC / "README.md").read_text()
     for checksum, name in re.findall(r"sha256 +([0-9a-f]{64}) +(\S+)", readme):
-        assert hashlib.sha256((assets.FOLDER / name).read_bytes()).hexdigest() == checksum
+        assert hashlib.sha256((show.STATIC / name).read_bytes()).hexdigest() == checksum
 
 
 def test_no_template_switches_escaping_off() -> None:

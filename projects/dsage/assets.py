@@ -1,4 +1,4 @@
-"""Static files, read and compressed once at start: the handful of files that every page needs."""
+"""Static files of pages, read and compressed once at start: the handful of files that every page needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parent / "static"
 TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Only files of these types are served."""
 
@@ -29,7 +28,7 @@ class Asset:
         return f"/static/{self.name}?v={self.version}"
 
 
-def load(folder: Path = FOLDER) -> dict[str, Asset]:
+def load(folder: Path) -> dict[str, Asset]:
     """Return the served files of a folder by name."""
     found = {}
     for path in sorted(folder.iterdir()):
