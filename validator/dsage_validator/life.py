@@ -11,6 +11,7 @@ alone; a proven lie is out whatever the others say.
 from __future__ import annotations
 
 from collections import Counter
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -32,6 +33,16 @@ LOSSES_PER_VOLUNTEER: Final = 50
 _COUNT: Final = frozenset({ReplicaState.REPORTED, ReplicaState.VALID})
 
 
+class Trust(IntEnum):
+    """How far the answer of a copy is trusted, as its host stood when the copy was leased."""
+
+    NEW = 0
+    KNOWN = 1
+    """Its host is established; another host is asked as well, because this unit is one of those that are checked."""
+    ALONE = 2
+    """Its host's word alone is taken, unless another answer contradicts."""
+
+
 class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One copy of a unit, leased to one host.
 
@@ -51,6 +62,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     proof: bool | None = None
     partial: bool = False
     share: float = 1.0
+    trust: Trust = Trust.NEW
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -58,7 +70,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `reason` is why it was given up, and `code` the last error's own word. A unit that `splits` is given up with the
     first time limit. `retries` is how many errors are followed by another try (None: as many as it takes to see that it
-    is not the computers). Replicas up to `since` were of an earlier try: their failures count no more.
+    is not the computers). Replicas up to `since` were of an earlier try: their failures count no more. Of an `adaptive`
+    unit one copy goes out first, and a quorum is asked for unless the host's word alone is taken.
     """
 
     id: int
@@ -72,6 +85,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str = ""
     since: int = 0
     retries: int | None = None
+    adaptive: bool = False
 
     def replica(self, number: int) -> Replica:
         """Return one replica; raises NotFound."""
@@ -86,9 +100,12 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.state in FINAL_UNITS
 
 
-def created(number: int, quorum: int, *, splits: bool = False, retries: int | None = None) -> Unit:
-    """Return a new unit that wants `quorum` copies sent."""
-    return Unit(id=number, quorum=quorum, unsent=quorum, splits=splits, retries=retries)
+def created(
+    number: int, quorum: int, *, splits: bool = False, retries: int | None = None, adaptive: bool = False
+) -> Unit:
+    """Return a new unit that wants `quorum` copies sent; one at first if it is `adaptive`."""
+    unsent = 1 if adaptive else quorum
+    return Unit(id=number, quorum=quorum, unsent=unsent, splits=splits, retries=retries, adaptive=adaptive)
 
 
 def lease(unit: Unit, replica: Replica) -> Unit:
@@ -216,6 +233,24 @@ def reopened(unit: Unit) -> Unit:
     return _settle(replace(unit, state=state, canonical=None, since=since, replicas=replicas))
 
 
+def distrusted(unit: Unit, host: int) -> Unit:
+    """Return the unit after its trust in a host was lost: what that host has not answered, or nobody has accepted yet,
+    counts as a newcomer's."""
+    open_ones = (ReplicaState.LEASED, ReplicaState.EXPIRED, ReplicaState.REPORTED)
+    replicas = tuple(
+        [
+            replace(r, trust=Trust.NEW) if r.host == host and r.trust and r.state in open_ones else r
+            for r in unit.replicas
+        ]
+    )
+    return unit if replicas == unit.replicas else _settle(replace(unit, replicas=replicas))
+
+
+def first_copy(unit: Unit) -> bool:
+    """Whether no copy is out or answered: only then may one host's word be taken alone."""
+    return not any(r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas)
+
+
 def failures(unit: Unit) -> int:
     """Return how many copies of the present try ended with an error."""
     return sum([r.state is ReplicaState.ERROR and r.id > unit.since for r in unit.replicas])
@@ -265,15 +300,34 @@ def _decide(unit: Unit, reason: str, detail: str) -> Unit:
             else:
                 camps[r.camp] = camps.get(r.camp, 0) + 1
     top, size = min(camps.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
-    if size and size >= unit.quorum:
+    missing = max(0, unit.quorum - size) if not unit.adaptive else _missing(unit, camps, top, size)
+    if size and not missing:
         return replace(unit, state=move(unit.state, UnitState.VALID), canonical=top)
 
-    unsent = max(0, unit.quorum - size - waiting - leased)
+    unsent = max(0, missing - waiting - leased)
     given_up = _hopeless(unit, unsent, len(camps), reason, detail)
     if given_up:
         return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up, code=reason)
     state = UnitState.READY if unsent else UnitState.COMPARING if waiting else UnitState.ACTIVE
     return replace(unit, state=move(unit.state, state), unsent=unsent)
+
+
+def _missing(unit: Unit, camps: dict[int, int], top: int | None, size: int) -> int:
+    """Return how many answers an adaptive unit lacks, beside those of its largest camp.
+
+    While nobody contradicts, a quorum is enough, and one answer of a host that is trusted alone. Where answers
+    disagree, newcomers decide by a lead of two only: the quorum needs an established host, against none.
+    """
+    live = [r for r in unit.replicas if r.state in (ReplicaState.LEASED, ReplicaState.REPORTED)]
+    if len(camps) < 2:
+        heard = [r for r in live if r.camp is not None] or live
+        alone = not live or any(r.trust is Trust.ALONE for r in heard)
+        return max(0, (1 if alone else unit.quorum) - size)
+    known = {r.camp for r in live if r.camp is not None and r.trust}
+    lead = size - max(n for camp, n in camps.items() if camp != top)
+    if size >= unit.quorum and (lead > 1 or known == {top}):
+        return 0
+    return max(1, unit.quorum - size)
 
 
 def _refused(replica: Replica) -> Replica:
