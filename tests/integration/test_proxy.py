@@ -62,7 +62,8 @@ async def test_a_network_that_cuts_held_calls_is_learnt_and_not_spun_on(world: W
         await until(lambda: any(event.kind == "network" for event in events))
         assert box.cuts == 2
         told = next(event for event in events if event.kind == "network")
-        assert told.text == "this network ends calls that wait for 2 s; from now on the server is asked every 50 s"
+        how = "the server is asked every 50 s, and without work every 5 minutes"
+        assert told.text == f"this network ends calls that wait for 2 s; from now on {how}"
         seen = len(events)
         await until(lambda: box.cuts == 3)
         assert [event.text for event in events[seen:] if event.kind == "away"] == []

@@ -85,6 +85,7 @@ class Agent:
         self._turned_away = False  # logged out, and not answered since: a token that is new is no use either
         self._calls = 0
         self._called = float("-inf")
+        self._asked = 0
         self._failure: BaseException | None = None
         self._most_reports = 0
         self._farewell: MustStop | None = None
@@ -115,6 +116,11 @@ class Agent:
         asked again (None if that is not known)."""
         reason, words = self._patience.why
         return reason, words, self._patience.away_s or self._patience.idle_s or None
+
+    @property
+    def away_since(self) -> float | None:
+        """When the server was first found to be away, in Unix seconds; None if it answered the last call."""
+        return self._patience.away_since
 
     def look(self) -> None:
         """The gate's standing has changed: decide anew what to ask for."""
@@ -222,11 +228,10 @@ class Agent:
                     await self._sleep(idle_s, wakeable=True)
                 elif not self._want() and not self._holds:
                     await self._sleep(RESTING_S, wakeable=True)
+                elif (delay_s := self._called + self._spacing_s - time.monotonic()) > 0:
+                    await self._sleep(delay_s, wakeable=True)
                 elif not self._patience.hold.longest_s:
-                    if (delay_s := self._called + policy.poll_s(self._slots.deadlines_s) - time.monotonic()) > 0:
-                        await self._sleep(delay_s, wakeable=True)
-                    else:
-                        await self._call(0.0)
+                    await self._call(0.0)
                 else:
                     longest_s = min(self._settings.wait_s, idle_s or self._settings.wait_s)
                     longest_s = min(longest_s, self._patience.hold.longest_s)
@@ -245,6 +250,13 @@ class Agent:
     def _holds(self) -> bool:
         """Whether there are leases to renew."""
         return len(self._slots) > 0 or len(self._spool) > 0
+
+    @property
+    def _spacing_s(self) -> float:
+        """How long after the last call to begin the next: not at all if the server does not know what is wanted."""
+        if self._session.changed or self._want() > self._asked:
+            return 0.0
+        return policy.spacing_s(self._patience.hold.longest_s, self._slots.deadlines_s, busy=self._holds)
 
     async def _sleep(self, delay_s: float, *, wakeable: bool) -> None:
         """Wait; a wakeable sleep ends early when something has finished."""
@@ -282,7 +294,8 @@ class Agent:
         number, started, greeting = self._calls, time.monotonic(), not self._greeted
         self._called = started
         results = self._spool.batch(self._most_reports) if hold_s == 0.0 and self._gate.line.ready else []
-        message = Exchange(holding=self._holding(results), want=self._want(), wait_s=hold_s)
+        self._asked = self._want()
+        message = Exchange(holding=self._holding(results), want=self._asked, wait_s=hold_s)
         try:
             reply = await self._exchange(message, results)
         except TooOld as error:
@@ -337,8 +350,13 @@ class Agent:
         """Return how many units to hand back that have not begun."""
         if self._gate.standing.work is Work.FINISH:
             return len(self._slots)
-        slots = self._gate.slots(self._session.server_id)
-        return policy.surplus(slots=slots, held=len(self._slots), mean_unit_s=self._slots.unit_s)
+        server = self._session.server_id
+        return policy.surplus(
+            slots=self._gate.slots(server),
+            held=len(self._slots),
+            mean_unit_s=self._slots.unit_s,
+            tight=self._gate.tight(server),
+        )
 
     def _want(self) -> int:
         if self._patience.idle_s or self._farewell is not None or self._shut:

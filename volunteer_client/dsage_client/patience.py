@@ -68,7 +68,8 @@ class Patience:
     """Three waits: `away_s` before speaking to the server at all, `quiet_s` before a call that brings it no results,
     `idle_s` before asking it for work again.
 
-    `now` is the clock of the waits, in seconds from any start. What recurs is told once.
+    `now` is the clock of the waits, in seconds from any start. What recurs is told once. `away_since` is when the
+    server was first found to be away, in Unix seconds, None if it answered the last call.
     """
 
     def __init__(self, settings: Settings, tell: Tell, now: Callable[[], float], draw: Callable[[], float]) -> None:
@@ -87,6 +88,7 @@ class Patience:
         self._quiet_until = float("-inf")
         self._idle_until = float("-inf")
         self._said = ""
+        self.away_since: float | None = None
         self.why: tuple[Reason, str] = (Reason.CONNECTING, "")
 
     @property
@@ -112,6 +114,7 @@ class Patience:
     def answered(self, spread_s: float = 0.0) -> None:
         """The server answered; `spread_s` is over what time its clients shall return once it has been away."""
         self._spread_s = min(spread_s, MAX_IDLE_S)
+        self.away_since = None
         if not self._connected:
             self._connected, self._said = True, ""
             self.why = (Reason.NO_WORK, "")
@@ -119,7 +122,10 @@ class Patience:
 
     def refused(self, error: DSageError, *, busy: bool) -> None:
         """A call failed: stay away, for longer after each failure; `busy` if work goes on here."""
-        delay_s = self._return() if isinstance(error, ServerAway) else self._backoff()
+        if isinstance(error, ServerAway):
+            delay_s = self._return()
+        else:
+            delay_s = self._backoff(policy.DISTRUST if isinstance(error, TrustError) else 1.0)
         self._away_until = self._now() + delay_s
         self._left_alone(error, delay_s, busy)
 
@@ -137,6 +143,8 @@ class Patience:
         if self.hold.broke(asked_s, took_s):
             longest_s = self.hold.longest_s
             how = f"calls wait {longest_s:.0f} s" if longest_s else f"the server is asked every {policy.POLL_S:.0f} s"
+            if policy.spacing_s(longest_s, [], busy=False):
+                how += f", and without work every {policy.IDLE_POLL_S / 60:.0f} minutes"
             text = f"this network ends calls that wait for {min(asked_s, took_s):.0f} s; from now on {how}"
             self._tell(Event(kind="network", text=text, data={"hold_s": longest_s}))
 
@@ -200,8 +208,8 @@ class Patience:
             self._said = sentence
             self._tell(Event(kind=kind, text=sentence))
 
-    def _backoff(self) -> float:
-        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s
+    def _backoff(self, times: float = 1.0) -> float:
+        low_s, high_s = self._settings.backoff_low_s, self._settings.backoff_high_s * times
         delay_s = policy.backoff_s(self._attempt, self._draw(), low_s=low_s, high_s=high_s)
         self._attempt += 1
         return delay_s
@@ -214,6 +222,7 @@ class Patience:
 
     def _left_alone(self, error: DSageError, delay_s: float, busy: bool) -> None:
         self._connected = False
+        self.away_since = time.time() if self.away_since is None else self.away_since
         reason = Reason.TROUBLE if isinstance(error, TrustError) else Reason.SERVER_AWAY
         self.why = (reason, error.message)
         going_on = ", computing goes on" if busy else ""

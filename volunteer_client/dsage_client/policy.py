@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from dsage.wire import MAX_BATCH
+from dsage.wire import MAX_BATCH, MAX_WAIT_S
 
 SHORT_UNIT_S: Final = 10.0
 """Below this a slot would idle noticeably while the next unit is fetched, so one is kept in reserve."""
@@ -23,9 +23,17 @@ LATER: Final = 0.05
 """What has run for long may print for long: the server hears of more after this share of its time."""
 SMOOTHING: Final = 0.3
 SHORTEST_HOLD_S: Final = 15.0
-"""Where a call can only be held for less, asking now and then is less traffic than holding calls one after another."""
+"""Where a call can only be held for less, it is not held at all."""
+CHEAP_HOLD_S: Final = MAX_WAIT_S
+"""Calls held one after another for less would be more than 2 MB a day (some 900 bytes each, headers included)."""
 POLL_S: Final = 50.0
-"""How often a client asks whose calls cannot be held."""
+"""How often a client with work asks whose calls cannot be held."""
+IDLE_POLL_S: Final = 300.0
+"""How often a client without work begins a call where holding is dear: what is cut there while it is silent costs a new
+connection each time (some 3,500 bytes), and a day of that shall stay below 2 MB."""
+DISTRUST: Final = 5.0
+"""How many times longer than others a wait grows after a server that could not be believed: each try costs a connection
+and helps only once a person has done something."""
 SURVIVING: Final = 0.8
 """A call is held for this part of the time after which the network ended one."""
 TOLERATED_FAILURES: Final = 3
@@ -51,11 +59,14 @@ def want(*, slots: int, held: int, mean_unit_s: float | None, storage_full: bool
     return max(0, min(MAX_BATCH, slots + reserve(slots=slots, mean_unit_s=mean_unit_s) - held))
 
 
-def surplus(*, slots: int, held: int, mean_unit_s: float | None) -> int:
+def surplus(*, slots: int, held: int, mean_unit_s: float | None, tight: bool = False) -> int:
     """Return how many units to hand back: those kept in reserve while units were short, now that they are long.
 
-    Three times SHORT_UNIT_S, so that a length near the border does not fetch and hand back in turn.
+    Three times SHORT_UNIT_S, so that a length near the border does not fetch and hand back in turn. Where memory is
+    `tight`, what has no room goes back however long units are: that was not known when it was asked for.
     """
+    if tight:
+        return max(0, held - slots - reserve(slots=slots, mean_unit_s=mean_unit_s))
     if mean_unit_s is None or mean_unit_s < 3 * SHORT_UNIT_S:
         return 0
     return max(0, held - slots)
@@ -76,9 +87,12 @@ def hold_s(longest_s: float, deadlines_s: Iterable[float]) -> float:
     return min(longest_s, RENEWAL_S, renewal_s(deadlines_s))
 
 
-def poll_s(deadlines_s: Iterable[float]) -> float:
-    """Return how long to wait between calls that are not held."""
-    return min(POLL_S, renewal_s(deadlines_s))
+def spacing_s(longest_s: float, deadlines_s: Iterable[float], *, busy: bool) -> float:
+    """Return how long after the beginning of one call to begin the next, where a call may be held for `longest_s` (0:
+    not at all). `busy` is a client that holds work."""
+    if busy:
+        return 0.0 if longest_s else min(POLL_S, renewal_s(deadlines_s))
+    return 0.0 if longest_s >= CHEAP_HOLD_S else IDLE_POLL_S
 
 
 def surviving_s(*, asked_s: float, took_s: float) -> float:

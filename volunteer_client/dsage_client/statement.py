@@ -48,7 +48,10 @@ def why(part: Part, now: float, held: Standing | None = None) -> Standing:
     reason, words, delay_s = part.agent.why
     reason = Reason.CONNECTING if reason is Reason.WORKING else reason
     until = None if delay_s is None else now + delay_s
-    return Standing(work=Work.RUN, reason=reason, said={"server": name, "words": words}, until=until)
+    said: dict[str, str | float] = {"server": name, "words": words}
+    if (since := part.agent.away_since) is not None:
+        said["since"] = since
+    return Standing(work=Work.RUN, reason=reason, said=said, until=until)
 
 
 def running(part: Part) -> list[Running]:
@@ -78,6 +81,7 @@ def membership(part: Part, preferences: Preferences, held: Standing, now: float)
     )
     if account is not None:
         shown.granted, shown.pending = account.granted_milli / 1000, account.pending_milli / 1000
+        shown.shown = account.privacy
         shown.team, shown.page, shown.projects = account.team, account.page, account.projects
         shown.devices = [Device(name=each.name, seen=each.seen or 0.0, here=each.here) for each in account.devices]
     return shown

@@ -158,8 +158,16 @@ def test_a_short_call_that_lived_does_not_excuse_long_ones_that_broke() -> None:
 
 
 def test_where_calls_cannot_be_held_leases_are_renewed_all_the_same() -> None:
-    assert policy.poll_s([]) == policy.POLL_S
-    assert policy.poll_s([30.0]) == 10.0
+    assert policy.spacing_s(0.0, [], busy=True) == policy.POLL_S
+    assert policy.spacing_s(0.0, [30.0], busy=True) == 10.0
+    assert policy.spacing_s(20.0, [30.0], busy=True) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "expected"), [(float("inf"), 0.0), (50.0, 0.0), (40.0, 300.0), (15.0, 300.0), (0.0, 300.0)]
+)
+def test_without_work_dear_calls_are_made_seldom(longest_s: float, expected: float) -> None:
+    assert policy.spacing_s(longest_s, [], busy=False) == expected
 
 
 # -- what this processor lacks ------------------------------------------------------------------------------------

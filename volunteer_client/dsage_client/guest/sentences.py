@@ -19,10 +19,13 @@ def sentence(standing: Standing, *, now: float, zone: tzinfo | None = None) -> s
     """Return a decision in one sentence of the language in force, without a full stop.
 
     It tells the local time at which computing goes on by itself, where that is known. `Standing.said` may name, under
-    these keys: `projects` (what runs), `project`, `server`, `program`, `celsius`, `idle_s`, and `words`, a report.
+    these keys: `projects` (what runs), `project`, `server`, `program`, `celsius`, `idle_s`, `since` (Unix seconds), and
+    `words`, a report.
     """
+    since = standing.said.get("since")
     facts = _Facts(
         standing=standing,
+        since=earlier(since, now=now, zone=zone) if isinstance(since, int | float) and since <= now else None,
         when=None if standing.until is None else moment(standing.until, now=now, zone=zone),
     )
     return _SENTENCES[standing.reason](facts)
@@ -39,6 +42,20 @@ def moment(at: float, *, now: float, zone: tzinfo | None = None) -> str:
     if wall.date() == today + timedelta(days=1):
         return _("tomorrow {clock}").format(clock=clock)
     if today < wall.date() < today + timedelta(days=7):
+        return _("{day} {clock}").format(day=_day(wall.weekday()), clock=clock)
+    return f"{wall:%Y-%m-%d} {clock}"
+
+
+def earlier(at: float, *, now: float, zone: tzinfo | None = None) -> str:
+    """Return a moment gone by (Unix seconds) as local time, to be put after "since": the hour if it was today, with the
+    day if it was another one. Seconds are left out."""
+    wall, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone).date()
+    clock = f"{wall:%H:%M}"
+    if wall.date() == today:
+        return clock
+    if wall.date() == today - timedelta(days=1):
+        return _("yesterday {clock}").format(clock=clock)
+    if today - timedelta(days=7) < wall.date() < today:
         return _("{day} {clock}").format(day=_day(wall.weekday()), clock=clock)
     return f"{wall:%Y-%m-%d} {clock}"
 
@@ -67,6 +84,7 @@ class _Facts:
 
     standing: Standing
     when: str | None
+    since: str | None
 
     def get(self, key: str) -> str:
         """Return what the decision names under a key, "" if nothing."""
@@ -92,6 +110,10 @@ def _connecting(facts: _Facts) -> str:
 
 def _server_away(facts: _Facts) -> str:
     server = facts.get("server") or _("the server")
+    if facts.since and facts.when:
+        return _("Waiting: {server} has not answered since {since}; next try {when}").format(
+            server=server, since=facts.since, when=facts.when
+        )
     if facts.when:
         return _("Waiting: {server} does not answer; next try {when}").format(server=server, when=facts.when)
     return _("Waiting: {server} does not answer").format(server=server)

@@ -14,7 +14,7 @@ from dsage_client.guest.policy import Memory, decide
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Standing, Work
 from dsage_client.guest.seen import Seen
-from dsage_client.guest.sentences import LONGEST, lasting, moment, sentence
+from dsage_client.guest.sentences import LONGEST, earlier, lasting, moment, sentence
 
 HALF_TWO = at("2026-11-25T13:30")
 SAID = {
@@ -43,6 +43,18 @@ def said(reason: Reason, *, until: float | None = None, **facts: str | float) ->
         (Reason.NO_WORK, HALF_TWO, {"server": "lab"}, "Waiting: lab has no work for this computer now"),
         (Reason.CONNECTING, None, {"server": "lab"}, "Connecting to lab"),
         (Reason.SERVER_AWAY, HALF_TWO, {"server": "lab"}, "Waiting: lab does not answer; next try 13:30"),
+        (
+            Reason.SERVER_AWAY,
+            HALF_TWO,
+            {"server": "lab", "since": at("2026-11-20T09:15")},
+            "Waiting: lab has not answered since Friday 09:15; next try 13:30",
+        ),
+        (
+            Reason.SERVER_AWAY,
+            HALF_TWO,
+            {"server": "lab", "since": NOON + 3600},
+            "Waiting: lab does not answer; next try 13:30",
+        ),
         (Reason.NOT_JOINED, None, {}, "Not computing: this computer has not joined a server yet"),
         (
             Reason.IN_USE,
@@ -107,6 +119,20 @@ def test_each_reason_in_plain_words(reason: Reason, until: float | None, facts: 
 
 def test_what_runs_is_named() -> None:
     assert said(Reason.WORKING, projects="Factoring, Sky Survey") == "Computing for Factoring, Sky Survey"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2026-11-25T11:59:59", "11:59"),
+        ("2026-11-24T23:00", "yesterday 23:00"),
+        ("2026-11-23T07:05", "Monday 07:05"),
+        ("2026-11-19T07:05", "Thursday 07:05"),
+        ("2026-11-18T07:05", "2026-11-18 07:05"),
+    ],
+)
+def test_a_moment_gone_by_is_told_as_people_tell_it(text: str, words: str) -> None:
+    assert earlier(at(text), now=NOON, zone=BERLIN) == words
 
 
 @pytest.mark.parametrize(
