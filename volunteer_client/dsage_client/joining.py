@@ -25,7 +25,7 @@ from dsage_client.idle.here import here
 from dsage_client.install.switch import packaged
 from dsage_client.membership import Membership
 from dsage_client.readings import Readings
-from dsage_client.runner import Runner, SandboxRunner, memory_of_host
+from dsage_client.runner import Room, Runner, SandboxRunner
 from dsage_client.settings import Settings
 from dsage_client.station import Station
 
@@ -110,7 +110,7 @@ def host_info(settings: Settings, level: Level, preferences: Preferences | None 
         client=f"dsage/{__version__}",
         platform=f"{sys.platform}-{os.uname().machine}",
         cores=settings.slots,
-        memory_bytes=memory_of_host() * wishes.memory_percent // 100,
+        memory_bytes=Room.of_host(wishes.memory_percent).memory_bytes,
         sandbox=level.value,
         offers=offers.offered(),
         disk_bytes=max(1, min(parts.disk_bytes(settings, wishes), shutil.disk_usage(settings.folder).free)),

@@ -27,35 +27,65 @@ IDLE_BOX_S: Final = 30.0
 """How long an idle box is kept: about 20 MB each, for a start of a unit that is a tenth of a second quicker."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What units may use of a computer's memory (bytes): for themselves, and for what they keep on their disk, which
+    lies in memory too."""
+
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+    @classmethod
+    def of_host(cls, memory_percent: int = 50) -> Room:
+        """Return what all units of this computer may use together, if so much of the memory is theirs."""
+        host = memory_of_host()
+        return cls(host * memory_percent // 100, host // 4)
+
+    def __add__(self, other: Room) -> Room:
+        return Room(self.memory_bytes + other.memory_bytes, self.disk_bytes + other.disk_bytes)
+
+    def __sub__(self, other: Room) -> Room:
+        return Room(self.memory_bytes - other.memory_bytes, self.disk_bytes - other.disk_bytes)
+
+    def holds(self, taken: Room, wanted: Room) -> bool:
+        """Whether there is room for `wanted` beside what is taken."""
+        both = taken + wanted
+        return both.memory_bytes <= self.memory_bytes and both.disk_bytes <= self.disk_bytes
+
+    def more(self, taken: Room, each: Room) -> int:
+        """Return how many units that want so much `each` there is room for beside what is taken."""
+        memory, disk = self.memory_bytes - taken.memory_bytes, self.disk_bytes - taken.disk_bytes
+        return max(0, min(memory // max(1, each.memory_bytes), disk // max(1, each.disk_bytes)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A unit ready to run, with its input files by name.
 
     `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is
-    done and what a picture is to show, `on_output` the end of what it has printed. `memory_percent` of this computer's
-    memory is the most that it may have.
+    done and what a picture is to show, `on_output` the end of what it has printed.
     """
 
     proven: Proven
+    limits: Limits
     restored: bytes | None
     on_checkpoint: Callable[[bytes], None]
     on_cpu: Callable[[float], None]
     on_output: Callable[[bytes], None] | None = None
     on_progress: Callable[[float, dict[str, Any]], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    memory_percent: int = 50
 
-    @property
-    def limits(self) -> Limits:
-        """What the unit may use: never more than its run is authorised for, nor than this computer can spare."""
-        unit, run = self.proven.unit, self.proven.authorisation
-        return Limits(
-            cpu_s=min(unit.cpu_s, run.cpu_s),
-            wall_s=min(unit.wall_s, run.wall_s),
-            memory_bytes=min(unit.memory_bytes, run.memory_bytes, memory_of_host() * self.memory_percent // 100),
-            disk_bytes=min(unit.disk_bytes, run.disk_bytes, memory_of_host() // 4),
-            output_bytes=min(unit.output_bytes, run.output_bytes, MAX_CALL_BYTES),
-        )
+
+def limits(proven: Proven, room: Room) -> Limits:
+    """Return what a unit may use: never more than its run is authorised for, nor than this computer can spare."""
+    unit, run = proven.unit, proven.authorisation
+    return Limits(
+        cpu_s=min(unit.cpu_s, run.cpu_s),
+        wall_s=min(unit.wall_s, run.wall_s),
+        memory_bytes=min(unit.memory_bytes, run.memory_bytes, room.memory_bytes),
+        disk_bytes=min(unit.disk_bytes, run.disk_bytes, room.disk_bytes),
+        output_bytes=min(unit.output_bytes, run.output_bytes, MAX_CALL_BYTES),
+    )
 
 
 @functools.cache

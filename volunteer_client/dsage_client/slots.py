@@ -32,7 +32,7 @@ from dsage_client.inputs import InputLost, Inputs
 from dsage_client.lacking import Lacking
 from dsage_client.library import Library, Proven
 from dsage_client.policy import backoff_s, smoothed, tell_s
-from dsage_client.runner import Runner, Work
+from dsage_client.runner import Room, Runner, Work, limits
 from dsage_client.settings import Settings
 from dsage_client.spool import Finished
 
@@ -253,7 +253,7 @@ class Slots:
                 raise InstructionMissing(NO_INSTRUCTION)
             proven = await self._prove(job)
             try:
-                async with self._gate.core(self._server):
+                async with self._gate.core(self._server, self._wanted(job, proven)):
                     if job.app in self._lacking:
                         raise InstructionMissing(NO_INSTRUCTION)
                     job.started = time.monotonic()
@@ -325,6 +325,16 @@ class Slots:
                 self._tell(Event(kind="waiting", text=text, data=_names(job) | {"retry_s": delay_s}))
                 await asyncio.sleep(delay_s)
 
+    def _wanted(self, job: Job, proven: Proven) -> Room:
+        """Return what a unit may use, and say so if it must wait for others to leave so much."""
+        most = limits(proven, self._gate.room)
+        wanted = Room(most.memory_bytes, most.disk_bytes)
+        if not self._gate.fits(wanted):
+            said = f"it may use {most.memory_bytes >> 20} MiB, and {self._gate.room.memory_bytes >> 20} MiB are for all"
+            text = f"unit {job.unit} waits until units that run leave it memory: {said}"
+            self._tell(Event(kind="memory", text=text, data=_names(job)))
+        return wanted
+
     async def _run(self, job: Job, proven: Proven) -> None:
         before = job.cpu_s
 
@@ -360,13 +370,13 @@ class Slots:
         outcome = await self._runner.run(
             Work(
                 proven=proven,
+                limits=limits(proven, self._gate.room),
                 restored=None if job.checkpoint is None else job.checkpoint.state,
                 on_checkpoint=on_checkpoint,
                 on_cpu=on_cpu,
                 on_progress=on_progress,
                 on_output=on_output,
                 inputs=job.inputs,
-                memory_percent=self._gate.memory_percent,
             )
         )
         self._ended(job, before, outcome)

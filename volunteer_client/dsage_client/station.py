@@ -39,7 +39,7 @@ from dsage_client.guest.seen import Presence, Seen
 from dsage_client.guest.sentences import sentence
 from dsage_client.parts import Part
 from dsage_client.readings import Readings
-from dsage_client.runner import Runner
+from dsage_client.runner import Room, Runner
 from dsage_client.settings import Settings
 from dsage_client.words import _, speak
 
@@ -170,7 +170,7 @@ class Station:
     def _limit(self) -> None:
         """Hold every part to what the preferences say of line, memory and disk."""
         self._gate.line.bytes_s = self._preferences.network_bytes_s
-        self._gate.memory_percent = self._preferences.memory_percent
+        self._gate.room = Room.of_host(self._preferences.memory_percent)
         for part in self._parts.values():
             part.agent.limit(parts.disk_bytes(part.settings, self._preferences))
 

@@ -20,7 +20,6 @@ from dsage.trust.keys import PrivateKey
 from dsage.wire import Exchange, ExchangeReply
 from dsage_client import events, policy, runner, spool
 from dsage_client.events import Event
-from dsage_client.runner import Work
 from dsage_client.testing import MemoryServer
 
 
@@ -133,9 +132,8 @@ async def test_a_server_that_acknowledges_nothing_gets_no_more_work_done(
 def test_no_unit_takes_more_than_the_computer_can_spare(monkeypatch: pytest.MonkeyPatch) -> None:
     huge = Limits(memory_bytes=1 << 50, disk_bytes=1 << 50, output_bytes=1 << 50)
     proven = type("Proven", (), {"unit": huge, "authorisation": huge})
-    work = Work(proven=proven, restored=None, on_checkpoint=print, on_cpu=print)  # type: ignore[arg-type]
     monkeypatch.setattr(runner, "memory_of_host", lambda: 8 << 30)
-    limits = work.limits
+    limits = runner.limits(proven, runner.Room.of_host())  # type: ignore[arg-type]
     assert (limits.memory_bytes, limits.disk_bytes, limits.output_bytes) == (4 << 30, 2 << 30, 16 << 20)
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from dsage import codec
+from dsage.function import Limits
 from dsage.sandbox import Outcome
 from dsage_client.cheater import Liar, lie, pretend
 from dsage_client.runner import Work
@@ -23,7 +24,7 @@ def work_on(args: dict[str, Any], seen: list[bytes] | None = None) -> Work:
     unit = SimpleNamespace(args=codec.encode(args))
     on_checkpoint = (seen if seen is not None else []).append
     proven = cast(Any, SimpleNamespace(unit=unit))
-    return Work(proven=proven, restored=None, on_checkpoint=on_checkpoint, on_cpu=lambda _: None)
+    return Work(proven=proven, limits=Limits(), restored=None, on_checkpoint=on_checkpoint, on_cpu=lambda _: None)
 
 
 def test_made_up_residues_look_right_and_agree_with_nobody() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsage_client.gate import HALF_LIFE_S, Gate
+from dsage_client.gate import HALF_LIFE_S, NOTHING, Gate
 from dsage_client.guest.reasons import Reason, Standing, Work
+from dsage_client.runner import Room
 
 HOLD = Standing(work=Work.HOLD, reason=Reason.IN_USE)
 ONE = Standing(work=Work.RUN, reason=Reason.WORKING, cores=1)
@@ -31,13 +32,13 @@ async def settle() -> None:
 class Unit:
     """A unit at the gate, in a task of its own."""
 
-    def __init__(self, gate: Gate, server: str) -> None:
+    def __init__(self, gate: Gate, server: str, wanted: Room = NOTHING) -> None:
         self.began = False
         self.over = asyncio.Event()
-        self.task = asyncio.create_task(self._pass(gate, server))
+        self.task = asyncio.create_task(self._pass(gate, server, wanted))
 
-    async def _pass(self, gate: Gate, server: str) -> None:
-        async with gate.core(server):
+    async def _pass(self, gate: Gate, server: str, wanted: Room) -> None:
+        async with gate.core(server, wanted):
             self.began = True
             await self.over.wait()
 
@@ -183,3 +184,67 @@ def test_a_standing_never_gives_more_cores_than_there_are(standing: Standing) ->
     gate = Gate(1)
     gate.set(standing)
     assert gate.cores == 1
+
+
+async def test_what_runs_takes_no_more_together_than_there_is_room_for() -> None:
+    gate = Gate(4)
+    gate.room = Room(1024, 256)
+    units = [Unit(gate, "a", Room(400, 64)) for _ in range(4)]
+    await settle()
+    assert [unit.began for unit in units] == [True, True, False, False]
+    assert (gate.slots("a"), gate.tight("a")) == (2, True)
+    await units[0].end()
+    await settle()
+    assert [unit.began for unit in units] == [True, True, True, False]
+    gate.room = Room(1200, 128)
+    await settle()
+    assert not units[3].began, "what they keep on their disk lies in memory too"
+    gate.room = Room(1200, 256)
+    await settle()
+    assert units[3].began
+    for unit in units[1:]:
+        await unit.end()
+    assert gate.slots("a") == 3
+
+
+async def test_one_unit_may_run_however_little_room_there_is() -> None:
+    gate = Gate(4)
+    gate.room = Room(100, 100)
+    first, second = Unit(gate, "a", Room(400, 0)), Unit(gate, "b", Room(1, 0))
+    await settle()
+    assert (first.began, second.began) == (True, False)
+    assert (gate.slots("a"), gate.slots("b")) == (1, 1)
+    await first.end()
+    await settle()
+    assert second.began
+    await second.end()
+
+
+async def test_a_large_unit_is_not_passed_by_small_ones_and_one_that_gives_up_lets_them_by() -> None:
+    gate = Gate(4)
+    gate.room = Room(1000, 0)
+    running, large, small = (Unit(gate, "a", Room(each, 0)) for each in (500, 900, 100))
+    await settle()
+    assert [unit.began for unit in (running, large, small)] == [True, False, False]
+    large.task.cancel()
+    await settle()
+    assert small.began
+    await running.end()
+    await small.end()
+    assert (gate.running, gate.fits(Room(1000, 0))) == (0, True)
+
+
+@given(st.lists(st.integers(1, 1000), max_size=12), st.integers(1, 1000), st.integers(1, 8))
+async def test_the_room_holds_in_any_order_of_units(sizes: list[int], room: int, cores: int) -> None:
+    gate = Gate(cores)
+    gate.room = Room(room, 0)
+    units = [(size, Unit(gate, "ab"[size % 2], Room(size, 0))) for size in sizes]
+    left = list(units)
+    while left:
+        await settle()
+        running = [(size, unit) for size, unit in left if unit.began]
+        assert running, "something runs as long as something waits"
+        assert len(running) == 1 or sum(size for size, _ in running) <= room
+        assert len(running) <= cores
+        await running[0][1].end()
+        left.remove(running[0])

@@ -36,6 +36,17 @@ def test_what_was_kept_in_reserve_is_handed_back_when_units_turn_out_long(
     assert policy.surplus(slots=slots, held=held, mean_unit_s=mean_s) == expected
 
 
+@pytest.mark.parametrize(
+    ("held", "mean_s", "expected"), [(9, None, 8), (9, 99.0, 8), (9, 5.0, 7), (2, 5.0, 0), (2, 0.1, 0), (1, None, 0)]
+)
+def test_what_there_is_no_memory_for_is_handed_back_whatever_is_known(
+    held: int, mean_s: float | None, expected: int
+) -> None:
+    assert policy.surplus(slots=1, held=held, mean_unit_s=mean_s, tight=True) == expected
+    kept = held - expected
+    assert policy.surplus(slots=1, held=kept, mean_unit_s=mean_s, tight=True) == 0
+
+
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_backing_off_grows_to_its_ceiling_and_never_vanishes(attempt: int, draw: float) -> None:
     delay = policy.backoff_s(attempt, draw, low_s=0.5, high_s=60.0)
