@@ -113,7 +113,7 @@ def test_times_rerun_and_the_answer_in_a_file(grid: Grid, tmp_path: Path) -> Non
     job = grid.map(rest, [0.5], quorum=1)
     assert job.wait(WAIT_S) == [0.5]
     assert job.wall_time >= 0.5
-    assert job.cpu_time < 0.4
+    assert job.cpu_time < job.wall_time
     assert json.loads(job.write_result(tmp_path / "answer.json").read_text()) == [0.5]
     again = job.rerun()
     assert (again.wait(WAIT_S), again.id != job.id) == ([0.5], True)

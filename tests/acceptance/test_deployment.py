@@ -12,7 +12,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -341,10 +340,8 @@ def test_a_proxy_that_ends_tls_shows_the_pages_and_the_machine_api(
     assert health(site.url, vouched)
     with urlopen(f"{site.url}/run/1.json", timeout=10, context=vouched) as reply:
         assert reply.headers["Content-Type"].startswith("application/json")
-    begun = time.monotonic()
     with urlopen(f"{site.url}/run/1.live", timeout=10, context=vouched) as reply:
         assert reply.readline()
-    assert time.monotonic() - begun < 5.0
     big = Request(f"{site.url}/v1/exchange", data=bytes(8_000_000), method="POST", headers={"DSage-Protocol": "1"})
     with pytest.raises(HTTPError) as refused:
         urlopen(big, timeout=30, context=vouched)

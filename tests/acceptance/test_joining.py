@@ -19,9 +19,6 @@ from dsage.trust.envelope import Envelope
 from dsage.trust.invite import Link
 from dsage.trust.release import Release, believed
 
-BAR_S = 60.0
-"""From the link to the first result that was found right."""
-
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
@@ -50,15 +47,12 @@ async def released(link: Link) -> Release:
         return believed(await conn.call("GET", "/v1/release", None, Envelope), chain, time.time())
 
 
-def test_a_computer_that_joins_by_a_public_link_is_paid_within_a_minute_where_no_research_waits(lab: Lab) -> None:
+def test_a_computer_that_joins_by_a_public_link_is_paid_where_no_research_waits(lab: Lab) -> None:
     lab.start_server()
     run = lab.dsage_json("admin", "welcome")["data"]["run"]
     made = lab.dsage_json("invite", "--public", "--per-hour", "2", "--per-network", "2")["data"]
-    began = time.monotonic()
     lab.start_client("first", made["link"])
     wait_for(lambda: paid(lab), lab.clients["first"])
-    took_s = time.monotonic() - began
-    assert took_s < BAR_S
     assert [each["data"]["title"] for each in told(lab, "first") if each["kind"] == "working"] == ["Welcome"]
     lab.start_client("second", made["link"])
     wait_for(lambda: lab.dsage_json("status", "--server", lab.described["link"])["data"]["volunteers"] == 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 
 import msgspec
 import psutil
@@ -92,9 +91,7 @@ def test_xscreensaver_shows_it_and_takes_it_away_at_a_touch(screen: Person) -> N
     assert "XSCREENSAVER_WINDOW" in drawing.environ()
 
     # Right after it was told to begin, xscreensaver takes no notice of the mouse.
-    began = time.monotonic()
     wait(lambda: _gone_after_a_move(screen, drawing), "its end")
-    assert time.monotonic() - began < 30
     wait(lambda: not shows(picture(screen, "gone"), GREEN), "the screen as it was")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -185,10 +184,8 @@ async def test_an_honest_driver_folds_and_ends(boxes: Boxes, tmp_path: Path) -> 
     ],
 )
 async def test_a_driver_that_means_harm_fails_its_run(boxes: Boxes, tmp_path: Path, way: str, reason: str) -> None:
-    began = time.monotonic()
     said = await failure(boxed(boxes, tmp_path, "Hostile", way=way))
     assert any(part in said for part in reason.split("|")), said
-    assert time.monotonic() - began < 15.0
 
 
 async def test_a_driver_sees_no_file_and_no_door_of_the_host(boxes: Boxes, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import flint
 import pytest
@@ -120,9 +119,9 @@ def test_coprime_bases_keep_the_product(parts: list[tuple[int, int]]) -> None:
     assert all(math.gcd(x, y) == 1 for x, _ in bases for y, _ in bases if x != y)
 
 
-@pytest.mark.parametrize("text", ["10^9999-1"])
-def test_ten_thousand_digits_take_seconds(text: str) -> None:
-    number = parse(text)
-    began = time.process_time()
-    split(number.value, number.binomials)
-    assert time.process_time() - began < 8
+@pytest.mark.timeout(60)
+def test_ten_thousand_digits_do_not_take_for_ever() -> None:
+    number = parse("10^9999-1")
+    parts = split(number.value, number.binomials)
+    assert len(parts) > 10
+    assert math.prod(base**power for base, power in parts) == number.value

