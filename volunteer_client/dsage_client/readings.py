@@ -150,7 +150,11 @@ class _Gauge(Generic[T]):
 
 
 class Load:
-    """How much of all cores programs other than ours use: the mean over the last OTHERS_S."""
+    """How much of all cores programs other than ours use: the mean over the last OTHERS_S.
+
+    On Linux only what they use at full priority: what was told to give way to others (nice, as another client of this
+    computer does with its units) needs nobody to give way to it.
+    """
 
     def __init__(
         self, ours: Callable[[], float] | None = None, all_cores: Callable[[], tuple[float, float]] | None = None
@@ -243,19 +247,20 @@ def hottest(sensors: dict[str, list[Any]]) -> float | None:
 
 
 def busy_s() -> tuple[float, float]:
-    """Return the time (s, of all cores together) that programs used, and all time, since the system started."""
+    """Return the time (s, of all cores together) that programs used, as `Load` counts it, and all time."""
     times = psutil.cpu_times()
     spent = {name: float(getattr(times, name)) for name in times._fields if not name.startswith("guest")}
     total = sum(spent.values())
-    return total - sum(spent.get(name, 0.0) for name in ("idle", "iowait", "steal")), total
+    left = ["idle", "iowait", "steal", *(["nice"] if sys.platform == "linux" else [])]
+    return total - sum(spent.get(name, 0.0) for name in left), total
 
 
 def ours_s() -> float:
-    """Return the processor time (s) that this process and all below it have used, ended ones included."""
+    """Return the processor time (s) that this process and all below it have used, as `Load` counts it."""
     if sys.platform == "linux":
         tree = processes.tree(os.getpid())
         if not tree:
             raise OSError("the tree of processes cannot be read")
-        return processes.usage(tree).cpu_s
+        return processes.urgent_s(tree)
     me = psutil.Process()
     return sum(sum(each.cpu_times()[:4]) for each in (me, *me.children(recursive=True)))

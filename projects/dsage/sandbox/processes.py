@@ -54,25 +54,34 @@ def tree(root: int) -> list[int]:
 
 def started(pid: int) -> int | None:
     """Return when a process started, in clock ticks since the boot; None if it has gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[22 - 3])  # field 22 of proc(5)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    fields = _fields(pid)
+    return int(fields[22 - 3]) if fields else None
 
 
 def usage(pids: Iterable[int]) -> Usage:
     """Return what these processes use together; those that have gone count nothing."""
     ticks = pages = addresses = threads = 0
     for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat", "rb") as stat:
-            # Fields after the name, which may hold anything; numbering as in proc(5), where state is 3.
-            fields = stat.read().rpartition(b")")[2].split()
+        if fields := _fields(pid):
             ticks += sum(int(fields[number - 3]) for number in (14, 15, 16, 17))
             threads += int(fields[20 - 3])
             addresses += int(fields[23 - 3])
             pages += int(fields[24 - 3])
     return Usage(ticks / _TICK, pages * _PAGE, addresses, threads)
+
+
+def urgent_s(pids: Iterable[int]) -> float:
+    """Return the processor time (s) of these processes that Linux does not count as `nice` (man proc_stat): what they
+    computed at full priority, and what the kernel did for them at any.
+
+    Of ended children only the kernel's work is in it, as nobody tells what priority they had.
+    """
+    ticks = 0
+    for pid in pids:
+        if fields := _fields(pid):
+            ticks += sum(int(fields[number - 3]) for number in (15, 17))
+            ticks += int(fields[14 - 3]) if int(fields[19 - 3]) <= 0 else 0
+    return ticks / _TICK
 
 
 def memory_shared_out(pids: Iterable[int]) -> int | None:
@@ -135,6 +144,16 @@ def count(uid: int) -> int:
                 if os.stat(f"/proc/{name}").st_uid == uid:
                     total += len(os.listdir(f"/proc/{name}/task"))
     return total
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Return what Linux shows of a process after its name, which may hold anything; empty if it has gone. In proc(5)
+    the first of them, the state, is number 3."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -183,14 +183,43 @@ def test_after_sleep_it_begins_anew() -> None:
     assert machine.after(5) is None
 
 
-def test_a_real_burner_below_us_is_ours_and_what_it_used_stays_when_it_has_ended() -> None:
+BURN = "import os; [os.times() for _ in iter(int, 1)]"
+"""Computes, and lets the kernel do some of it."""
+
+
+def test_a_real_burner_below_us_is_ours() -> None:
     before = readings.ours_s()
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as burner:
+    with subprocess.Popen([sys.executable, "-c", BURN]) as burner:
         while readings.ours_s() < before + 0.3:
             assert burner.poll() is None
             os.sched_yield()
         burner.kill()
-    assert readings.ours_s() >= before + 0.3
+
+
+def test_what_gives_way_is_neither_load_nor_ours() -> None:
+    """Units run like that, ours and those of another client on this computer."""
+    mine, ours = sum(os.times()[:2]), readings.ours_s()
+    with subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", "while True: pass"]) as burner:
+        before = readings.psutil.cpu_times().nice
+        while (used := sum(psutil.Process(burner.pid).cpu_times()[:2])) < 0.5:
+            assert burner.poll() is None
+            os.sched_yield()
+        assert readings.psutil.cpu_times().nice - before >= used - 0.2
+        burner.kill()
+    assert readings.ours_s() - ours <= sum(os.times()[:2]) - mine + 0.2
+
+
+def test_two_clients_on_one_computer_do_not_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = dict(zip(Times._fields, (100.0, 1000.0, 50.0, 5000.0, 0.0, 0.0, 0.0, 0.0), strict=True))
+    monkeypatch.setattr(readings.psutil, "cpu_times", lambda: Times(**spent))
+    first, second = Load(lambda: 1.0), Load(lambda: 2.0)
+    for up in range(0, 60, 5):
+        shares = first.look(up), second.look(up)
+        spent["nice"] += 9.8  # both cores are full of units of both
+        spent["user"] += 0.2
+    assert max(share or 0.0 for share in shares) < 0.03
+    spent["user"] += 40.0
+    assert (first.look(60) or 0.0) > 0.3
 
 
 def test_all_time_is_counted_once() -> None:
@@ -211,9 +240,10 @@ class Times(NamedTuple):
     guest_nice: float = 4
 
 
-def test_waiting_and_other_computers_are_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_other_computers_and_what_gives_way_are_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readings.psutil, "cpu_times", Times)
-    assert readings.busy_s() == (18, 100)
+    monkeypatch.setattr(readings.sys, "platform", "linux")
+    assert readings.busy_s() == (13, 100)
 
 
 @pytest.mark.parametrize(
