@@ -1,4 +1,4 @@
-"""What a computer that waits for work costs its owner's line: bytes of a call, counted on the wire, and a day of them."""
+"""What a computer that waits for work costs its owner's line: bytes of a call, counted on the wire, and of a day."""
 
 from __future__ import annotations
 

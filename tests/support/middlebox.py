@@ -103,7 +103,7 @@ class Middlebox:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            back.transport.abort()  # first of all: the box may close meanwhile, which ends this task where it waits
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            back.transport.abort()
