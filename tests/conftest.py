@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -51,9 +51,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         _note(item.config, item.nodeid, "passed")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist has noted, in the process that reports."""
+    for name, outcomes in getattr(node, "workeroutput", {}).get("outcomes", {}).items():
+        node.config.stash[OUTCOMES].setdefault(name, set()).update(outcomes)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run of the whole suite in which a proof was missing."""
     config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["outcomes"] = {name: sorted(found) for name, found in config.stash[OUTCOMES].items()}
+        return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     if not whole or config.option.collectonly or session.exitstatus != pytest.ExitCode.OK:
         return

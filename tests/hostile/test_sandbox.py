@@ -14,7 +14,7 @@ import pytest
 
 from dsage import Limits, codec
 from dsage.errors import InstructionMissing, SandboxRefused, UnitFailed
-from dsage.sandbox import Box, Level, landlock, processes, self_test, strongest
+from dsage.sandbox import Box, Level, landlock, lane, processes, self_test, strongest
 from dsage.sandbox.frames import Kind, pack
 from dsage.sandbox.reach import reachable
 from dsage.sandbox.selftest import bait
@@ -165,6 +165,18 @@ async def test_strangers_are_refused_when_bubblewrap_is_missing(tmp_path, monkey
     assert report.level is Level.LANDLOCK
     assert "weaker" in report.sentence
     assert "Bubblewrap is not installed" in report.sentence
+
+
+async def test_a_box_that_ends_at_once_is_refused(level, tmp_path, monkeypatch):
+    def ended(plan, disk_bytes, launch=lane.launch):
+        started = launch(plan, disk_bytes)
+        started.process.kill()
+        os.waitid(os.P_PID, started.process.pid, os.WEXITED | os.WNOWAIT)
+        return started
+
+    monkeypatch.setattr(lane, "launch", ended)
+    with pytest.raises(SandboxRefused):
+        await Box.open(level, ATTACKS, "hostile:Hostile", tmp_path)
 
 
 # -- taking too much -----------------------------------------------------------------------------------------

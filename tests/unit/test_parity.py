@@ -57,6 +57,8 @@ def test_a_whole_run_without_a_proof_fails(pytester: pytest.Pytester, monkeypatc
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CI", ci)
             assert pytester.runpytest_subprocess("-m", "not slow").ret == ends, name
+            two = ("-p", "xdist", "-n", "2")
+            assert pytester.runpytest_subprocess("-m", "not slow", *two).ret == ends, name
     assert pytester.runpytest_subprocess("-k", "test_good").ret == 0
     (docs / "parity.md").write_text(row.format("test_slow"))
     pytester.runpytest_subprocess("--parity").assert_outcomes(passed=1, deselected=3)

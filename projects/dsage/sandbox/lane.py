@@ -98,7 +98,8 @@ class Lane:
         """
         lane = cls(plan, launch(plan, disk_bytes), disk_bytes)
         try:
-            lane._control.send(codec.encode(lane._started.settings))
+            with suppress(ConnectionError):  # it may have ended already: then nothing is heard of it either
+                lane._control.send(codec.encode(lane._started.settings))
             answer = asyncio.create_task(lane._introduced())
             verdict = await lane._guard(answer, OPENING, processes.Usage(0.0, 0, 0, 0))
             if verdict is not None:
