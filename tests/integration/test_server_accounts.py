@@ -17,7 +17,7 @@ from dsage.trust.keys import PrivateKey
 from dsage.trust.tls import pinned_context
 from dsage_server import exchange
 from dsage_server.store import events, hosts, open_links, views
-from dsage_server.testing import Host, World, document, held, until
+from dsage_server.testing import HandDriver, Host, World, document, held, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -166,6 +166,19 @@ async def test_a_code_for_one_more_computer_runs_out(world: World, monkeypatch: 
             await enrol(host, PrivateKey.generate(), code.code)
 
 
+async def paid(world: World) -> tuple[Host, HandDriver, str]:
+    """A volunteer with one credit, the run that gave it, and the name by which they are known."""
+    host, run = await world.host(), await world.run()
+    await run.make(7)
+    assert await host.report(await host.fetch(), [7]) == ["ok"]
+
+    async def credited() -> bool:
+        return (await account(host)).granted_milli == 1000
+
+    await until(credited)
+    return host, run, (await account(host)).pseudonym
+
+
 async def boards(world: World) -> dict[str | None, tuple[int, int]]:
     """Return credit and people by name on the leaderboard."""
 
@@ -174,15 +187,7 @@ async def boards(world: World) -> dict[str | None, tuple[int, int]]:
 
 
 async def test_what_is_shown_of_a_volunteer_changes_at_once_and_every_sum_with_it(world: World) -> None:
-    host, run = await world.host(), await world.run()
-    name = (await account(host)).pseudonym
-    await run.make(7)
-    assert await host.report(await host.fetch(), [7]) == ["ok"]
-
-    async def paid() -> bool:
-        return (await account(host)).granted_milli == 1000
-
-    await until(paid)
+    host, run, name = await paid(world)
     before = await boards(world)
     assert before[name] == (1000, 1)
     others = before.get(None, (0, 0))
@@ -219,15 +224,7 @@ async def test_who_leaves_hands_back_and_is_known_no_more(world: World) -> None:
 
 
 async def test_who_is_erased_has_no_name_but_their_credit_stays_in_the_sums(world: World) -> None:
-    host, run = await world.host(), await world.run()
-    name = (await account(host)).pseudonym
-    await run.make(7)
-    assert await host.report(await host.fetch(), [7]) == ["ok"]
-
-    async def paid() -> bool:
-        return (await account(host)).granted_milli == 1000
-
-    await until(paid)
+    host, _, name = await paid(world)
     before = await boards(world)
     other, _ = await second(world, host)
     first = await ask(host, "POST", "/v1/account/leave", wire.Leave(erase=True), wire.Left)
