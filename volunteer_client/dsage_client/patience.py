@@ -68,8 +68,9 @@ class Patience:
     """Three waits: `away_s` before speaking to the server at all, `quiet_s` before a call that brings it no results,
     `idle_s` before asking it for work again.
 
-    `now` is the clock of the waits, in seconds from any start. What recurs is told once. `away_since` is when the
-    server was first found to be away, in Unix seconds, None if it answered the last call.
+    `now` is the clock of the waits, in seconds from any start. What recurs is told once, and what lasts again when it has
+    lasted twice as long. `away_since` is when the server was first found to be away, in Unix seconds, None if it answered
+    the last call.
     """
 
     def __init__(self, settings: Settings, tell: Tell, now: Callable[[], float], draw: Callable[[], float]) -> None:
@@ -88,6 +89,7 @@ class Patience:
         self._quiet_until = float("-inf")
         self._idle_until = float("-inf")
         self._said = ""
+        self._since = self._again = float("-inf")
         self.away_since: float | None = None
         self.why: tuple[Reason, str] = (Reason.CONNECTING, "")
 
@@ -238,8 +240,11 @@ class Patience:
         code: str = "",
         reasons: Mapping[str, str] | None = None,
     ) -> None:
-        if reason == self._said and delay_s < self._settings.backoff_high_s / 2:
+        now = self._now()
+        if reason == self._said and now < self._again:
             return
+        self._since = self._since if reason == self._said else now
+        self._again = now + max(self._settings.backoff_high_s / 2, now - self._since)
         self._said = reason
         until = f"; next try at {at_clock(time.time(), delay_s)}" if delay_s else ""
         data = {"reason": reason, "retry_s": delay_s, "code": code, "reasons": reasons or {}}
