@@ -68,9 +68,9 @@ class Patience:
     """Three waits: `away_s` before speaking to the server at all, `quiet_s` before a call that brings it no results,
     `idle_s` before asking it for work again.
 
-    `now` is the clock of the waits, in seconds from any start. What recurs is told once, and what lasts again when it has
-    lasted twice as long. `away_since` is when the server was first found to be away, in Unix seconds, None if it answered
-    the last call.
+    `now` is the clock of the waits, in seconds from any start. What recurs is told once, and what lasts again when it
+    has lasted twice as long. `away_since` is when the server was first found to be away, in Unix seconds, None if it
+    answered the last call.
     """
 
     def __init__(self, settings: Settings, tell: Tell, now: Callable[[], float], draw: Callable[[], float]) -> None:
