@@ -40,10 +40,12 @@ def elsewhere() -> Iterator[str]:
     name, here, there = (f"dsage{kind}{os.getpid()}" for kind in ("", "a", "b"))
     try:
         _ip("netns", "add", name)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no network namespace can be made here: {error}")
-    try:
         _ip("link", "add", here, "type", "veth", "peer", "name", there)
+    except (OSError, subprocess.CalledProcessError) as error:
+        with suppress(OSError, subprocess.CalledProcessError):
+            _ip("netns", "delete", name)
+        pytest.skip(f"no network of its own can be made here: {error}")
+    try:
         _ip("link", "set", there, "netns", name)
         _ip("addr", "add", f"{HERE}/24", "dev", here)
         _ip("link", "set", here, "up")

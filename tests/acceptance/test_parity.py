@@ -138,11 +138,13 @@ def test_a_killed_program_leaves_no_descendant(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     tmp_path.chmod(0o711)
     with subprocess.Popen([sys.executable, "-c", source], env=environment, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "ready\n"
-        descendants = psutil.Process(parent.pid).children(recursive=True)
-        assert len(descendants) > 3
-        parent.kill()
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == "ready\n"
+            descendants = psutil.Process(parent.pid).children(recursive=True)
+            assert len(descendants) > 3
+        finally:
+            parent.kill()
     until(lambda: not any(process.is_running() for process in descendants), 10)
 
 
