@@ -347,7 +347,7 @@ async def _asked(
     except aiohttp.ClientConnectorError as error:
         raise ServerAway(f"no server answers at {base}: {_reason(error.os_error)}") from None
     except (aiohttp.ClientError, OSError) as error:
-        raise ServerAway(f"the connection to {base} broke: {error or type(error).__name__}") from None
+        raise ServerAway(f"the connection to {base} broke: {_shown(str(error)) or type(error).__name__}") from None
 
 
 async def _capped(response: aiohttp.ClientResponse, most: int) -> bytes:

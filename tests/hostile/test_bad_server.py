@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from tests.unit.dsage_client.conftest import client  # noqa: F401
 
 from dsage import wire
 from dsage.connection import Connection
-from dsage.errors import DSageError, RequestError, TooLarge
+from dsage.errors import DSageError, RequestError, ServerAway, TooLarge
+from dsage.trust import tls
 from dsage.trust.envelope import Envelope
 from dsage_client.patience import MAX_IDLE_S
 
@@ -45,12 +48,82 @@ async def test_a_body_without_end_is_given_up(server: LittleServer) -> None:
     assert isinstance(await asked(server, endless), TooLarge)
 
 
-async def test_nobody_is_sent_elsewhere(server: LittleServer) -> None:
-    async def elsewhere(request: web.Request) -> web.Response:
-        return web.Response(status=307, headers={"Location": server.link.url + "/v1/root"})
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nobody_is_sent_elsewhere(server: LittleServer, tmp_path: Path, status: int) -> None:
+    async with serving(tmp_path / "other") as other:
+        for link in (server.link, other.link):
 
-    assert "307" in (await asked(server, elsewhere)).message
+            async def elsewhere(_: web.Request, to: str = link.url) -> web.Response:
+                return web.Response(status=status, headers={"Location": to + "/v1/root"})
+
+            assert str(status) in (await asked(server, elsewhere)).message
+        assert other.seen == []
     assert "/v1/root" not in [request.path for request in server.seen]
+
+
+async def a_line_without_end() -> AsyncIterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nX: "
+    while True:
+        yield b"y" * 65536
+
+
+async def a_first_line_without_end() -> AsyncIterator[bytes]:
+    yield b"HTTP/1.1 200 "
+    while True:
+        yield b"y" * 65536
+
+
+async def lines_without_end() -> AsyncIterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\n"
+    while True:
+        yield b"X: y\r\n" * 1000
+
+
+async def answers_before_the_answer() -> AsyncIterator[bytes]:
+    while True:
+        yield b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000
+
+
+async def a_chunk_that_never_begins() -> AsyncIterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"
+    while True:
+        yield b"y" * 65536
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        a_line_without_end,
+        a_first_line_without_end,
+        lines_without_end,
+        answers_before_the_answer,
+        a_chunk_that_never_begins,
+    ],
+)
+async def test_a_head_without_end_costs_no_memory_and_little_time(
+    server: LittleServer, head: Callable[[], AsyncIterator[bytes]]
+) -> None:
+    sent = 0
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            async for piece in head():
+                writer.write(piece)
+                sent += len(piece)
+                await writer.drain()
+        writer.close()
+
+    liar = await asyncio.start_server(met, "127.0.0.1", 0, ssl=tls.server_context(server.home.tls))
+    link = server.keys.link(f"https://localhost:{liar.sockets[0].getsockname()[1]}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with liar, await Connection.open(link, ca_pem=(server.home.tls / "ca.pem").read_bytes()) as conn:
+        with pytest.raises(ServerAway, match=r"broke|did not answer within 1 s") as caught:
+            await conn.call("POST", "/v1/exchange", b"", wire.ExchangeReply, timeout_s=1.0)
+    assert sent > 0
+    assert len(caught.value.message) < 700
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "kilobytes"
 
 
 @pytest.mark.parametrize(
@@ -69,11 +142,21 @@ async def test_replies_of_another_kind_are_refused(server: LittleServer, reply: 
     assert "makes no sense" in error.message
 
 
-async def test_a_gigantic_retry_time_is_an_hour_at_most(client: Any) -> None:  # noqa: F811
-    client.server.retry_s, client.server.reason, client.server.hold_calls = 1e12, "go away", False
+@pytest.mark.parametrize("retry_s", [365 * 86400.0, 1e12, 1e300])
+async def test_a_gigantic_retry_time_is_an_hour_at_most(client: Any, retry_s: float) -> None:  # noqa: F811
+    client.server.retry_s, client.server.reason, client.server.hold_calls = retry_s, "go away", False
     async with client.running() as agent:
         await client.until(lambda: agent._patience.idle_s > 0)
         assert agent._patience.idle_s <= MAX_IDLE_S
+        assert next(event for event in client.events if event.kind == "waiting").data["retry_s"] <= MAX_IDLE_S
+
+
+@pytest.mark.parametrize("deadline_s", [1e300, 365 * 86400.0])
+async def test_a_gigantic_deadline_changes_nothing(client: Any, deadline_s: float) -> None:  # noqa: F811
+    async with client.running():
+        await client.server.give(1, deadline_s=deadline_s)
+        await client.until(lambda: client.server.ended)
+    assert client.server.statuses() == {1: "done"}
 
 
 async def test_an_older_root_is_not_believed_and_the_newer_one_holds(client: Any) -> None:  # noqa: F811

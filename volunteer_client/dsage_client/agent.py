@@ -35,7 +35,7 @@ from dsage_client.guest.reasons import Reason, Work
 from dsage_client.held import Held, Lease
 from dsage_client.inputs import Inputs
 from dsage_client.library import Library
-from dsage_client.patience import Patience
+from dsage_client.patience import MAX_IDLE_S, Patience
 from dsage_client.runner import Runner
 from dsage_client.session import Session
 from dsage_client.settings import SHUTDOWN_CALL_S, Settings
@@ -414,7 +414,7 @@ class Agent:
     def _pace(self, reply: ExchangeReply, asked: Exchange, took_s: float, *, superseded: bool) -> None:
         """Note what a reply means for when to call next."""
         empty = not (reply.units or reply.acks or reply.abort)
-        retry_s = reply.retry_s
+        retry_s = min(reply.retry_s, MAX_IDLE_S)
         if empty and asked.wait_s and not superseded and policy.spinning(asked_s=asked.wait_s, took_s=took_s):
             retry_s = max(retry_s, self._patience.spun())
         else:
