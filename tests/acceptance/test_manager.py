@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manager_visit import about
+from manager_visit import NAMES, offers
 from owner_stand import CODE, LINK, NOW, OwnerStand
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from dsage.trust.invite import Link
-from dsage.wire import About
+from dsage.wire import Privacy
+from dsage_client.asking import Offer
 from dsage_client.manager.app import Manager, Site, serve
 from dsage_client.manager.live import Live
+from dsage_client.membership import Newcomer
 from dsage_client.words import PSEUDO, speak
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -27,7 +29,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PAGES = ("", "history", "servers", "preferences", "log", "join", "leave?server=lab", "nothing-here")
+PAGES = ("", "history", "servers", "preferences", "log", "join", "leave?server=lab", "erase?server=lab", "nothing-here")
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text()
 BROKEN = "axe.run().then((found) => JSON.stringify(found.violations.map((rule) => [rule.id, rule.nodes[0].html])))"
 SMALLEST_TARGET = """() => Math.min(...[...document.querySelectorAll("button, nav a, input, select, .button")]
@@ -68,8 +70,10 @@ async def desk() -> AsyncIterator[Desk]:
         pytest.skip(f"{CHROMIUM} is missing: install the package chromium to look at the pages")
     owner = OwnerStand()
 
-    async def ask(link: Link) -> About:
-        return about(link)
+    offer = offers()
+
+    async def ask(link: Link) -> Offer:
+        return offer(link)
 
     site = await serve(
         owner, manager=Manager(owner, now=lambda: NOW, ask=ask, live=Live(owner.follow, keepalive_s=0.5))
@@ -210,16 +214,62 @@ async def test_joining_and_leaving(desk: Desk) -> None:
     await expect(page.locator("#link-wrong")).to_contain_text("not an invite link")
     await page.get_by_label("Link").fill(f"{LINK}&code={CODE}")
     await page.get_by_role("button", name="Go on").click()
-    switch = page.get_by_role("switch")
-    await expect(switch).to_have_count(1)
-    await expect(switch).not_to_be_checked()
+    for switch in ("List me on the leaderboard", "Name me beside discoveries"):
+        await expect(page.get_by_role("switch", name=switch)).not_to_be_checked()
+    await expect(page.get_by_text(NAMES[0])).to_be_visible()
+    await page.get_by_role("switch", name="Name me beside discoveries").check()
+    await page.get_by_role("button", name="Another name").click()
+    await expect(page.get_by_text(NAMES[1])).to_be_visible()
+    await expect(page.get_by_role("switch", name="Name me beside discoveries")).to_be_checked()
     await page.get_by_role("button", name="Agree and join").click()
     await expect(page.get_by_text("This computer has joined.")).to_be_visible()
-    assert desk.owner.asked == [("join", f"{LINK}&code={CODE}", False)]
+    wish = Newcomer(name=NAMES[1], shown=Privacy(discoveries=True))
+    assert desk.owner.asked == [("join", f"{LINK}&code={CODE}", wish)]
     await page.get_by_role("link", name="Leave this server").first.click()
     await page.get_by_role("button", name="Leave").click()
     await expect(page.get_by_text("has left the server")).to_be_visible()
-    assert desk.owner.asked[-1] == ("leave", "lab")
+    assert desk.owner.asked[-1] == ("leave", "lab", False)
+
+
+async def test_what_others_see_is_switched_later(desk: Desk) -> None:
+    _, page, _ = await desk.open("servers", java_script_enabled=False)
+    listed = page.get_by_role("switch", name="List me on the leaderboard")
+    await expect(listed).to_be_checked()
+    await listed.uncheck()
+    await page.get_by_role("switch", name="Name me beside discoveries").check()
+    await page.get_by_role("button", name="Save what others see").click()
+    await expect(page.get_by_text("the server shows this from now on")).to_be_visible()
+    await expect(page.get_by_role("switch", name="List me on the leaderboard")).not_to_be_checked()
+    assert desk.owner.asked == [("privacy", "lab", Privacy(discoveries=True))]
+
+
+async def test_an_account_is_erased_only_after_a_tick(desk: Desk) -> None:
+    context, page, _ = await desk.open("servers")
+    await page.get_by_role("link", name="Leave this server").last.click()
+    await page.get_by_role("link", name="Erase my account there").click()
+    await expect(page.get_by_text("Not erased")).to_be_visible()
+    await page.get_by_role("button", name="Leave and erase").click()
+    await expect(page.locator("#sure-wrong")).to_contain_text("Nothing was erased")
+    assert await examine(context, page) == []
+    assert desk.owner.asked == []
+    await page.get_by_label("Yes, erase it for good").check()
+    await page.get_by_role("button", name="Leave and erase").click()
+    await expect(page.get_by_text("the server has forgotten your account")).to_be_visible()
+    assert desk.owner.asked == [("leave", "dark", True)]
+
+
+async def test_the_picture_on_the_whole_screen_and_as_a_screensaver(desk: Desk) -> None:
+    _, page, room = await desk.open()
+    await expect(page.locator("#live")).to_have_text("live")
+    await expect(page.get_by_role("button", name="Full-screen view")).to_have_count(0)
+    await desk.owner.change(helped=True)
+    await page.get_by_role("button", name="Full-screen view").click()
+    await expect(page.get_by_text("opens on your screen")).to_be_visible()
+    await page.goto(room + "preferences")
+    await page.get_by_role("button", name="Use as my screensaver").click()
+    await expect(page.get_by_text("DSage is your screensaver. The settings")).to_be_visible()
+    await expect(page.get_by_role("button", name="Use as my screensaver")).to_have_count(0)
+    assert desk.owner.asked == [("view",), ("screensaver",)]
 
 
 async def test_the_keyboard_alone_is_enough(desk: Desk) -> None:

@@ -150,7 +150,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
 
 async def test_a_volunteer_joins_computes_and_leaves_nothing_behind(server: Running, tmp_path: Path) -> None:
     home = tmp_path / "a"
-    async with joined(home, await server.invite(), "--slots", "1", "--public") as client:
+    async with joined(home, await server.invite(), "--slots", "1", "--show", "leaderboard") as client:
         run = await submitted(tmp_path, "Sum", n=5)
         assert await run == 15
         await client.until(lambda: client.count("accepted") == 5)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +16,7 @@ from owner_stand import OwnerStand
 
 from dsage.trust.invite import Link
 from dsage.wire import About, ProjectOffer
+from dsage_client.asking import Offer
 from dsage_client.manager.app import Site
 from dsage_client.manager.live import Live
 
@@ -86,10 +89,20 @@ class Visit:
         return await self.ask(self.room + name, method="POST", headers=usual | (headers or {}), body=body)
 
 
-def about(link: Link) -> About:
-    """What the server of the tests says of itself."""
-    offer = ProjectOffer(name="factor", title="Factors", purpose="Which numbers fall apart.", by="Dr. Sieve")
-    return About(server_id=link.server_id, name="Number Lab", operator="the Institute", projects=[offer])
+NAMES = ("misty-lark-204", "kind-comet-731", "sunny-fern-118")
+
+
+def offers() -> Callable[[Link], Offer]:
+    """Return who says what the server of the tests says of itself; each time it is asked it offers another name."""
+    names = cycle(NAMES)
+
+    def offer(link: Link) -> Offer:
+        project = ProjectOffer(name="factor", title="Factors", purpose="Which numbers fall apart.", by="Dr. Sieve")
+        about = About(server_id=link.server_id, name="Number Lab", operator="the Institute", projects=[project])
+        linked = "linked" in link.url
+        return Offer(about=about, name="" if "older" in link.url else next(names), linked=linked)
+
+    return offer
 
 
 class _Reader(HTMLParser):

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from dsage.errors import DSageError, UsageError
-from dsage_client.door.words import Device, Done, Membership, Running, Status
+from dsage.wire import Left, Privacy
+from dsage_client.door.words import Device, Done, Membership, Running, Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.guest.seen import Presence
+from dsage_client.membership import Newcomer
 
 NOW = 1_795_363_200.0
 HOSTILE = '<img src="https://evil.invalid/x" onerror="document.title=1"><script>document.title=2</script>'
@@ -39,6 +41,7 @@ def busy_status() -> Status:
                 server="lab", name="Number Lab", url="https://lab.example:8443", pages="https://lab.example",
                 pseudonym="steady-otter-417", reason=Reason.WORKING, sentence="At work on its units.", connected=True,
                 granted=1234.5, pending=12.25, team="Night owls", page="https://lab.example/u/steady-otter-417",
+                shown=Privacy(leaderboard=True),
                 devices=[Device(name="desk", seen=NOW - 10, here=True), Device(name="", seen=NOW - 90000)],
                 projects={"factor": "Factors of Mersenne numbers", "render": "A picture of ten thousand tiles"},
             ),
@@ -64,6 +67,8 @@ class OwnerStand:
             exclusive_apps=("steam",),
         )
         self.asked: list[tuple[Any, ...]] = []
+        self.saver = Screensaver()
+        self.told = True
         self.refuses: dict[str, DSageError] = {}
         self.lines = ["12:00:01 joined lab.example as steady-otter-417", f"12:00:02 {HOSTILE}"]
         self.ended = [
@@ -140,13 +145,30 @@ class OwnerStand:
     async def present(self, presence: Presence) -> None:
         self._note("present", presence)
 
-    async def join(self, link: str, *, public: bool = False) -> Status:
-        self._note("join", link, public)
+    async def join(self, link: str, newcomer: Newcomer | None = None) -> Status:
+        self._note("join", link, newcomer)
         return self.now
 
-    async def leave(self, server: str) -> Status:
-        self._note("leave", server)
-        return await self.change(servers=[member for member in self.now.servers if member.server != server])
+    async def leave(self, server: str, *, erase: bool = False) -> Left | None:
+        self._note("leave", server, erase)
+        gone = next(member for member in self.now.servers if member.server == server)
+        await self.change(servers=[member for member in self.now.servers if member is not gone])
+        others = sum(not device.here for device in gone.devices)
+        return Left(returned=0, erased=erase and not others, others=others) if self.told else None
+
+    async def privacy(self, server: str, shown: Privacy) -> Status:
+        self._note("privacy", server, shown)
+        next(member for member in self.now.servers if member.server == server).shown = shown
+        return await self.change()
+
+    async def view(self) -> None:
+        self._note("view")
+
+    async def screensaver(self, *, use: bool = False) -> Screensaver:
+        if use:
+            self._note("screensaver")
+            self.saver = Screensaver(chosen=True)
+        return self.saver
 
     async def link(self, server: str = "") -> str:
         self._note("link", server)

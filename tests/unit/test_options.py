@@ -89,6 +89,9 @@ ELSEWHERE: Final = {
     "integration/test_trying.py::test_a_check_finds": "check --samples",
     "integration/test_trying.py::test_a_template_runs_as_it_is_in_under_fifteen_lines": "init --force; run --workers",
     "integration/test_trying.py::test_some_units_are_computed_here": "run --units",
+    "unit/dsage_client/test_consent.py::test_who_joins_on_a_terminal_sees_the_name_and_may_have_another": "join --show",
+    "unit/dsage_client/test_consent.py::test_nobody_is_asked": "join --yes",
+    "integration/test_privacy.py::test_what_others_see_is_shown_and_changed_by_command": "privacy --show --hide --home",
     "unit/dsage/cli/test_keys.py::test_certify_accepts_an_authority_by_its_certificate_or_every_public_one": (
         "keys certify --ca"
     ),
@@ -131,8 +134,7 @@ SERVE: Final = {
 """Options of a server, and the setting that each makes, whose effect its own tests show."""
 
 JOIN: Final = {
-    "--slots": ("3", "slots", 3), "--public": ("", "public", True), "--own-work": ("", "own_work", True),
-    "--private": ("", "public", False), "--tag": ("gpu", "tags", ("gpu",)),
+    "--slots": ("3", "slots", 3), "--own-work": ("", "own_work", True), "--tag": ("gpu", "tags", ("gpu",)),
 }  # fmt: skip
 
 UNTRIED: Final = {
@@ -317,7 +319,7 @@ def volunteered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list into which the settings go of clients that would start."""
     made: list[Any] = []
 
-    async def volunteer(settings: Any, link: object, tell: object) -> int:
+    async def volunteer(settings: Any, link: object, tell: object, *, newcomer: object) -> int:
         made.append(settings)
         return 15
 
@@ -330,7 +332,7 @@ def volunteered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_what_a_client_is_told(option: str, monkeypatch: pytest.MonkeyPatch, say: Say) -> None:
     made = volunteered(monkeypatch)
     value, name, meant = JOIN[option]
-    say("join", *(["--public"] if option == "--private" else []))
+    say("join")
     say("join", option, *([value] if value else []))
     assert getattr(made[1], name) == meant != getattr(made[0], name)
 

@@ -18,8 +18,10 @@ import click
 from dsage import codec
 from dsage.sandbox import Outcome
 from dsage.trust.invite import Link
+from dsage.wire import Privacy
 from dsage_client import events
 from dsage_client.joining import volunteer
+from dsage_client.membership import Newcomer
 from dsage_client.runner import Altered, Runner, Work
 from dsage_client.settings import Settings
 
@@ -64,8 +66,9 @@ def _residues(args: dict[str, Any], count: int) -> list[bytes]:
 @click.option("--slots", type=click.IntRange(1, 256), default=1, help="How many units to lie about at a time.")
 def cheat(link: Link, home: Path, slots: int) -> None:
     """Join the server behind LINK, and lie to it; one JSON document per event on stdout."""
-    settings = Settings(folder=home.absolute() / "client", slots=slots, public=True, own_work=True)
-    asyncio.run(volunteer(settings, link, events.json_lines(), wrap=Liar))
+    settings = Settings(folder=home.absolute() / "client", slots=slots, own_work=True)
+    shown = Newcomer(shown=Privacy(leaderboard=True, discoveries=True))
+    asyncio.run(volunteer(settings, link, events.json_lines(), newcomer=shown, wrap=Liar))
 
 
 if __name__ == "__main__":

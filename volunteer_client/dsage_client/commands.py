@@ -230,7 +230,8 @@ def leave(server: str, erase: bool, home: Path | None, yes: bool) -> None:
 
     Units go back to the server at once. With SERVER (its id or address) only that one is left. Without it, the client
     ends and starts no more with your session; --erase removes all that it kept. An account that is erased leaves its
-    credit in the sums, without its name. A package is removed afterwards by the system's own tools.
+    credit in the sums, without its name; a server that cannot be told to erase it stays joined. A package is removed
+    afterwards by the system's own tools.
     """
     from dsage.cli.asking import sure
     from dsage.home import Home
@@ -246,6 +247,10 @@ def leave(server: str, erase: bool, home: Path | None, yes: bool) -> None:
         _await_end(whose.client)
         for path in remove(whose, _switch(), erase=erase):
             click.echo(f"removed {path}")
+        from dsage_client.install.screensaver import Saver
+
+        for path in Saver(Path.home(), whose.client).release():
+            click.echo(f"{path} is as it was")
 
 
 def _await_end(folder: Path) -> None:
@@ -270,6 +275,7 @@ def _await_end(folder: Path) -> None:
 async def _left(folder: Path, server: str, erase: bool) -> list[str]:
     """Leave through the agent if one runs, else directly; return what happened."""
     from dsage.errors import NotFound
+    from dsage_client import parts
     from dsage_client.door.desk import Desk
     from dsage_client.settings import Settings
 
@@ -277,8 +283,8 @@ async def _left(folder: Path, server: str, erase: bool) -> list[str]:
         async with await Desk.open(folder) as desk:
             servers = {each.server: each.url for each in (await desk.status()).servers}
             chosen = {id: url for id, url in servers.items() if server in ("", id, url)}
-            for each in chosen:
-                await desk.leave(each, erase=erase)
+            for each, url in chosen.items():
+                chosen[each] = url + parts.parting(await desk.leave(each, erase=erase), erase=erase)
             if not server:
                 await desk.stop()
     except NoAgent:
@@ -299,9 +305,9 @@ async def _left_directly(settings: Settings, server: str, erase: bool) -> dict[s
             for own in parts.known(settings):
                 member = Membership.load(own.membership_file)
                 if member is not None and server in ("", member.server.server_id, member.server.url):
-                    said = await parts.farewell(own, member, erase=erase)
+                    left = await parts.farewell(own, member, erase=erase)
                     parts.forget(own)
-                    chosen[own.folder.name] = member.server.url + said
+                    chosen[own.folder.name] = member.server.url + parts.parting(left, erase=erase)
     return chosen
 
 

@@ -114,6 +114,8 @@ class Helper:
         if before is None or status.language != before.language:
             words.speak(status.language)
         self._show()
+        if before is not None and status.viewed > before.viewed:
+            self._wish(Wish(Do.VIEW))
         if status.idle_after_s != self._idle_after_s:
             self._idle_after_s = status.idle_after_s
             self._sensor.threshold(status.idle_after_s)

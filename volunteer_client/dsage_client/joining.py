@@ -23,7 +23,7 @@ from dsage_client.events import Event, Tell
 from dsage_client.guest.preferences import Preferences
 from dsage_client.idle.here import here
 from dsage_client.install.switch import packaged
-from dsage_client.membership import Membership
+from dsage_client.membership import Membership, Newcomer
 from dsage_client.readings import Readings
 from dsage_client.runner import Room, Runner, SandboxRunner
 from dsage_client.settings import Settings
@@ -33,13 +33,18 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 async def volunteer(
-    settings: Settings, link: Link | None, tell: Tell, *, wrap: Callable[[Runner], Runner] | None = None
+    settings: Settings,
+    link: Link | None,
+    tell: Tell,
+    *,
+    newcomer: Newcomer | None = None,
+    wrap: Callable[[Runner], Runner] | None = None,
 ) -> int:
     """Run a client until a signal ends it, and return the signal's number; 0 if its owner ended it.
 
-    `wrap` may put another runner around the sandboxed one. Raises Conflict if another client uses the same
-    folder, SandboxRefused before anything is sent if this machine cannot hold strangers' code, UsageError,
-    InviteRefused, ServerAway and TrustError while joining, MustStop later.
+    `newcomer` is how it joins where it must. `wrap` may put another runner around the sandboxed one. Raises Conflict
+    if another client uses the same folder, SandboxRefused before anything is sent if this machine cannot hold
+    strangers' code, UsageError, InviteRefused, ServerAway and TrustError while joining, MustStop later.
     """
     with membership.locked(settings.lock_file):
         found = parts.choose(settings, link)
@@ -48,7 +53,7 @@ async def volunteer(
             tell(_sandbox_event(report, own_work=settings.own_work))
             if report.level is None:
                 raise SandboxRefused(report.sentence)
-            members = [(own, await _member(own, wanted, tell)) for own, wanted in found]
+            members = [(own, await _member(own, wanted, tell, newcomer)) for own, wanted in found]
             runner: Runner = SandboxRunner(
                 report.level,
                 settings.work.resolve(),
@@ -69,11 +74,11 @@ async def volunteer(
                 return await _until_signal(station, members, new=any(isinstance(wanted, Link) for _, wanted in found))
 
 
-async def _member(own: Settings, wanted: Membership | Link, tell: Tell) -> Membership:
+async def _member(own: Settings, wanted: Membership | Link, tell: Tell, newcomer: Newcomer | None) -> Membership:
     """Return a membership, joining first where there is none."""
     new = isinstance(wanted, Link)
     member = (
-        await membership.enrol(own, wanted, membership.client_key(own), time.time())
+        await membership.enrol(own, wanted, membership.client_key(own), time.time(), newcomer)
         if isinstance(wanted, Link)
         else wanted
     )

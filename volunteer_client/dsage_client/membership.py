@@ -17,7 +17,7 @@ from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import Envelope, seal
 from dsage.trust.invite import Link
 from dsage.trust.keys import PrivateKey
-from dsage.wire import ChallengeReply, EnrolReply
+from dsage.wire import ChallengeReply, EnrolReply, Privacy
 from dsage_client.settings import Settings
 
 
@@ -48,6 +48,13 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"{path} is damaged: {error}", hint="Move it away and join again with a fresh invite link."
             ) from None
+
+
+class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
+    """How somebody joins who has no account yet: under which name ("" for any that is free), and what others see."""
+
+    name: str = ""
+    shown: Privacy = msgspec.field(default_factory=Privacy)
 
 
 @contextmanager
@@ -110,12 +117,16 @@ def client_key(settings: Settings) -> PrivateKey:
     return PrivateKey.load(settings.key_file)
 
 
-async def enrol(settings: Settings, link: Link, key: PrivateKey, now: float) -> Membership:
+async def enrol(
+    settings: Settings, link: Link, key: PrivateKey, now: float, newcomer: Newcomer | None = None
+) -> Membership:
     """Join the server behind `link` with its code, and keep what is pinned.
 
     A client that was killed between the server's yes and its own note of it finds its key already known, and
-    goes on. Raises InviteRefused, ServerAway, TrustError, UsageError.
+    goes on. Raises InviteRefused, Conflict if the newcomer's name was taken, ServerAway, TrustError, UsageError.
     """
+    newcomer = newcomer or Newcomer()
+    shown = newcomer.shown
     if not link.code:
         raise UsageError("this link has no invite code", hint="Ask the operator for an invite (`dsage invite`).")
     async with await Connection.open(link) as conn:
@@ -127,7 +138,9 @@ async def enrol(settings: Settings, link: Link, key: PrivateKey, now: float) -> 
             ca=link.ca,
             key=key.public,
             code=link.code,
-            public=settings.public,
+            public=shown.leaderboard,
+            discoveries=None if shown.discoveries == shown.leaderboard else shown.discoveries,
+            pseudonym=newcomer.name,
         )
         try:
             pseudonym = (await conn.call("POST", "/v1/enrol", seal(wish, key), EnrolReply)).pseudonym

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dsage.connection import Connection, login
-from dsage.errors import DSageError
+from dsage.errors import DSageError, NotAllowed, ServerAway
 from dsage.trust.envelope import Envelope
 from dsage.trust.invite import Link
 from dsage.wire import About, AccountView, HostInfo, Leave, Left
@@ -147,24 +147,38 @@ def opened(
     return Part(settings, member, Agent(settings, session, runner, tell, gate=gate))
 
 
-async def farewell(settings: Settings, member: membership.Membership, *, erase: bool) -> str:
-    """Tell a server that this computer leaves, and return what came of it in words; a server that is away finds out
-    when the leases run out."""
+async def farewell(settings: Settings, member: membership.Membership, *, erase: bool) -> Left | None:
+    """Tell a server that this computer leaves, and return its answer. None if it could not be told: it finds out when
+    the leases run out. Raises ServerAway if it could not be told to `erase`: without the key nobody can ask again."""
     link, key = member.server, membership.client_key(settings)
     try:
         async with asyncio.timeout(FAREWELL_S):
             connection = await Connection.open(link, ca_pem=member.ca_pem.encode() or None)
             try:
                 token = (await login(connection, key, ROLE, link.server_id)).token
-                left = await connection.call("POST", "/v1/account/leave", Leave(erase=erase), Left, token=token)
+                return await connection.call("POST", "/v1/account/leave", Leave(erase=erase), Left, token=token)
             finally:
                 await connection.close()
+    except NotAllowed:
+        return None
     except (DSageError, TimeoutError) as error:
-        return f"; the server could not be told ({error or 'it does not answer'})"
+        if not erase:
+            return None
+        raise ServerAway(
+            f"{link.url} could not be told to erase the account ({error or 'it does not answer'}), so this computer "
+            "stays a member",
+            hint="Try again when the server answers, or leave without erasing: the account then stays there.",
+        ) from None
+
+
+def parting(left: Left | None, *, erase: bool) -> str:
+    """Return in words what came of leaving, to go after "left SERVER"; "" if there is nothing to say."""
+    if left is None:
+        return "; the server could not be told"
     if left.erased:
         return "; the server has forgotten the account"
     others = f"; {left.others} other computers of the account stay" if left.others else ""
-    return others if not erase else f"{others}; the account stays with them" if left.others else ""
+    return f"{others}, and the account with them" if others and erase else others
 
 
 def forget(settings: Settings) -> None:

@@ -32,7 +32,6 @@ class Settings:
     folder: Path
     station: Path | None = None
     slots: int = field(default_factory=cores)
-    public: bool = False
     own_work: bool = False
     wait_s: float = MAX_WAIT_S
     backoff_low_s: float = 0.5

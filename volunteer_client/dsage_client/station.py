@@ -11,21 +11,21 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dsage import __version__
-from dsage.errors import Conflict, DSageError, NotFound, StorageFull
+from dsage.errors import Conflict, DSageError, NotFound, StorageFull, UsageError
 from dsage.files import write_whole
 from dsage.sandbox import processes
 from dsage.sandbox.launch import outermost
 from dsage.trust.invite import Link
-from dsage.wire import HostInfo, LinkCode
+from dsage.wire import HostInfo, Left, LinkCode, Privacy
 from dsage_client import membership, parts, statement
 from dsage_client.chronicle import Chronicle
-from dsage_client.door.words import Done, Status
+from dsage_client.door.words import Done, Screensaver, Status
 from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
 from dsage_client.guest import choices as chosen
@@ -37,6 +37,7 @@ from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Standing, Work
 from dsage_client.guest.seen import Presence, Seen
 from dsage_client.guest.sentences import sentence
+from dsage_client.install.screensaver import Saver
 from dsage_client.parts import Part
 from dsage_client.readings import Readings
 from dsage_client.runner import Room, Runner
@@ -105,6 +106,7 @@ class Station:
         self._said: Status | None = None
         self._told = asyncio.Event()
         self._manager: Site | None = None
+        self._viewed = 0.0
         speak(self._preferences.language)
         if damage:
             self.tell(Event(kind="preferences", text=damage))
@@ -345,6 +347,8 @@ class Station:
             notice=next((part.notice for part in self._parts.values() if part.notice), ""),
             screen=self._preferences.screen,
             language=self._preferences.language,
+            helped=bool(self._sessions),
+            viewed=self._viewed,
         )
 
     # -- what the owner may ask (door/owner.py) ----------------------------------------------------------------
@@ -428,7 +432,7 @@ class Station:
         """Say what somebody without a connection of their own knows of the user."""
         self.attend(self, presence)
 
-    async def join(self, link: str, *, public: bool = False) -> Status:
+    async def join(self, link: str, newcomer: membership.Newcomer | None = None) -> Status:
         """Give time to one more server, and show at once that it works. Raises what `membership.enrol` raises."""
         wanted = Link.parse(link)
         present = self._parts.get(wanted.server_id)
@@ -436,39 +440,72 @@ class Station:
             raise Conflict(
                 f"this computer works for {present.member.server.url} already", hint="There is nothing to do."
             )
-        own = replace(self._settings.of(wanted.server_id), public=public)
+        own = self._settings.of(wanted.server_id)
         member = membership.known(own, wanted)
         if isinstance(member, Link):
-            member = await membership.enrol(own, member, membership.client_key(own), time.time())
+            member = await membership.enrol(own, member, membership.client_key(own), time.time(), newcomer)
         self.tell(Event(kind="joined", text=f"joined {member.server.url} as {member.pseudonym}"), wanted.server_id)
         self._start(own, member)
         self._welcome()
         return await self._choose(self._choices)
 
-    async def leave(self, server: str, *, erase: bool = False) -> Status:
-        """Hand back what is held of a server, and forget it. Raises NotFound."""
-        part = self._parts.get(server) or next(
-            (part for part in self._parts.values() if part.member.server.url == server), None
-        )
-        if part is None:
-            raise NotFound(f"this computer does not work for {server!r}", hint="`dsage status` lists its servers.")
+    async def leave(self, server: str, *, erase: bool = False) -> Left | None:
+        """Hand back what is held of a server, and forget it. Raises NotFound; ServerAway, and the work for it goes on,
+        if it could not be told to `erase`."""
+        part = self._part(server)
         part.agent.give_up()
         if part.task is not None:
             await asyncio.gather(part.task, return_exceptions=True)
-        said = await parts.farewell(part.settings, part.member, erase=erase)
+        try:
+            left = await parts.farewell(part.settings, part.member, erase=erase)
+        except DSageError:
+            self._start(part.settings, part.member)
+            raise
         del self._parts[part.server]
         await asyncio.to_thread(parts.forget, part.settings)
+        said = parts.parting(left, erase=erase)
         self.tell(Event(kind="left", text=f"left {part.member.server.url}; its key and data are removed here{said}"))
-        return await self.status()
+        await self.status()
+        return left
 
     async def link(self, server: str = "") -> str:
         """A link by which another computer joins the same account."""
-        part = self._parts.get(server) if server else next(iter(self._parts.values()), None)
-        if part is None:
-            raise NotFound("this computer works for no such server", hint="`dsage status` lists its servers.")
+        part = self._part(server or next(iter(self._parts), ""))
         code = await part.agent.session.ask("POST", "/v1/account/link", LinkCode)
         at = part.member.server
         return str(Link(at.url, at.server_id, at.ca, at.root, code.code))
+
+    async def privacy(self, server: str, shown: Privacy) -> Status:
+        """Let others see this of the volunteer, and no more. Raises NotFound, ServerAway."""
+        part = self._part(server)
+        held = await part.agent.session.ask("POST", "/v1/account/privacy", Privacy, shown)
+        if part.account is not None:
+            part.account.privacy = held
+        part.asked, part.news = float("-inf"), True
+        await part.refresh()
+        return await self.status()
+
+    async def view(self) -> None:
+        """Let the session's helper show the full-screen view. Raises UsageError if there is none."""
+        if not self._sessions:
+            raise UsageError(
+                _("the session helper does not run, and the client itself has no screen"),
+                hint=_("`dsage saver --full-screen` shows it too; `dsage tray` starts the helper."),
+            )
+        self._viewed = time.time()
+        await self.status()
+
+    async def screensaver(self, *, use: bool = False) -> Screensaver:
+        """Whether the owner's screensaver shows DSage. Raises UsageError, StorageFull."""
+        own = Saver(Path.home(), self._settings.shared)
+        return await asyncio.to_thread(own.use if use else own.look)
+
+    def _part(self, server: str) -> Part:
+        """Return the part for a server, by its id or address. Raises NotFound."""
+        for part in self._parts.values():
+            if server in (part.server, part.member.server.url):
+                return part
+        raise NotFound(f"this computer does not work for {server!r}", hint="`dsage status` lists its servers.")
 
     async def manager(self, invite: str = "") -> str:
         """The address of the manager's page, good once and for a minute; with an invite, of the page to join by."""

@@ -38,6 +38,7 @@ GROUPS = {
         "saver": "Show what this computer computes, as a screensaver or on the whole screen.",
         "autostart": "Start the client with your session, or not.",
         "link": "Let one more of your computers work for your account.",
+        "privacy": "Show or change what others see of you.",
         "leave": "Hand work back and leave: one server, or all.",
     },
     "Researchers: code": {

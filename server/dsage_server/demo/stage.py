@@ -17,6 +17,7 @@ from dsage_server.demo.place import Place
 
 INVITE_S: Final = 600.0
 CHEATER: Final = ("-P", "-m", "dsage_client.cheater")
+SHOWN: Final = ("--show", "leaderboard", "--show", "discoveries")
 LANDLOCK: Final = "landlock"
 
 T = TypeVar("T")
@@ -131,9 +132,7 @@ class Stage:
         self.volunteers.append(volunteer)
         home = self.place.home(volunteer.name)
         link = str(self._link)
-        words = (
-            [*CHEATER, link] if lies else [*DSAGE, "join", link, "--when", "always", "--public", "--own-work", "--json"]
-        )
+        words = [*CHEATER, link] if lies else [*DSAGE, "join", link, "--when", "always", *SHOWN, "--own-work", "--json"]
         words += ["--slots", str(self._slots), "--home", str(home)]
         volunteer.child = await self._start(volunteer.name, words, volunteer.hear)
         self._guard(self._lost_volunteer(volunteer, volunteer.child))

@@ -257,7 +257,8 @@ async def test_a_server_is_left_and_nothing_of_it_stays(client: Client) -> None:
         await busy(client, 1)
         with pytest.raises(NotFound):
             await desk.leave("nobody")
-        status = await desk.leave(SERVER_ID)
+        await desk.leave(SERVER_ID)
+        status = await desk.status()
         assert status.servers == []
         assert status.reason == Reason.NOT_JOINED
         assert client.server.statuses() == {1: "returned"}
@@ -308,3 +309,16 @@ def test_the_door_is_private(tmp_path: Path) -> None:
             return (tmp_path / "door").stat().st_mode & 0o777
 
     assert asyncio.run(look()) == 0o600
+
+
+async def test_the_full_screen_view_is_a_helpers_to_show(client: Client) -> None:
+    async with client.at_work() as (_, desk):
+        with pytest.raises(UsageError, match="session helper does not run") as caught:
+            await desk.view()
+        assert "dsage saver --full-screen" in caught.value.hint
+        async with await Desk.open(client.settings.folder) as helper:
+            await helper.present(Presence(idle_s=1.0, sensor="test"))
+            before = await desk.status()
+            assert before.helped
+            await desk.view()
+            assert (await desk.status()).viewed > before.viewed

@@ -12,9 +12,11 @@ import msgspec
 
 from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
 from dsage.sockets import reachable
-from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Status
+from dsage.wire import Left, Privacy
+from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
+from dsage_client.membership import Newcomer
 
 DOOR: Final = "door"
 """The socket's name in the folder of a client."""
@@ -91,13 +93,36 @@ class Desk:
         """Say what a session knows of its user; it holds as long as this connection does, and 30 s at most."""
         await self._ask(Ask(do="present", presence=presence), None)
 
-    async def join(self, link: str, *, public: bool = False) -> Status:
-        """Give time to one more server."""
-        return cast(Status, await self._ask(Ask(do="join", what=link, changes={"public": public}), Status))
+    async def join(self, link: str, newcomer: Newcomer | None = None) -> Status:
+        """Give time to one more server. Raises what `membership.enrol` raises."""
+        changes = msgspec.to_builtins(newcomer or Newcomer())
+        return cast(Status, await self._ask(Ask(do="join", what=link, changes=changes), Status))
 
-    async def leave(self, server: str, *, erase: bool = False) -> Status:
-        """Hand back what is held of a server and forget it; with `erase` it forgets us too, with our last computer."""
-        return cast(Status, await self._ask(Ask(do="leave", what=server, changes={"erase": erase}), Status))
+    async def leave(self, server: str, *, erase: bool = False) -> Left | None:
+        """Hand back what is held of a server and forget it; with `erase` it forgets us too, with our last computer.
+
+        Returns what the server said, None if it could not be told. Raises NotFound; with `erase` also ServerAway, and
+        then nothing has changed.
+        """
+        ask = Ask(do="leave", what=server, changes={"erase": erase})
+        return cast(Left | None, await self._ask(ask, Left | None))
+
+    async def privacy(self, server: str, shown: Privacy) -> Status:
+        """Let others see this of us at a server, and no more. Raises NotFound, ServerAway."""
+        ask = Ask(do="privacy", what=server, changes=msgspec.to_builtins(shown))
+        return cast(Status, await self._ask(ask, Status))
+
+    async def view(self) -> None:
+        """Let the session's helper show the full-screen view. Raises UsageError if there is no helper."""
+        await self._ask(Ask(do="view"), None)
+
+    async def screensaver(self, *, use: bool = False) -> Screensaver:
+        """Whether the owner's screensaver shows DSage; with `use` it does from now on.
+
+        Raises UsageError where it cannot be, StorageFull.
+        """
+        ask = Ask(do="screensaver", changes={"use": use})
+        return cast(Screensaver, await self._ask(ask, Screensaver))
 
     async def link(self, server: str = "") -> str:
         """A link, good once and for ten minutes, by which another computer joins the same volunteer's account."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from dsage_client.door.words import Done, Status
+from dsage.wire import Left, Privacy
+from dsage_client.door.words import Done, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
+from dsage_client.membership import Newcomer
 
 
 class Owner(Protocol):
@@ -35,9 +37,15 @@ class Owner(Protocol):
 
     async def present(self, presence: Presence) -> None: ...
 
-    async def join(self, link: str, *, public: bool = False) -> Status: ...
+    async def join(self, link: str, newcomer: Newcomer | None = None) -> Status: ...
 
-    async def leave(self, server: str, *, erase: bool = False) -> Status: ...
+    async def leave(self, server: str, *, erase: bool = False) -> Left | None: ...
+
+    async def privacy(self, server: str, shown: Privacy) -> Status: ...
+
+    async def view(self) -> None: ...
+
+    async def screensaver(self, *, use: bool = False) -> Screensaver: ...
 
     async def link(self, server: str = "") -> str: ...
 

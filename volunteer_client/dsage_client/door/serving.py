@@ -15,10 +15,12 @@ import msgspec
 
 from dsage.errors import DSageError, NotAllowed, UsageError
 from dsage.sockets import reachable
+from dsage.wire import Privacy
 from dsage_client.door.desk import DOOR
 from dsage_client.door.owner import Owner
 from dsage_client.door.words import MAX_LINE, Ask, Reply
 from dsage_client.guest.seen import Presence
+from dsage_client.membership import Newcomer
 
 
 class Host(Owner, Protocol):
@@ -122,11 +124,17 @@ class _Caller:
                 self._present = True
                 host.attend(self, ask.presence)
             case "join":
-                return await host.join(ask.what, public=ask.changes.get("public") is True)
+                return await host.join(ask.what, msgspec.convert(ask.changes, Newcomer))
             case "leave":
                 return await host.leave(ask.what, erase=ask.changes.get("erase") is True)
             case "link":
                 return await host.link(ask.what)
+            case "privacy":
+                return await host.privacy(ask.what, msgspec.convert(ask.changes, Privacy))
+            case "view":
+                await host.view()
+            case "screensaver":
+                return await host.screensaver(use=ask.changes.get("use") is True)
             case "manager":
                 return await host.manager(ask.what)
             case "stop":

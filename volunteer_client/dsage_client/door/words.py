@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from dsage.wire import Privacy
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.guest.seen import Presence
 
@@ -41,7 +42,8 @@ class Device(msgspec.Struct, kw_only=True):
 
 
 class Membership(msgspec.Struct, kw_only=True):
-    """A server that this client works for. Credit is in minutes of the reference core; None until the server told."""
+    """A server that this client works for. Credit is in minutes of the reference core; None until the server told, and
+    so is `shown`, what others see of the volunteer."""
 
     server: str
     name: str
@@ -56,6 +58,7 @@ class Membership(msgspec.Struct, kw_only=True):
     pending: float | None = None
     team: str = ""
     page: str = ""
+    shown: Privacy | None = None
     devices: list[Device] = []
     projects: dict[str, str] = {}
     refused: list[str] = []
@@ -74,11 +77,19 @@ class Done(msgspec.Struct, kw_only=True):
     reason: str = ""
 
 
+class Screensaver(msgspec.Struct, kw_only=True):
+    """Whether the owner's screensaver shows DSage: `chosen`, or could; if not, `why_not` is a sentence."""
+
+    chosen: bool = False
+    why_not: str = ""
+
+
 class Status(msgspec.Struct, kw_only=True):
     """All that the owner of a computer is shown. `sentence` says in one sentence what the client does and why.
 
     The session helper and the screensaver read it from a file. `boxes` are the outermost processes of what runs (pid
-    and start time in clock ticks), which a helper stops itself when the user comes back.
+    and start time in clock ticks), which a helper stops itself when the user comes back. `helped` is whether a helper
+    is there, `viewed` when the owner last asked it for the full-screen view.
     """
 
     at: float
@@ -103,6 +114,8 @@ class Status(msgspec.Struct, kw_only=True):
     notice: str = ""
     screen: str = "full"
     language: str = ""
+    helped: bool = False
+    viewed: float = 0.0
 
 
 class Ask(msgspec.Struct, kw_only=True):
@@ -110,7 +123,7 @@ class Ask(msgspec.Struct, kw_only=True):
 
     do: Literal[
         "status", "follow", "pause", "resume", "finish", "always", "preferences", "prefer", "log", "done",
-        "present", "join", "leave", "link", "manager", "stop",
+        "present", "join", "leave", "link", "privacy", "view", "screensaver", "manager", "stop",
     ]  # fmt: skip
     what: str = ""
     changes: dict[str, Any] = {}

@@ -5,33 +5,34 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from dsage.errors import DSageError, UsageError
 from dsage.trust.invite import Link
-from dsage.wire import About
+from dsage.wire import Privacy
+from dsage_client.asking import Offer
 from dsage_client.manager.forms import EDITORS, SHARE, Draft, changes_of, read_draft
-from dsage_client.manager.pages import Pages, times_said
+from dsage_client.manager.pages import Pages
 from dsage_client.manager.schedule import MAX_WINDOWS, Row
 from dsage_client.manager.security import Fields, form
+from dsage_client.membership import Newcomer
 from dsage_client.words import _
 
-Ask: TypeAlias = Callable[[Link], Awaitable[About]]
+Ask: TypeAlias = Callable[[Link], Awaitable[Offer]]
 
 MAX_OFFERS: Final = 16
-"""Links that were looked at and not agreed to yet; the oldest go first."""
+"""Links that were looked at and not agreed to yet, each with the name that was offered; the oldest go first."""
 
 
 class Acts:
-    """The handlers that change something. `ask` asks the server behind a link who it is."""
+    """The handlers that change something. `ask` asks the server behind a link who it is, and for a name."""
 
     def __init__(self, pages: Pages, ask: Ask) -> None:
         self._pages = pages
         self._owner = pages.owner
         self._ask = ask
-        self._offers: dict[str, str] = {}
+        self._offers: dict[str, tuple[str, str]] = {}
 
     async def pause(self, request: web.Request) -> web.Response:
         """Pause for as long as was chosen."""
@@ -90,35 +91,69 @@ class Acts:
             link = Link.parse(text)
             if not link.code:
                 raise UsageError(_("This link has no invite code."), hint=_("Ask for an invite link."))
-            about = await self._ask(link)
+            found = await self._ask(link)
         except DSageError as error:
             wrong = f"{sentence(error.message)} {error.hint}"
             return await self._pages.answer(
                 request, "join", here="servers", code=400, typed=text[:1000], errors={"link": wrong}
             )
-        offer = secrets.token_urlsafe(16)
-        self._offers[offer] = text
-        while len(self._offers) > MAX_OFFERS:
-            del self._offers[next(iter(self._offers))]
-        return await self._pages.answer(
-            request, "consent", here="servers", about=about, offer=offer, host=urlsplit(link.url).netloc,
-            when_said=times_said(await self._owner.preferences()),
-        )  # fmt: skip
+        return await self._offered(request, secrets.token_urlsafe(16), text, found, Privacy())
 
     async def agree(self, request: web.Request) -> web.Response:
-        """Join the server that was looked at."""
+        """Join the server that was looked at, under the name that was shown; or draw another name."""
         fields = await form(request)
-        link = self._offers.pop(_field(fields, "offer"), "")
-        if not link:
+        number = _field(fields, "offer")
+        text, name = self._offers.get(number, ("", ""))
+        if not text:
             raise UsageError(_("This offer was taken up or is too old."), hint=_("Paste the link again."))
-        await self._owner.join(link, public=bool(_field(fields, "public")))
+        shown = _shown(fields)
+        if _field(fields, "do") == "another":
+            return await self._offered(request, number, text, await self._ask(Link.parse(text)), shown)
+        await self._owner.join(text, Newcomer(name=name, shown=shown))
+        self._offers.pop(number, None)
         return _to("servers?did=joined")
+
+    async def _offered(
+        self, request: web.Request, number: str, text: str, found: Offer, shown: Privacy
+    ) -> web.Response:
+        """Remember a link and the name offered with it under a number, and ask whether to join."""
+        self._offers[number] = (text, "" if found.linked else found.name)
+        while len(self._offers) > MAX_OFFERS:
+            del self._offers[next(iter(self._offers))]
+        return await self._pages.consent_page(request, number, found, Link.parse(text), shown)
+
+    async def privacy(self, request: web.Request) -> web.Response:
+        """Let others see what is switched on, and no more."""
+        fields = await form(request)
+        server = (await self._pages.membership(_field(fields, "server"))).server
+        await self._owner.privacy(server, _shown(fields))
+        return _to("servers?did=shown")
 
     async def leave(self, request: web.Request) -> web.Response:
         """Leave a server."""
         server = (await self._pages.membership(_field(await form(request), "server"))).server
-        await self._owner.leave(server)
-        return _to("servers?did=left")
+        left = await self._owner.leave(server)
+        return _to("servers?did=untold" if left is None else "servers?did=left")
+
+    async def erase(self, request: web.Request) -> web.Response:
+        """Leave a server and let it forget the account, if that was ticked."""
+        fields = await form(request)
+        server = await self._pages.membership(_field(fields, "server"))
+        if not _field(fields, "sure"):
+            wrong = _("Nothing was erased: tick this if you want it.")
+            return await self._pages.erase_page(request, server, wrongs={"sure": wrong})
+        left = await self._owner.leave(server.server, erase=True)
+        return _to(f"servers?did={'untold' if left is None else 'erased' if left.erased else 'kept'}")
+
+    async def view(self, _request: web.Request) -> web.Response:
+        """Let the session's helper show the full-screen view."""
+        await self._owner.view()
+        return _to("./?did=viewed")
+
+    async def screensaver(self, _request: web.Request) -> web.Response:
+        """Make DSage the owner's screensaver."""
+        await self._owner.screensaver(use=True)
+        return _to("preferences?did=chosen")
 
     async def link(self, request: web.Request) -> web.Response:
         """Show a link for another computer, once."""
@@ -145,6 +180,10 @@ def _reshape(draft: Draft, do: str, what: str) -> None:
 
 def _field(fields: Fields, name: str) -> str:
     return next((value for key, value in fields if key == name), "")
+
+
+def _shown(fields: Fields) -> Privacy:
+    return Privacy(leaderboard=bool(_field(fields, "leaderboard")), discoveries=bool(_field(fields, "discoveries")))
 
 
 def _to(address: str) -> web.Response:

@@ -12,9 +12,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from dsage import assets
 from dsage.errors import DSageError
+from dsage_client.asking import offer
 from dsage_client.door.owner import Owner
 from dsage_client.manager.acts import Acts, Ask, sentence
-from dsage_client.manager.asking import about
 from dsage_client.manager.live import Live
 from dsage_client.manager.pages import Pages
 from dsage_client.manager.security import COOKIE, MAX_FORM, Clock, Visitors, add_headers, guarding
@@ -30,11 +30,11 @@ class Manager:
     """The pages for the owner of this computer: `app` serves them, `link` lets a browser in.
 
     `clock` gives seconds for how long addresses and sessions are good, `now` Unix seconds. `ask` asks the server behind
-    an invite link who it is.
+    an invite link who it is, and for a name.
     """
 
     def __init__(
-        self, owner: Owner, *, clock: Clock = time.monotonic, now: Clock = time.time, ask: Ask = about,
+        self, owner: Owner, *, clock: Clock = time.monotonic, now: Clock = time.time, ask: Ask = offer,
         live: Live | None = None,
     ) -> None:  # fmt: skip
         self._visitors = Visitors(clock)
@@ -62,12 +62,14 @@ class Manager:
         room = f"/{self._visitors.room}/"
         reading: dict[str, Handler] = {
             "": pages.now, "history": pages.history, "servers": pages.servers, "preferences": pages.preferences,
-            "log": pages.log, "join": pages.join, "leave": pages.leave, "live": pages.live,
+            "log": pages.log, "join": pages.join, "leave": pages.leave, "erase": pages.erase,
+            "live": pages.live,
         }  # fmt: skip
         doing: dict[str, Handler] = {
             "pause": acts.pause, "resume": acts.resume, "finish": acts.finish, "always": acts.always,
             "preferences": acts.preferences, "server": acts.server, "join": acts.join, "agree": acts.agree,
-            "leave": acts.leave, "link": acts.link,
+            "leave": acts.leave, "erase": acts.erase, "link": acts.link, "privacy": acts.privacy, "view": acts.view,
+            "screensaver": acts.screensaver,
         }  # fmt: skip
         for name, handler in reading.items():
             self.app.router.add_get(room + name, handler)

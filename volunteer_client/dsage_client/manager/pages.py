@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from dsage.errors import NotFound
+from dsage.trust.invite import Link
+from dsage.wire import Privacy
+from dsage_client.asking import Offer
 from dsage_client.door.owner import Owner
 from dsage_client.door.words import Membership, Status
 from dsage_client.guest.preferences import Preferences
@@ -68,6 +72,10 @@ class Pages:
             request, "leave", here="servers", server=server.server, name=server.name or server.url
         )  # fmt: skip
 
+    async def erase(self, request: web.Request) -> web.Response:
+        """The question before a server is left and forgets the account."""
+        return await self.erase_page(request, await self.membership(request.query.get("server", "")))
+
     async def live(self, request: web.Request) -> web.StreamResponse:
         """The stream of what changes on an open page."""
         page = request.query.get("page", "")
@@ -91,7 +99,27 @@ class Pages:
     async def preferences_page(self, request: web.Request, draft: Draft) -> web.Response:
         """The form of all preferences, as it was filled."""
         return await self.answer(
-            request, "preferences", draft=draft, labels=labels(draft), code=400 if draft.errors else 200
+            request, "preferences", draft=draft, labels=labels(draft), code=400 if draft.errors else 200,
+            saver=await self.owner.screensaver(),
+        )  # fmt: skip
+
+    async def erase_page(
+        self, request: web.Request, server: Membership, *, wrongs: dict[str, str] | None = None
+    ) -> web.Response:
+        """The same question, with what was wrong in its answer."""
+        return await self.answer(
+            request, "erase", here="servers", server=server.server, name=server.name or server.url,
+            pseudonym=server.pseudonym, others=sum(not device.here for device in server.devices), wrongs=wrongs or {},
+            code=400 if wrongs else 200,
+        )  # fmt: skip
+
+    async def consent_page(
+        self, request: web.Request, number: str, found: Offer, link: Link, shown: Privacy
+    ) -> web.Response:
+        """What somebody agrees to who joins, and under which name."""
+        return await self.answer(
+            request, "consent", here="servers", about=found.about, name=found.name, linked=found.linked, offer=number,
+            shown=shown, host=urlsplit(link.url).netloc, when_said=times_said(await self.owner.preferences()),
         )  # fmt: skip
 
     async def servers_page(
@@ -141,4 +169,10 @@ def _did(what: str) -> str:
         "saved": _("Saved."),
         "joined": _("This computer has joined. Its first work comes by itself."),
         "left": _("This computer has left the server."),
+        "untold": _("This computer has left. The server could not be told: it finds out when no more answers come."),
+        "erased": _("This computer has left, and the server has forgotten your account."),
+        "kept": _("This computer has left. The account stays with your other computers."),
+        "shown": _("Saved: the server shows this from now on, and no more."),
+        "viewed": _("The full-screen view opens on your screen. A key or the mouse ends it."),
+        "chosen": _("DSage is your screensaver. The settings you had are kept beside the new ones."),
     }.get(what, "")

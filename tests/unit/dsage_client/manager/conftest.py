@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from manager_visit import Visit, about
+from manager_visit import Visit, offers
 from owner_stand import NOW, OwnerStand
 
 from dsage.errors import ServerAway
 from dsage.trust.invite import Link
-from dsage.wire import About
+from dsage_client.asking import Offer
 from dsage_client.manager.app import Manager, serve
 from dsage_client.manager.live import Live
 
@@ -21,11 +21,13 @@ async def stranger() -> AsyncIterator[Visit]:
     """Somebody who has no cookie."""
     owner, clock, asked = OwnerStand(), [1000.0], list[Link]()
 
-    async def ask(link: Link) -> About:
+    offer = offers()
+
+    async def ask(link: Link) -> Offer:
         asked.append(link)
         if "away" in link.url:
             raise ServerAway("the server does not answer")
-        return about(link)
+        return offer(link)
 
     live = Live(owner.follow, period_s=0.01, keepalive_s=0.02)
     site = await serve(owner, manager=Manager(owner, clock=lambda: clock[0], now=lambda: NOW, ask=ask, live=live))

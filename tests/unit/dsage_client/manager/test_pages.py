@@ -10,16 +10,18 @@ import time
 import msgspec
 import pytest
 from aiohttp import ClientResponse
-from manager_visit import Visit
+from manager_visit import Answer, Visit, fields_of
 from owner_stand import CODE, HOSTILE, LINK, NOW
 
 from dsage import assets
-from dsage.errors import Conflict, NotAllowed, UsageError
-from dsage_client.door.words import Status
+from dsage.errors import Conflict, NotAllowed, ServerAway, UsageError
+from dsage.wire import Privacy
+from dsage_client.door.words import Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager.pages import times_said
 from dsage_client.manager.show import STATIC, lasting, look, percent, web_address
+from dsage_client.membership import Newcomer
 from dsage_client.words import speak
 
 INVITE = f"{LINK}&code={CODE}"
@@ -57,7 +59,9 @@ async def test_a_client_without_a_server_is_shown_where_to_join(visit: Visit) ->
     assert "The log is empty" in (await visit.page("log")).text
 
 
-@pytest.mark.parametrize("page", ["", "history", "servers", "preferences", "log", "leave?server=dark"])
+@pytest.mark.parametrize(
+    "page", ["", "history", "servers", "preferences", "log", "leave?server=dark", "erase?server=dark"]
+)
 async def test_what_servers_say_is_text(visit: Visit, page: str) -> None:
     text = (await visit.page(page)).text
     assert HOSTILE not in text
@@ -129,20 +133,126 @@ async def test_joining_asks_first_and_joins_when_agreed(visit: Visit) -> None:
                  "lab.example:8443", "Only while nobody uses this computer", "Mon–Fri 18:00–08:00"):  # fmt: skip
         assert part in answer.text
     assert "checked" not in answer.text
+    assert "misty-lark-204" in answer.text
     assert visit.owner.asked == []
-    offer = answer.text.partition('name="offer" value="')[2].partition('"')[0]
-    agreed = await visit.post("agree", [("offer", offer)])
+    agreed = await visit.post("agree", [("offer", offer_of(answer))])
     assert (agreed.status, agreed.headers["location"]) == (303, "servers?did=joined")
-    assert visit.owner.asked == [("join", INVITE, False)]
-    assert (await visit.post("agree", [("offer", offer)])).status == 400
+    assert visit.owner.asked == [("join", INVITE, Newcomer(name="misty-lark-204"))]
+    assert (await visit.post("agree", [("offer", offer_of(answer))])).status == 400
     assert len(visit.owner.asked) == 1
 
 
-async def test_the_pseudonym_is_shown_to_others_only_if_switched_on(visit: Visit) -> None:
-    text = (await visit.post("join", [("link", INVITE)])).text
-    offer = text.partition('name="offer" value="')[2].partition('"')[0]
-    await visit.post("agree", [("offer", offer), ("public", "on")])
-    assert visit.owner.asked == [("join", INVITE, True)]
+def offer_of(answer: Answer) -> str:
+    """Return what a page of consent calls its offer."""
+    return answer.text.partition('name="offer" value="')[2].partition('"')[0]
+
+
+async def test_another_name_is_drawn_as_often_as_one_likes_and_switches_stay(visit: Visit) -> None:
+    answer = await visit.post("join", [("link", INVITE)])
+    offer = offer_of(answer)
+    for name in ("kind-comet-731", "sunny-fern-118"):
+        answer = await visit.post("agree", [("offer", offer), ("do", "another"), ("discoveries", "on")])
+        assert (answer.status, offer_of(answer)) == (200, offer)
+        assert name in answer.text
+        assert "misty-lark" not in answer.text
+        assert [each for each, _ in fields_of(answer.text)].count("discoveries") == 1
+        assert "leaderboard" not in dict(fields_of(answer.text))
+    assert visit.owner.asked == []
+    await visit.post("agree", fields_of(answer.text))
+    wish = Newcomer(name="sunny-fern-118", shown=Privacy(discoveries=True))
+    assert visit.owner.asked == [("join", INVITE, wish)]
+
+
+async def test_a_name_that_was_taken_meanwhile_is_said_and_another_can_be_drawn(visit: Visit) -> None:
+    offer = offer_of(await visit.post("join", [("link", INVITE)]))
+    visit.owner.refuses["join"] = Conflict("the name 'misty-lark-204' is not free", hint="Go on with another one.")
+    answer = await visit.post("agree", [("offer", offer)])
+    assert answer.status == 409
+    assert "is not free" in answer.text
+    visit.owner.refuses.clear()
+    assert "kind-comet-731" in (await visit.post("agree", [("offer", offer), ("do", "another")])).text
+    assert (await visit.post("agree", [("offer", offer)])).status == 303
+
+
+async def test_a_link_of_an_account_shows_that_accounts_name_and_asks_nothing_of_it(visit: Visit) -> None:
+    answer = await visit.post("join", [("link", INVITE.replace("lab.example", "linked.example"))])
+    assert "misty-lark-204" in answer.text
+    assert "belongs to an account" in answer.text
+    assert "Another name" not in answer.text
+    assert 'role="switch"' not in answer.text
+    await visit.post("agree", [("offer", offer_of(answer))])
+    assert visit.owner.asked[0][2] == Newcomer()
+
+
+async def test_a_server_that_offers_no_name_draws_one_itself(visit: Visit) -> None:
+    answer = await visit.post("join", [("link", INVITE.replace("lab.example", "older.example"))])
+    assert "The server gives you a pseudonym" in answer.text
+    assert "Another name" not in answer.text
+
+
+async def test_what_others_see_is_changed_later_each_on_its_own(visit: Visit) -> None:
+    text = (await visit.page("servers")).text
+    assert dict(fields_of(text)).get("leaderboard") == "on"
+    assert "discoveries" not in dict(fields_of(text))
+    assert "The server has not told yet." in text
+    answer = await visit.post("privacy", [("server", "lab"), ("discoveries", "on")])
+    assert answer.headers["location"] == "servers?did=shown"
+    assert visit.owner.asked == [("privacy", "lab", Privacy(discoveries=True))]
+    fields = dict(fields_of((await visit.page("servers")).text))
+    assert "discoveries" in fields
+    assert "leaderboard" not in fields
+    assert (await visit.post("privacy", [("server", "nobody")])).status == 404
+    visit.owner.refuses["privacy"] = ServerAway("the server does not answer")
+    assert (await visit.post("privacy", [("server", "lab")])).status >= 500
+
+
+async def test_erasing_says_what_goes_and_what_stays_and_wants_a_tick(visit: Visit) -> None:
+    assert 'href="erase?server=lab"' in (await visit.page("leave?server=lab")).text
+    page = (await visit.page("erase?server=lab")).text
+    for part in ("One more computer of yours", "Erased there", "Erased here", "Not erased"):
+        assert part in page
+    assert "steady-otter-417, from the leaderboard" not in page
+    assert "brisk-wren-203, from the leaderboard" in (await visit.page("erase?server=dark")).text
+    answer = await visit.post("erase", [("server", "lab")])
+    assert (answer.status, visit.owner.asked) == (400, [])
+    assert "tick this" in answer.text.partition('id="sure-wrong"')[2].partition("</small>")[0]
+    answer = await visit.post("erase", [("server", "lab"), ("sure", "on")])
+    assert answer.headers["location"] == "servers?did=kept"
+    answer = await visit.post("erase", [("server", "dark"), ("sure", "on")])
+    assert answer.headers["location"] == "servers?did=erased"
+    assert visit.owner.asked == [("leave", "lab", True), ("leave", "dark", True)]
+    assert "has forgotten your account" in (await visit.page("servers?did=erased")).text
+
+
+async def test_a_server_that_could_not_be_told_is_said(visit: Visit) -> None:
+    visit.owner.refuses["leave"] = ServerAway("lab could not be told to erase the account", hint="Try again.")
+    answer = await visit.post("erase", [("server", "lab"), ("sure", "on")])
+    assert "Lab could not be told" in answer.text
+    visit.owner.refuses.clear()
+    visit.owner.told = False
+    assert (await visit.post("leave", [("server", "lab")])).headers["location"] == "servers?did=untold"
+
+
+async def test_the_full_screen_view_is_offered_where_somebody_can_show_it(visit: Visit) -> None:
+    assert 'action="view"' not in (await visit.page("")).text
+    await visit.owner.change(helped=True)
+    assert 'action="view"' in (await visit.page("")).text
+    answer = await visit.post("view")
+    assert answer.headers["location"] == "./?did=viewed"
+    assert visit.owner.asked == [("view",)]
+    assert "opens on your screen" in (await visit.page("?did=viewed")).text
+
+
+async def test_the_screensaver_is_chosen_or_it_says_why_not(visit: Visit) -> None:
+    assert "Use as my screensaver" in (await visit.page("preferences")).text
+    assert (await visit.post("screensaver")).headers["location"] == "preferences?did=chosen"
+    text = (await visit.page("preferences")).text
+    assert "Use as my screensaver" not in text
+    assert "DSage is your screensaver." in text
+    visit.owner.saver = Screensaver(why_not="No screensaver is installed.")
+    text = (await visit.page("preferences")).text
+    assert "No screensaver is installed." in text
+    assert 'action="screensaver"' not in text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +279,7 @@ async def test_leaving_asks_first(visit: Visit) -> None:
     assert "Leave Number Lab?" in (await visit.page("leave?server=lab")).text
     assert visit.owner.asked == []
     assert (await visit.post("leave", [("server", "lab")])).status == 303
-    assert visit.owner.asked == [("leave", "lab")]
+    assert visit.owner.asked == [("leave", "lab", False)]
     assert (await visit.page("leave?server=lab")).status == 404
     assert (await visit.post("leave", [("server", "lab")])).status == 404
 
@@ -315,7 +425,7 @@ async def test_what_was_begun_is_ended_though_the_browser_left(visit: Visit) -> 
     async with asyncio.timeout(10):
         while not visit.owner.asked:
             await asyncio.sleep(0.01)
-    assert visit.owner.asked == [("leave", "lab")]
+    assert visit.owner.asked == [("leave", "lab", False)]
 
 
 async def test_the_pages_speak_the_language_in_force(visit: Visit) -> None:

@@ -1,0 +1,163 @@
+"""What a person decides about their account, from the door of a real client to a real server and its lists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from dsage.errors import Conflict, NoAgent, NotFound, ServerAway, UsageError
+from dsage.trust.invite import Link
+from dsage.wire import Privacy
+from dsage_client import asking
+from dsage_client.door.desk import Desk
+from dsage_client.door.words import Ask, Membership
+from dsage_client.membership import Newcomer
+from dsage_server.server import Running
+from dsage_server.store import views
+from dsage_server.store.schema import volunteer
+from dsage_server.testing import running_server
+
+DSAGE = str(Path(sys.executable).with_name("dsage"))
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_server(tmp_path / "server") as running:
+        yield running
+
+
+async def asked(folder: Path, *words: str) -> tuple[int, str, str]:
+    """Run `dsage privacy` to its end; return its exit status and what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        DSAGE, "privacy", *words, "--home", str(folder), stdout=PIPE, stderr=PIPE
+    )
+    out, said = await asyncio.wait_for(process.communicate(), 30.0)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), said.decode()
+
+
+async def at(desk: Desk) -> Membership:
+    """Wait until the client's one server has told of the account."""
+    async with asyncio.timeout(30.0):
+        while not (found := (await desk.status()).servers) or found[0].shown is None:
+            await asyncio.sleep(0.02)
+    return found[0]
+
+
+async def listed(server: Running) -> set[str | None]:
+    """Return the names on the server's leaderboard."""
+    lines = await server.hub.store.read(lambda c: views.leaderboard(c, 0.0))
+    return {line.pseudonym for line in lines}
+
+
+@asynccontextmanager
+async def client(home: Path, *words: str) -> AsyncIterator[Desk]:
+    """Run `dsage join` as a process; yield somebody at its door."""
+    process = await asyncio.create_subprocess_exec(
+        DSAGE, "join", *words, "--when", "never", "--home", str(home), "--json", "--own-work", stdout=DEVNULL
+    )
+    try:
+        async with asyncio.timeout(30.0):
+            while not (door := await knocked(home / "client")):
+                await asyncio.sleep(0.05)
+        async with door:
+            yield door
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 20.0)
+
+
+async def knocked(folder: Path) -> Desk | None:
+    try:
+        return await Desk.open(folder)
+    except NoAgent:
+        return None
+
+
+async def test_what_others_see_is_shown_and_changed_by_command(server: Running, tmp_path: Path) -> None:
+    home = tmp_path / "a"
+    async with client(home, str(await server.invite()), "--show", "discoveries") as desk:
+        member = await at(desk)
+        assert member.shown == Privacy(discoveries=True)
+        assert await listed(server) == {None}
+        status, out, _ = await asked(home, "--show", "leaderboard", "--hide", "discoveries")
+        assert (status, [line.split()[-1] for line in out.splitlines()[1:]]) == (0, ["shown", "hidden"])
+        assert await listed(server) == {member.pseudonym}
+        assert (await at(desk)).shown == Privacy(leaderboard=True)
+        status, out, _ = await asked(home, "--json")
+        assert json.loads(out)["data"][member.server]["shown"] == {"leaderboard": True, "discoveries": False}
+        for words, said in (
+            (("--show", "leaderboard", "--hide", "leaderboard"), "at once"),
+            (("nobody", "--show", "leaderboard"), "does not work for 'nobody'"),
+        ):
+            status, _, err = await asked(home, *words)
+            assert status != 0
+            assert said in err
+
+
+async def test_the_door_changes_it_at_the_server_tells_followers_and_erases_all(
+    server: Running, tmp_path: Path
+) -> None:
+    shown = ("--show", "leaderboard", "--show", "discoveries")
+    async with client(tmp_path / "a", str(await server.invite()), *shown) as desk:
+        member = await at(desk)
+        assert member.shown == Privacy(leaderboard=True, discoveries=True)
+        assert await listed(server) == {member.pseudonym}
+        async with await Desk.open(tmp_path / "a/client") as other:
+            news = other.follow()
+            await anext(news)
+            status = await desk.privacy(member.server, Privacy())
+            assert status.servers[0].shown == Privacy()
+            while (await anext(news)).servers[0].shown != Privacy():
+                pass
+            await news.aclose()  # type: ignore[attr-defined]
+        assert await listed(server) == {None}
+        with pytest.raises(NotFound):
+            await desk.privacy("nobody", Privacy(leaderboard=True))
+        with pytest.raises(UsageError):
+            await desk._ask(Ask(do="privacy", what=member.server, changes={"leaderboard": "perhaps"}), None)
+        assert (await at(desk)).shown == Privacy()
+        left = await desk.leave(member.server, erase=True)
+        assert left is not None
+        assert (left.erased, left.others) == (True, 0)
+        assert await server.hub.store.read(lambda c: c.execute(select(volunteer.c.pseudonym)).scalar()) == "left-1"
+        assert not (tmp_path / "a/client/servers" / member.server).exists()
+
+
+async def test_the_name_that_was_offered_is_the_one_that_is_got(server: Running, tmp_path: Path) -> None:
+    link = await server.invite()
+    first, second = await asking.offer(link), await asking.offer(link)
+    assert first.name != second.name
+    async with client(tmp_path / "a") as desk:
+        with pytest.raises(Conflict, match="is not free"):
+            await desk.join(str(link), Newcomer(name="the-boss-100"))
+        wish = Newcomer(name=second.name, shown=Privacy(discoveries=True))
+        status = await desk.join(str(link), wish)
+        assert status.servers[0].pseudonym == second.name
+        member = await at(desk)
+        assert (member.pseudonym, member.shown) == (second.name, Privacy(discoveries=True))
+        more = await asking.offer(Link.parse(await desk.link()))
+        assert (more.name, more.linked) == (second.name, True)
+
+
+async def test_a_server_that_cannot_be_told_to_erase_stays_joined(tmp_path: Path) -> None:
+    async with AsyncExitStack() as server, AsyncExitStack() as here:
+        running = await server.enter_async_context(running_server(tmp_path / "server"))
+        desk = await here.enter_async_context(client(tmp_path / "a", str(await running.invite())))
+        member = await at(desk)
+        await server.aclose()
+        with pytest.raises(ServerAway, match="stays a member") as caught:
+            await desk.leave(member.server, erase=True)
+        assert "without erasing" in caught.value.hint
+        assert [each.server for each in (await desk.status()).servers] == [member.server]
+        assert (tmp_path / "a/client/servers" / member.server / "client.key").exists()
+        assert await desk.leave(member.server) is None
+        assert (await desk.status()).servers == []
