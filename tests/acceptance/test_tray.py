@@ -15,8 +15,8 @@ from desk_stand import PAGE, Stand
 from panel_stand import Panel, private_bus
 
 from dsage.home import Home
+from dsage.sandbox.processes import started
 from dsage_client.guest.reasons import Reason, Work
-from dsage_client.helper import started
 from dsage_client.tray import icons
 from dsage_client.tray.model import Look
 
