@@ -6,7 +6,7 @@ BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client fault fault-server test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -53,9 +53,13 @@ bench-client:  ## Measure what the owner of a computer notices (ten minutes); AR
 	$(SETUP) desktop
 	@$(BIN)/python benchmarks/client_bench.py $(ARGS)
 
+test-long:  ## Run what takes too long for `make test`: every proxy, a network that is gone, 50,000 units (half an hour)
+	$(SETUP) test
+	@$(BIN)/pytest -m slow tests/acceptance tests/integration --ignore tests/acceptance/test_mixed.py $(ARGS)
+
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
-	@$(BIN)/pytest -m slow tests/fault/test_kills.py $(ARGS)
+	@$(BIN)/pytest -m slow tests/fault/test_kills.py tests/fault/test_driver_kills.py tests/fault/test_hosted_kills.py $(ARGS)
 
 fault-server:  ## Bad input and faults at real servers with a fleet on them (minutes); ARGS="-k disk"
 	$(SETUP) fault

@@ -282,7 +282,13 @@ def done(site: Site, run: subprocess.Popen[str], n: int) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("proxy", [haproxy, lambda site: nginx(site, port=site.port)], ids=["haproxy", "nginx"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        pytest.param(haproxy, id="haproxy"),
+        pytest.param(lambda site: nginx(site, port=site.port), marks=pytest.mark.slow, id="nginx"),
+    ],
+)
 def test_two_servers_behind_a_proxy_are_restarted_one_after_the_other(
     site: Site, s3: LocalS3, proxy: Callable[[Site], list[str]]
 ) -> None:
@@ -321,8 +327,10 @@ def test_a_server_that_is_killed_is_missed_by_nobody_for_long(site: Site) -> Non
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("proxy", "authority"),
-    [(lambda site: nginx(site, secure=site.port), "shown/ca.pem"), (caddy, "caddy/pki/authorities/local/root.crt")],
-    ids=["nginx", "caddy"],
+    [
+        pytest.param(lambda site: nginx(site, secure=site.port), "shown/ca.pem", id="nginx"),
+        pytest.param(caddy, "caddy/pki/authorities/local/root.crt", marks=pytest.mark.slow, id="caddy"),
+    ],
 )
 def test_a_proxy_that_ends_tls_shows_the_pages_and_the_machine_api(
     site: Site, proxy: Callable[[Site], list[str]], authority: str

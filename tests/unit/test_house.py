@@ -133,6 +133,24 @@ def test_packaging_is_no_package() -> None:
     assert not list((ROOT / "packaging").rglob("__init__.py"))
 
 
+def test_each_slow_test_has_a_target_that_runs_it() -> None:
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines()
+    places = [re.findall(r"(--ignore )?(tests/\S+)", line) for line in lines if "-m slow" in line]
+    run = {
+        path
+        for named in places
+        for ignored, place in named
+        if not ignored
+        for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("test_*.py"))
+        if str(path.relative_to(ROOT)) not in {other for skipped, other in named if skipped}
+    }
+    slow = {
+        path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"^[^\"#]*mark\.slow", path.read_text(), re.M)
+    }
+    assert len(slow) > 10
+    assert slow <= run
+
+
 # -- errors ------------------------------------------------------------------------------------------------------
 
 
