@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dsage.agreement import close, detections, image
     from dsage.function import DistributedFunction, Limits, Unit
     from dsage.grid import connect, dask, local
     from dsage.running import checkpoint, progress, restored
@@ -11,8 +12,11 @@ __all__ = [
     "Limits",
     "Unit",
     "checkpoint",
+    "close",
     "connect",
     "dask",
+    "detections",
+    "image",
     "local",
     "progress",
     "restored",
@@ -25,8 +29,11 @@ _HOMES = {
     "Limits": "dsage.function",
     "Unit": "dsage.function",
     "checkpoint": "dsage.running",
+    "close": "dsage.agreement",
     "connect": "dsage.grid",
     "dask": "dsage.grid",
+    "detections": "dsage.agreement",
+    "image": "dsage.agreement",
     "local": "dsage.grid",
     "progress": "dsage.running",
     "restored": "dsage.running",

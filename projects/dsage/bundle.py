@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import shutil
 import sys
@@ -18,7 +19,10 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Final, TypeGuard
 
+import msgspec
+
 from dsage import codec
+from dsage.agreement import Agreement
 from dsage.errors import BadSignature, BundleError, CodecError
 from dsage.function import DistributedFunction
 from dsage.trust.documents import Manifest
@@ -33,6 +37,10 @@ MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 4 * MAX_FILES
 """Single values in the encoding, names included: what holds more is not even read."""
 
+_JUDGES: Final = {
+    name: (words.split(", "), words)
+    for name, words in (("verify", "args, value"), ("agree", "args, a, b"), ("partial", "args, value, seed"))
+}
 _FOLDER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.(py|pyi|txt|json|csv|md)")
 _RESERVED: Final = sys.stdlib_module_names | {
@@ -59,6 +67,7 @@ def pack(target: str) -> Bundle:
     else:
         function, files = _from_gallery(path, name)
     check(files)
+    check_judges(function)
     data = codec.encode({"files": files})
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(f"{target} packs to {len(data)} bytes; at most {MAX_BUNDLE_BYTES} may travel")
@@ -68,6 +77,8 @@ def pack(target: str) -> Bundle:
 def manifest(bundle: Bundle, project: str) -> Manifest:
     """Return the document that a code key signs for this bundle."""
     function, base = bundle.function, DistributedFunction
+    check_judges(function)
+    rule = function.agree if isinstance(function.agree, Agreement) else None
     return Manifest(
         project=project,
         title=function.title or function.__name__,
@@ -76,8 +87,9 @@ def manifest(bundle: Bundle, project: str) -> Manifest:
         bundle_bytes=len(bundle.data),
         needs=list(function.needs),
         has_verify=function.verify is not base.verify,
-        has_agree=function.agree is not base.agree,
+        has_agree=function.agree is not base.agree and rule is None,
         has_partial=function.partial is not base.partial,
+        agreement=msgspec.UNSET if rule is None else rule,
     )
 
 
@@ -139,6 +151,21 @@ def check(files: dict[str, bytes]) -> None:
             )
         if type(content) is not bytes or len(content) > MAX_FILE_BYTES:
             raise BundleError(f"{name[:80]!r} is not a file of at most {MAX_FILE_BYTES} bytes")
+
+
+def check_judges(function: type[DistributedFunction]) -> None:
+    """Raise BundleError for a `verify`, `agree` or `partial` that no validator could call: every answer would fail."""
+    for name, (takes, words) in _JUDGES.items():
+        found = getattr(function, name)
+        try:
+            inspect.signature(found).bind(*takes)
+        except ValueError:
+            continue
+        except TypeError:
+            raise BundleError(
+                f"{function.__name__}.{name} is to be a static function of {words}",
+                hint=f"Write @staticmethod and def {name}({words}), or for `agree` a rule: agree = close(rtol=1e-9).",
+            ) from None
 
 
 def can_be_packed(name: str) -> bool:

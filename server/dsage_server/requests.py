@@ -56,8 +56,11 @@ class Requests:
         manifest = self.hub.chain.manifest(request.manifest, now)
         app = hash_of(request.manifest)
         authorisation = self.hub.chain.authorisation(request.authorisation, manifest, app, now)
-        has_check = manifest.has_verify or manifest.has_agree or manifest.has_partial
-        if has_check and not self.hub.can_check and await self.hub.store.read(lambda c: recall(c, "checks")) != "on":
+        if (
+            manifest.needs_box
+            and not self.hub.can_check
+            and await self.hub.store.read(lambda c: recall(c, "checks")) != "on"
+        ):
             raise SandboxRefused("this server has no sandbox for the checks that this app brings along")
         if request.hosted:
             await self._check_hosting()

@@ -118,8 +118,8 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             report = await _sandbox(settings, work_dir)
         level = report.level if report else None
         if roles.VALIDATOR in settings.roles:
-            boxes = Boxes(level, work_dir) if level else None
-            store.write_now(lambda connection: remember(connection, "checks", "on" if boxes else "off"))
+            boxes = Boxes(level, work_dir)
+            store.write_now(lambda connection: remember(connection, "checks", "on" if level else "off"))
         if roles.HOSTING in settings.roles:
             store.write_now(lambda connection: remember(connection, REMEMBERED, "on" if level else "off"))
             if level is not None:

@@ -160,7 +160,8 @@ async def fold_credit(hub: Hub) -> None:
 
 
 async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path, *, hurried: bool) -> None:
-    """Judge the answers of apps that bring their own checks, as they come in; if `hurried`, none of cancelled units."""
+    """Judge the answers of apps that bring a rule or checks of their own, as they come in; if `hurried`, none of
+    cancelled units. Those that need a sandbox wait where there is none."""
     tries: Counter[int] = Counter()
     while True:
         number = await hub.checks.get(hurried=hurried)
@@ -183,11 +184,16 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
         hub.checks.put(number, hurried=False)
         return
     info = await hub.run(case.run)
+    if boxes.level is None and info.manifest.needs_box:
+        return
     case = checking.filled(case, {n: await answers.read(hub.blobs, sha256) for n, sha256 in case.blobs.items()})
     try:
-        app_dir = await _unpacked(hub, info.manifest, work_dir)
-        async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:
-            verdicts = await judge(asker, info.manifest, case.args, case.centres, case.candidates)
+        if not info.manifest.needs_box:
+            verdicts = await judge(None, info.manifest, case.args, case.standing, case.candidates)
+        else:
+            app_dir = await _unpacked(hub, info.manifest, work_dir)
+            async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:
+                verdicts = await judge(asker, info.manifest, case.args, case.standing, case.candidates)
     except (UnitFailed, SandboxRefused, BundleError, NotFound, OSError) as error:
         tries[number] += 1
         log.warning("check of unit %s failed (%s): %s", number, tries[number], error)

@@ -1,30 +1,43 @@
-"""The validator's service: judges answers by the app's own `verify`, `agree` and `partial`, in a sandbox.
+"""The validator's service: judges answers by the rule that an app declares, or by its own functions.
 
-An app's checks are its author's code meeting a stranger's data, so they run in the same box as the work itself,
-one warm box per app version. What a check says never depends on who answered. A check that crashes or runs out of
-time on an answer counts as "this answer is wrong": the app gets a good look at the next one, and a unit whose
-every answer breaks the check ends as failed with that reason.
+A rule is data, followed by our code. An app's own `verify`, `agree` and `partial` are its author's code meeting a
+stranger's data, so they run in the same box as the work itself, one warm box per app version; so does a rule that is
+dear. What a check says never depends on who answered. A check that crashes, runs out of time or says what it cannot say
+of an answer counts as "this answer is wrong", and the run's researcher is told: the app gets a good look at the next
+one, and a unit whose every answer breaks the check ends as failed with that reason.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec
-from dsage.errors import CodecError, UnitFailed
+from dsage.agreement import Rule, Unfit
+from dsage.errors import CodecError, SandboxRefused, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import Box, Level
 from dsage.trust.documents import Manifest
+from dsage_validator.camps import Standing, camps
+
+T = TypeVar("T")
 
 CHECK_LIMITS: Final = Limits(cpu_s=120.0, wall_s=240.0, memory_bytes=1 << 30, disk_bytes=64 << 20, output_bytes=4096)
 """A partial check repeats a single piece of the unit; nothing else here takes longer than milliseconds."""
 MAX_BOXES: Final = 4
+LARGE: Final = 1 << 14
+"""Answers of more bytes are read beside the loop."""
+SHOWN: Final = 200
+"""Characters of what an app's code gave, where that is told."""
+
+
+class NoOpinion(Exception):
+    """A check failed on an answer, or said what it cannot say; the message is for the researcher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,87 +55,160 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Centre:
-    """An answer that names a camp."""
-
-    camp: int
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the app says of one answer."""
+    """What is to be said of one answer. `trouble` is what went wrong in judging it, in a sentence."""
 
     replica: int
     camp: int
     proof: bool | None
     share: float
+    trouble: str = ""
 
 
 class Judge(Protocol):
     """Calls one of the app's static functions on canonical bytes."""
 
     async def ask(self, function: str, *args: bytes) -> Any:
-        """Return [the decoded answer], or None if the call failed."""
+        """Return the decoded answer. Raises NoOpinion if the call failed."""
         ...
 
 
 async def judge(
-    judge: Judge, manifest: Manifest, args: bytes, centres: Sequence[Centre], candidates: Sequence[Candidate]
+    judge: Judge | None,
+    manifest: Manifest,
+    args: bytes,
+    standing: Sequence[Standing],
+    candidates: Sequence[Candidate],
 ) -> list[Verdict]:
-    """Return a verdict for each candidate, against the centres first and then among themselves, in order."""
-    known = list(centres)
+    """Return a verdict for each candidate, and for each standing answer that its camp may have changed.
+
+    Without a `judge` there is no box: for apps whose manifest needs none.
+    """
+    bench = _Bench(judge, manifest, args)
     verdicts: list[Verdict] = []
+    pool, proofs = list(standing), dict[int, bool | None]()
     for candidate in candidates:
-        if not is_value(candidate.value):
-            verdicts.append(Verdict(replica=candidate.replica, camp=candidate.replica, proof=False, share=0.0))
-            continue
-        proof = None if candidate.partial else await _proof(judge, manifest, args, candidate.value)
-        if candidate.partial or (candidate.alone and proof is None):
-            verdicts.append(await _judge_share(judge, manifest, args, candidate))
-            continue
-        camp = candidate.replica
-        if proof is not False:
-            camp = await _camp(judge, manifest, args, known, candidate)
-            if camp == candidate.replica:
-                known.append(Centre(camp=camp, value=candidate.value))
-        verdicts.append(Verdict(replica=candidate.replica, camp=camp, proof=proof, share=1.0))
-    return verdicts
+        proof = await bench.proof(candidate)
+        if proof is False:
+            verdicts.append(bench.verdict(candidate.replica, proof=False, share=0.0))
+        elif candidate.partial or (candidate.alone and proof is None):
+            verdicts.append(bench.verdict(candidate.replica, share=await bench.share(candidate)))
+        else:
+            proofs[candidate.replica] = proof
+            pool.append(Standing(replica=candidate.replica, value=candidate.value, leads=proof is True))
+    found = await camps(pool, bench.near)
+    return verdicts + [bench.verdict(number, camp=camp, proof=proofs.get(number)) for number, camp in found.items()]
 
 
-async def _proof(judge: Judge, manifest: Manifest, args: bytes, value: bytes) -> bool | None:
-    if not manifest.has_verify:
-        return None
-    said = await judge.ask("verify", args, value)
-    return said[0] if isinstance(said, list) and isinstance(said[0], bool | None) else False
+class _Bench:
+    """Asks what is to be asked about the answers of one unit, and notes what went wrong with which of them."""
+
+    def __init__(self, judge: Judge | None, manifest: Manifest, args: bytes) -> None:
+        self._judge = judge
+        self._manifest = manifest
+        self._args = args
+        self._troubles: dict[int, str] = {}
+        self._read: dict[int, Any] = {}
+
+    async def proof(self, candidate: Candidate) -> bool | None:
+        """Say whether an answer proves itself: False also for what is no value, and for none under the rule."""
+        self._troubles[candidate.replica] = ""
+        try:
+            await _beside(_check_value, candidate.value)
+            rule = self._manifest.rule
+            if candidate.partial:
+                return None
+            if rule is not None and not rule.boxed:
+                await _beside(self._reading, candidate.value, rule, candidate.replica)
+            return await self._ask("verify", bool | None, candidate.value) if self._manifest.has_verify else None
+        except Unfit as error:
+            self._troubles[candidate.replica] = f"by the rule {self._manifest.rule}, the answer {error}"
+        except NoOpinion as error:
+            self._troubles[candidate.replica] = str(error)
+        return False
+
+    async def near(self, first: Standing, second: Standing) -> bool:
+        """Say whether two answers are the same; not if nobody can say so."""
+        rule = self._manifest.rule
+        try:
+            if rule is not None and not rule.boxed:
+                return await _beside(self._same, max(first.value, second.value, key=len), rule, first, second)
+            if rule is not None or self._manifest.has_agree:
+                return bool(await self._ask("agree", bool, first.value, second.value))
+        except NoOpinion as error:
+            fresh = second if second.replica in self._troubles else first
+            self._troubles[fresh.replica] = str(error)
+        except Unfit:
+            pass
+        return False
+
+    async def share(self, candidate: Candidate) -> float:
+        """Return what share of its unit an answer shows to be done, by the app's word."""
+        if not self._manifest.has_partial:
+            return 0.0
+        try:
+            said = await self._ask("partial", int | float, candidate.value, codec.encode(secrets.randbits(48)))
+            if 0 <= said <= 1:
+                return float(said)
+            raise NoOpinion(f"partial gave {said!r}, where a number from 0 to 1 belongs")
+        except NoOpinion as error:
+            self._troubles[candidate.replica] = str(error)
+        return 0.0
+
+    def verdict(
+        self, replica: int, *, camp: int | None = None, proof: bool | None = None, share: float = 1.0
+    ) -> Verdict:
+        """Return the verdict on an answer, by default in a camp of its own."""
+        where, trouble = replica if camp is None else camp, self._troubles.get(replica, "")
+        return Verdict(replica=replica, camp=where, proof=proof, share=share, trouble=trouble)
+
+    async def _ask(self, function: str, wanted: Any, *values: bytes) -> Any:
+        if self._judge is None:
+            raise UnitFailed(f"{function} can be asked in a sandbox only, and there is none here")
+        said = await self._judge.ask(function, self._args, *values)
+        if not isinstance(said, wanted):
+            raise NoOpinion(f"{function} gave {repr(said)[:SHOWN]}, where {_WORDS[function]} belongs")
+        return said
+
+    def _reading(self, value: bytes, rule: Rule, replica: int) -> Any:
+        if replica not in self._read:
+            self._read[replica] = rule.read(codec.decode(value))
+        return self._read[replica]
+
+    def _same(self, _: bytes, rule: Rule, first: Standing, second: Standing) -> bool:
+        one, other = (self._reading(each.value, rule, each.replica) for each in (first, second))
+        return rule.same(one, other)
 
 
-async def _camp(judge: Judge, manifest: Manifest, args: bytes, known: Sequence[Centre], candidate: Candidate) -> int:
-    for centre in known:
-        if centre.value == candidate.value:
-            return centre.camp
-        if manifest.has_agree:
-            said = await judge.ask("agree", args, centre.value, candidate.value)
-            if isinstance(said, list) and said[0] is True:
-                return centre.camp
-    return candidate.replica
+_WORDS: Final = {
+    "verify": "True, False or None",
+    "agree": "True or False",
+    "partial": "a number from 0 to 1",
+}
 
 
-async def _judge_share(judge: Judge, manifest: Manifest, args: bytes, candidate: Candidate) -> Verdict:
-    share = 0.0
-    if manifest.has_partial:
-        said = await judge.ask("partial", args, candidate.value, codec.encode(secrets.randbits(48)))
-        if isinstance(said, list) and isinstance(said[0], int | float) and 0 <= said[0] <= 1:
-            share = float(said[0])
-    return Verdict(replica=candidate.replica, camp=candidate.replica, proof=None, share=share)
+async def _beside(function: Callable[..., T], value: bytes, *args: Any) -> T:
+    """Call a function on an answer; beside the loop if it may take a while."""
+    if len(value) <= LARGE:
+        return function(value, *args)
+    return await asyncio.to_thread(function, value, *args)
 
 
 def is_value(data: bytes) -> bool:
     """Whether bytes are the canonical encoding of a value: nothing else can be an answer."""
+    return not _what_is_wrong(data)
+
+
+def _check_value(data: bytes) -> None:
+    if reason := _what_is_wrong(data):
+        raise NoOpinion(f"what came is no value: {reason}")
+
+
+def _what_is_wrong(data: bytes) -> str:
     try:
-        return codec.encode(codec.decode(data)) == data
-    except CodecError:
-        return False
+        return "" if codec.encode(codec.decode(data)) == data else "it is not in canonical form"
+    except CodecError as error:
+        return error.message
 
 
 class BoxJudge:
@@ -132,19 +218,19 @@ class BoxJudge:
         self.box = box
 
     async def ask(self, function: str, *args: bytes) -> Any:
-        """Return [answer], or None if the app's function failed, ran out of limits or answered no data.
-
-        Raises UnitFailed if the box itself is gone, which is nobody's answer's fault.
+        """Return the decoded answer. Raises NoOpinion if the app's function failed, ran out of limits or answered no
+        data, UnitFailed if the box itself is gone, which is nobody's answer's fault.
         """
         outcome = await self.box.call(function, args, CHECK_LIMITS)
         if outcome.status in ("broken", "stopped"):
             raise UnitFailed(f"the validator's sandbox ended: {outcome.reason}")
         if outcome.status != "done" or outcome.value is None:
-            return None
+            last = (outcome.detail.strip().splitlines() or [""])[-1][:SHOWN]
+            raise NoOpinion(f"{function} failed ({outcome.reason or outcome.status}){last and ': ' + last}")
         try:
-            return [codec.decode(outcome.value)]
-        except CodecError:
-            return None
+            return codec.decode(outcome.value)
+        except CodecError as error:
+            raise NoOpinion(f"{function} gave what is no value: {error.message}") from None
 
 
 @dataclass(slots=True)
@@ -158,10 +244,10 @@ class Boxes:
     """Warm boxes by app version. Those that nobody uses are closed, the least recently used first.
 
     An app's box may take a minute to open and its checks minutes to answer: neither holds up another app's, and no
-    box is closed under a check that runs in it.
+    box is closed under a check that runs in it. Without a `level` there is none: no sandbox works here.
     """
 
-    def __init__(self, level: Level, work_dir: Path) -> None:
+    def __init__(self, level: Level | None, work_dir: Path) -> None:
         self.level = level
         self.work_dir = work_dir
         self._warm: dict[str, _Warm] = {}
@@ -190,6 +276,8 @@ class Boxes:
 
     async def _taken(self, app: str, app_dir: Path, entry: str) -> _Warm:
         async with self._opening.setdefault(app, asyncio.Lock()):
+            if self.level is None:
+                raise SandboxRefused("this server has no sandbox for the checks of apps")
             if app not in self._warm:
                 self._warm[app] = _Warm(await Box.open(self.level, app_dir, entry, self.work_dir))
             warm = self._warm[app] = self._warm.pop(app)

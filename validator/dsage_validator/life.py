@@ -4,13 +4,14 @@ No sockets, no clock, no database. The server loads a unit with its replicas, ap
 changed; the property tests drive the same functions through random histories.
 
 Answers form *camps*: a camp is named by the replica whose answer is its centre, and every other answer is judged
-against centres only, never chained. A camp as large as the quorum decides; an answer that proves itself decides
-alone; a proven lie is out whatever the others say.
+against centres only, never chained (see `camps`). A camp as large as the quorum decides; an answer that proves itself
+decides alone; a proven lie is out whatever the others say.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -100,6 +101,15 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.state in FINAL_UNITS
 
 
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is said of one answer: its camp, and the rest as in a Replica."""
+
+    id: int
+    camp: int
+    proof: bool | None = None
+    share: float = 1.0
+
+
 def created(
     number: int, quorum: int, *, splits: bool = False, retries: int | None = None, adaptive: bool = False
 ) -> Unit:
@@ -144,17 +154,33 @@ def centres(unit: Unit) -> frozenset[int]:
     )
 
 
+def standing(unit: Unit) -> tuple[Replica, ...]:
+    """Return the answers that a fresh one may agree with: the accepted one, or all of an open unit that were judged."""
+    if unit.state is UnitState.VALID:
+        return (unit.replica(unit.canonical or 0),)
+    return tuple(r for r in unit.replicas if r.state is ReplicaState.REPORTED and r.camp is not None and not unit.final)
+
+
 def judge(unit: Unit, number: int, *, camp: int, proof: bool | None = None, share: float = 1.0) -> Unit:
     """Return the unit after one reported answer was judged; what was judged before stays as it is.
 
     Raises Conflict if `camp` is neither the answer's own id nor a centre.
     """
-    replica = unit.replica(number)
-    if replica not in unjudged(unit):
+    if unit.replica(number) not in unjudged(unit):
         return unit
-    if camp != number and camp not in centres(unit):
-        raise Conflict(f"replica {camp} is not the centre of a camp of unit {unit.id}")
-    return _settle(_with(unit, replace(replica, camp=camp, proof=proof, share=share)))
+    return judged(unit, [Judgement(id=number, camp=camp, proof=proof, share=share)])
+
+
+def judged(unit: Unit, judgements: Sequence[Judgement]) -> Unit:
+    """Return the unit after its answers were judged together. While it is open, one that was judged before may move to
+    the camp of another centre that more answers agree with; its proof and share stay. Raises Conflict as `judge`."""
+    said = {each.id: each for each in judgements}
+    after = replace(unit, replicas=tuple([_judged(unit, r, said.get(r.id)) for r in unit.replicas]))
+    allowed = centres(after)
+    for each in judgements:
+        if each.camp != each.id and each.camp not in allowed:
+            raise Conflict(f"replica {each.camp} is not the centre of a camp of unit {unit.id}")
+    return _settle(after)
 
 
 def give_up(unit: Unit, number: int, state: ReplicaState, reason: str = "", detail: str = "") -> Unit:
@@ -328,6 +354,19 @@ def _missing(unit: Unit, camps: dict[int, int], top: int | None, size: int) -> i
     if size >= unit.quorum and (lead > 1 or known == {top}):
         return 0
     return max(1, unit.quorum - size)
+
+
+def _judged(unit: Unit, replica: Replica, said: Judgement | None) -> Replica:
+    if said is None or replica.state is not ReplicaState.REPORTED:
+        return replica
+    if replica.camp is not None:
+        return replica if unit.final else replace(replica, camp=said.camp)
+    return replace(replica, camp=said.camp, proof=said.proof, share=said.share)
+
+
+def _heard(unit: Unit, replica: Replica) -> bool:
+    """Whether a copy counts for what becomes of its unit: not in an adaptive one, if its host was found lying."""
+    return replica.trust >= Trust.NEW or not unit.adaptive
 
 
 def _refused(replica: Replica) -> Replica:

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
+from dsage.agreement import Agreement
 from dsage.inputs import MAX_INPUTS, InputFile, Name
 
 PAYLOAD_PREFIX: Final = "application/vnd.dsage."
@@ -55,7 +56,11 @@ class Root(Document, frozen=True, kw_only=True):
 
 
 class Manifest(Document, frozen=True, kw_only=True):
-    """An app version, signed by a code key; its name everywhere is the SHA-256 of these bytes."""
+    """An app version, signed by a code key; its name everywhere is the SHA-256 of these bytes.
+
+    `agreement` is the rule by which answers are the same. Without one the field is left out, so that clients which know
+    none can read it: then `agree` of the source says so (`has_agree`), or equal bytes do.
+    """
 
     payload_type: ClassVar[str] = PAYLOAD_PREFIX + "app+json"
 
@@ -68,6 +73,23 @@ class Manifest(Document, frozen=True, kw_only=True):
     has_verify: bool = False
     has_agree: bool = False
     has_partial: bool = False
+    agreement: Agreement | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def rule(self) -> Agreement | None:
+        """The rule of agreement, if the app declares one."""
+        return None if self.agreement is msgspec.UNSET else self.agreement
+
+    @property
+    def judges(self) -> bool:
+        """Whether more than equal bytes decides: a rule, or the app's own code."""
+        return self.needs_box or self.rule is not None
+
+    @property
+    def needs_box(self) -> bool:
+        """Whether answers can be judged in a sandbox only."""
+        boxed = self.rule is not None and self.rule.boxed
+        return self.has_verify or self.has_agree or self.has_partial or boxed
 
 
 class Authorisation(Document, frozen=True, kw_only=True):

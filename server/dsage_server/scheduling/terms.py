@@ -44,13 +44,15 @@ class RunTerms(msgspec.Struct, frozen=True):
     tags: frozenset[str] = frozenset()
     proves: bool = False
     """Whether its app verifies answers."""
+    features: frozenset[str] = frozenset()
+    """What clients must be able to do to read its app."""
 
     def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0, inputs: bool = False) -> Needs:
         """Return what a unit of this run with these limits, and perhaps with input files, asks of a host."""
         return Needs(
             packages=self.packages, platforms=self.platforms, tags=self.tags,
             memory_bytes=memory_bytes, disk_bytes=disk_bytes, wall_s=wall_s,
-            features=frozenset({INPUTS}) if inputs else frozenset(), proves=self.proves,
+            features=self.features | {INPUTS} if inputs else self.features, proves=self.proves,
         )  # fmt: skip
 
 

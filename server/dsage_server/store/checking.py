@@ -13,24 +13,26 @@ from dsage.errors import Conflict
 from dsage.states import UnitState
 from dsage_server.store import units
 from dsage_server.store.engine import Store
+from dsage_server.store.events import note
 from dsage_server.store.schema import answer
 from dsage_validator import life
-from dsage_validator.checks import Candidate, Centre, Verdict
+from dsage_validator.camps import Standing
+from dsage_validator.checks import Candidate, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One unit with answers to judge; `cancelled` as it stood when they were read.
 
-    `blobs` are the large answers, by copy: their values stand empty until `filled`.
+    `standing` are the answers judged before that the fresh ones may agree with. `blobs` are the large answers, by copy:
+    their values stand empty until `filled`.
     """
 
     unit: int
     run: int
     cancelled: bool
     args: bytes
-    camps: frozenset[int]
-    centres: list[Centre]
+    standing: list[Standing]
     candidates: list[Candidate]
     blobs: dict[int, str]
 
@@ -57,8 +59,8 @@ def case(connection: Connection, number: int) -> Case | None:
     if current is None or not fresh:
         return None
     head = book.heads[number]
-    camps = life.centres(current)
-    ids = sorted(camps | {r.id for r in fresh})
+    before = life.standing(current)
+    ids = sorted({r.id for r in (*before, *fresh)})
     rows = connection.execute(_VALUES, {"ids": ids}).all()
     values = {row.replica_id: row.value for row in rows}
     cancelled = current.state is UnitState.CANCELLED
@@ -67,8 +69,11 @@ def case(connection: Connection, number: int) -> Case | None:
         run=head.run,
         cancelled=cancelled,
         args=units.args_of(connection, number),
-        camps=camps,
-        centres=[Centre(camp=camp, value=values[camp]) for camp in sorted(camps) if values.get(camp) is not None],
+        standing=[
+            Standing(replica=r.id, value=values[r.id], leads=current.final)
+            for r in before
+            if values.get(r.id) is not None
+        ],
         candidates=[
             Candidate(replica=r.id, value=values.get(r.id) or b"", partial=r.partial, alone=cancelled) for r in fresh
         ],
@@ -80,7 +85,7 @@ def filled(judged: Case, values: Mapping[int, bytes]) -> Case:
     """Return a case with the values of its large answers."""
     return replace(
         judged,
-        centres=[replace(each, value=values.get(each.camp, each.value)) for each in judged.centres],
+        standing=[replace(each, value=values.get(each.replica, each.value)) for each in judged.standing],
         candidates=[replace(each, value=values.get(each.replica, each.value)) for each in judged.candidates],
     )
 
@@ -94,12 +99,14 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     book = units.Book.of(connection, [number])
     if (book.now[number].state is UnitState.CANCELLED) != judged.cancelled:
         return []
-    if not life.centres(book.now[number]) <= judged.camps:
+    if not {r.id for r in life.standing(book.now[number])} <= {each.replica for each in judged.standing}:
         raise Conflict("the answers of a unit were judged by another process in between")
-    for verdict in verdicts:
-        book.now[number] = life.judge(
-            book.now[number], verdict.replica, camp=verdict.camp, proof=verdict.proof, share=verdict.share
-        )
+    book.now[number] = life.judged(
+        book.now[number],
+        [life.Judgement(id=v.replica, camp=v.camp, proof=v.proof, share=v.share) for v in verdicts],
+    )
+    for trouble in dict.fromkeys(verdict.trouble for verdict in verdicts if verdict.trouble):
+        note(connection, now, "check-failed", f"unit {number}: {trouble}", run=judged.run, unit=number)
     return book.write(now)
 
 

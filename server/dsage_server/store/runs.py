@@ -54,12 +54,13 @@ class RunInfo:
             run=self.id, project=self.project, researcher=self.researcher, priority=self.priority,
             packages=frozenset(self.manifest.needs), platforms=self.platforms, tags=frozenset(self.tags),
             proves=self.manifest.has_verify,
+            features=frozenset({wire.AGREEMENT}) if self.manifest.rule else frozenset(),
         )  # fmt: skip
 
     @property
     def has_check(self) -> bool:
-        """Whether the app judges answers itself, in the validator's sandbox."""
-        return self.manifest.has_verify or self.manifest.has_agree or self.manifest.has_partial
+        """Whether more than equal bytes decides: the validator judges by the app's rule or its own functions."""
+        return self.manifest.judges
 
 
 def add_document(connection: Connection, kind: str, envelope: Envelope, now: float) -> str:

@@ -209,7 +209,7 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     if row.state != RunState.RUNNING or units.get("active"):
         return ""
     if units.get("comparing"):
-        stuck = recall(connection, "checks") == "off" and info(connection, row.id).has_check
+        stuck = recall(connection, "checks") == "off" and info(connection, row.id).manifest.needs_box
         return "its answers wait to be checked: this server has no sandbox for that (its log says why)" if stuck else ""
     if row.driver_seen is None or row.driver_seen < now - DRIVER_LIVE_S:
         return f"its driver is away: `dsage attach {row.id}` goes on from step {row.step}"

@@ -37,7 +37,7 @@ def test_detections(a: Any, b: Any, same: bool) -> None:
     assert RULE(None, a, b) is RULE(None, b, a) is same
 
 
-@given(*[st.lists(st.tuples(st.integers(0, 5), st.integers(4, 7)).map(list), max_size=5)] * 2)
+@given(*[st.lists(st.tuples(st.integers(0, 5), st.integers(4, 7)).map(list), max_size=3)] * 2)
 def test_a_matching_is_found_if_there_is_one(a: Any, b: Any) -> None:
     rule = detections(threshold=5.0, tolerance=1.0, rtol=0.19)
 

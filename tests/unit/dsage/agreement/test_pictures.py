@@ -94,7 +94,7 @@ def test_a_file_and_an_array_of_the_same_pixels_are_the_same_and_other_forms_are
     assert not image()(None, wide, wide + 1)
 
 
-BAD = {
+BAD: dict[str, list[Any]] = {
     "no PNG file": [b"", b"GIF89a", b"\xff\xd8\xff"],
     "ends too early": [grey(SMOOTH)[:-5], grey(SMOOTH) + b"x"],
     "damaged": [grey(SMOOTH)[:-20] + bytes(20), grey(SMOOTH)[:20]],
