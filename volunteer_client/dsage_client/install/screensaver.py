@@ -107,7 +107,7 @@ class Saver:
             listed = next((each for each in _entries(_read(self._usual)) if _name(each) == "*programs"), "programs:")
         rest = listed.partition(":")[2].lstrip(" \t\\\n")
         ours = f'  "DSage"  {self._command()} \\n\\'
-        kept = [each for each in entries if _name(each) not in ("programs", "mode", "selected") and each]
+        kept = [each.rstrip("\\") for each in entries if _name(each) not in ("programs", "mode", "selected", "")]
         return "\n".join(
             [*kept, "mode:\tone", "selected:\t0", "programs:\t\\", f"{ours}\n{rest}" if rest else ours, ""]
         )
