@@ -42,7 +42,7 @@ async def test_many_apps_do_not_close_a_box_that_is_in_use(boxes: Boxes, tmp_pat
     async def honest() -> list[bool]:
         async with boxes.judging("honest", tmp_path / "good", ENTRY) as judge:
             started.set()
-            return [(await judge.ask("verify", codec.encode(0), codec.encode(0.3)))[0] for _ in range(4)]
+            return [await judge.ask("verify", codec.encode(0), codec.encode(0.3)) for _ in range(4)]
 
     started = asyncio.Event()
     waiting = asyncio.create_task(honest())
@@ -62,7 +62,7 @@ async def test_an_app_that_takes_a_minute_to_load_holds_up_itself(boxes: Boxes, 
     slow = asyncio.create_task(load())
     await asyncio.sleep(0)
     async with asyncio.timeout(20.0), boxes.judging("honest", tmp_path / "good", ENTRY) as judge:
-        assert await judge.ask("verify", codec.encode(0), codec.encode(0)) == [True]
+        assert await judge.ask("verify", codec.encode(0), codec.encode(0)) is True
     assert not slow.done()
     slow.cancel()
     await asyncio.gather(slow, return_exceptions=True)
@@ -73,6 +73,6 @@ async def test_a_box_that_failed_is_not_used_again_nor_closed_under_others(boxes
         with pytest.raises(UnitFailed):
             async with boxes.judging("app", tmp_path / "good", ENTRY):
                 raise UnitFailed("it broke")
-        assert await first.ask("verify", codec.encode(0), codec.encode(0)) == [True]
+        assert await first.ask("verify", codec.encode(0), codec.encode(0)) is True
         async with boxes.judging("app", tmp_path / "good", ENTRY) as second:
             assert second.box is not first.box
