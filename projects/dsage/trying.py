@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,18 +164,23 @@ def files_of(unit: NewUnit) -> dict[str, Path]:
     return {name: Path(place).resolve() for name, place in unit.inputs.items()}
 
 
-def difference(first: Any, second: Any, path: str = "answer") -> Difference | None:
-    """Return the first place, in order, where two values that were decoded differ; None if they are the same."""
+def difference(
+    first: Any, second: Any, path: str = "answer", same: Callable[[Any, Any], bool] | None = None
+) -> Difference | None:
+    """Return the first place, in order, where two values that were decoded differ; None if they are the same.
+
+    `same` compares what is neither a list nor a dict; without it, equal bytes are asked for.
+    """
     if isinstance(first, dict) and isinstance(second, dict):
-        return _in_dicts(first, second, path)
+        return _in_dicts(first, second, path, same)
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
         pairs = zip(first, second, strict=False)
-        inside = (difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(pairs))
+        inside = (difference(a, b, f"{path}[{i}]", same) for i, (a, b) in enumerate(pairs))
         found = next(filter(None, inside), None)
         if found is None and len(first) != len(second):
             return Difference(f"len({path})", len(first), len(second))
         return found
-    return None if _same(first, second) else Difference(path, first, second)
+    return None if (same or _same)(first, second) else Difference(path, first, second)
 
 
 def sample(units: list[NewUnit], count: int) -> Iterator[NewUnit]:
@@ -187,11 +192,13 @@ def sample(units: list[NewUnit], count: int) -> Iterator[NewUnit]:
         yield units[i * (len(units) - 1) // max(1, count - 1)]
 
 
-def _in_dicts(first: dict[Any, Any], second: dict[Any, Any], path: str) -> Difference | None:
+def _in_dicts(
+    first: dict[Any, Any], second: dict[Any, Any], path: str, same: Callable[[Any, Any], bool] | None
+) -> Difference | None:
     for key in first:
         if key not in second:
             return Difference(f"{path}[{key!r}]", first[key], "(not there)")
-        if found := difference(first[key], second[key], f"{path}[{key!r}]"):
+        if found := difference(first[key], second[key], f"{path}[{key!r}]", same):
             return found
     extra = next((key for key in second if key not in first), None)
     return None if extra is None else Difference(f"{path}[{extra!r}]", "(not there)", second[extra])

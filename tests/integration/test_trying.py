@@ -20,7 +20,7 @@ from dsage.trying import difference, files_of, first_units, sample
 
 SOURCE = """
 import os, random, time
-from dsage import DistributedFunction, Unit
+from dsage import DistributedFunction, Unit, close, detections
 
 
 class Sum(DistributedFunction):
@@ -72,6 +72,61 @@ class Near(Sum):
     @staticmethod
     def agree(args, a, b):
         return abs(a - b) < 1e-9
+
+
+class Rule(Sum):
+    compute = staticmethod(Near.compute)
+    agree = close(rtol=1e-9)
+
+
+class Narrow(Sum):
+    compute = staticmethod(Near.compute)
+    agree = close(rtol=1e-14)
+
+
+class Unknown(Sum):
+    agree = close(nan="never")
+
+    @staticmethod
+    def compute(i):
+        return [1.0, float("nan")]
+
+
+class Found(Sum):
+    agree = detections(threshold=5.0, tolerance=0.5)
+
+    @staticmethod
+    def compute(i):
+        return [{"x": 1.0, "snr": 9.0}]
+
+
+class OneWay(Near):
+    @staticmethod
+    def agree(args, a, b):
+        return a <= b
+
+
+class Yes(Near):
+    @staticmethod
+    def agree(args, a, b):
+        return "yes"
+
+
+class NeverItself(Sum):
+    @staticmethod
+    def agree(args, a, b):
+        return False
+
+
+class Maybe(Sum):
+    @staticmethod
+    def verify(args, value):
+        return "maybe"
+
+
+class Method(Sum):
+    def agree(self, args, a, b):
+        return True
 
 
 class Liar(Sum):
@@ -179,6 +234,13 @@ def test_files_that_are_not_here(tmp_path: Path) -> None:
         ("Liar", "verify calls this answer a lie"),
         ("NoData", "codec: "),
         ("Folds", "process_result of unit"),
+        ("Narrow", "answer is 1.000000000001 once and 1.000000000003 the other time"),
+        ("Unknown", "by the rule close(rtol=1e-09, atol=0.0, nan='never'), the answer holds a NaN"),
+        ("Found", "the answer has as detection 0 no list of one or more positions and a strength"),
+        ("OneWay", "agree says one thing of (a, b) and another of (b, a)"),
+        ("Yes", "agree gives 'yes', where True or False belongs"),
+        ("NeverItself", "agree says that an answer differs from itself"),
+        ("Maybe", "verify gives 'maybe', where True, False or None belongs"),
         ("Shuffled", "the units are not the same each time"),
     ],
 )
@@ -196,6 +258,15 @@ def test_a_check_that_passes_is_a_document_too(app: str, capsys: pytest.CaptureF
     assert [each["same"] for each in data["samples"]] == [True, True]
     assert main(["check", f"{app}:Near", "--samples", "1"]) == 0
     assert "`agree` takes them for the same" in capsys.readouterr().err
+    assert main(["check", f"{app}:Rule", "--samples", "1"]) == 0
+    assert "the rule close(rtol=1e-09, atol=0.0, nan='same') takes them for the same" in capsys.readouterr().err
+
+
+def test_a_function_that_nobody_could_call_is_refused_before_anything_is_tried(
+    app: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"{app}:Method"]) == 5
+    assert "Method.agree is to be a static function of args, a, b" in capsys.readouterr().err
 
 
 def test_some_units_are_computed_here(app: str, capsys: pytest.CaptureFixture[str]) -> None:

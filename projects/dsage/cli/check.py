@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from dsage import codec
+from dsage.agreement import Rule
 from dsage.bundle import Bundle, pack
 from dsage.cli.options import json_option, target_argument
 from dsage.cli.output import count, emit, say, size, table
@@ -31,7 +33,10 @@ MUCH: Final = 0.5
 """An answer that takes more than this share of what it may have will one day take more."""
 SHORTEST_S: Final = 0.005
 SHOWN: Final = 60
-DIFFERING: Final = "Sort what comes from sets; take no time, zone or random number from the computer; or write `agree`."
+DIFFERING: Final = (
+    "Sort what comes from sets; take no time, zone or random number from the computer; or say in the class how near is "
+    "near: agree = close(rtol=1e-9)."
+)
 
 
 @dataclass(slots=True)
@@ -123,8 +128,10 @@ async def _once_and_again(trial: Trial, function: type[DistributedFunction], uni
         said = await trial.says("verify", unit, first.value)
         if said.value is None:
             tried.problems.append(f"verify fails: {_how(said)}")
-        elif codec.decode(said.value) is False:
+        elif (word := codec.decode(said.value)) is False:
             tried.problems.append("verify calls this answer a lie")
+        elif word is not True and word is not None:
+            tried.problems.append(f"verify gives {repr(word)[:SHOWN]}, where True, False or None belongs")
     _measure(unit, tried)
     return tried
 
@@ -132,22 +139,45 @@ async def _once_and_again(trial: Trial, function: type[DistributedFunction], uni
 async def _compare(
     trial: Trial, function: type[DistributedFunction], unit: NewUnit, tried: Tried, first: bytes, second: bytes
 ) -> None:
+    """Say whether both answers would be taken for the same: by the class's rule, its own `agree`, or their bytes."""
     tried.same = first == second
-    if tried.same:
-        return
-    found = difference(codec.decode(first), codec.decode(second))
-    if found is None:
-        return
-    tried.differs = {"path": found.path, "first": as_json(found.first), "second": as_json(found.second)}
-    sides = f"{found.path} is {shown(found.first, SHOWN)} once and {shown(found.second, SHOWN)} the other time"
-    if function.agree is not DistributedFunction.agree:
-        said = await trial.says("agree", unit, first, second)
-        if said.value is not None and codec.decode(said.value) is True:
-            tried.remarks.append(f"answers differ ({sides}), and `agree` takes them for the same")
+    rule = function.agree
+    one, other = codec.decode(first), codec.decode(second)
+    found = difference(one, other)
+    if isinstance(rule, Rule):
+        if unfit := rule.unfit(one) or rule.unfit(other):
+            tried.problems.append(f"by the rule {rule}, the answer {unfit}")
             return
+        agreed = found is None or rule(None, one, other)
+        named, trouble = f"the rule {rule}", ""
+        found = found if agreed else difference(one, other, same=partial(rule, None)) or found
+    elif rule is not DistributedFunction.agree:
+        named = "`agree`"
+        agreed, trouble = await _asked_to_agree(trial, unit, first, second)
+    else:
+        named, agreed, trouble = "", found is None, ""
+    if found is not None:
+        tried.differs = {"path": found.path, "first": as_json(found.first), "second": as_json(found.second)}
+        sides = f"{found.path} is {_whole(found.first)} once and {_whole(found.second)} the other time"
+        if agreed and not trouble:
+            tried.remarks.append(f"answers differ ({sides}), and {named} takes them for the same")
+        else:
+            tried.problems.append(f"{sides}; {trouble}" if trouble else sides)
+    elif trouble or not agreed:
+        tried.problems.append(trouble or "agree says that an answer differs from itself")
+
+
+async def _asked_to_agree(trial: Trial, unit: NewUnit, first: bytes, second: bytes) -> tuple[bool, str]:
+    """Ask the class's own `agree` both ways; return what it says, and what is wrong with it."""
+    answers = []
+    for pair in ((first, second), (second, first)) if first != second else ((first, second),):
+        said = await trial.says("agree", unit, *pair)
         if said.value is None:
-            sides += f"; agree fails: {_how(said)}"
-    tried.problems.append(sides)
+            return False, f"agree fails: {_how(said)}"
+        answers.append(codec.decode(said.value))
+        if type(answers[-1]) is not bool:
+            return False, f"agree gives {repr(answers[-1])[:SHOWN]}, where True or False belongs"
+    return answers[0], "" if len(set(answers)) == 1 else "agree says one thing of (a, b) and another of (b, a)"
 
 
 def _measure(unit: NewUnit, tried: Tried) -> None:
@@ -197,6 +227,11 @@ def _gathered(tried: list[Tried]) -> list[str]:
         for text in each.problems:
             having.setdefault(text, []).append(each.key)
     return [f"{text} (unit{'s' if keys[1:] else ''} {', '.join(keys)})" for text, keys in having.items()]
+
+
+def _whole(value: Any) -> str:
+    """Return a value in one line, a number with all its digits: two that differ must look different."""
+    return repr(value) if isinstance(value, float | complex) else shown(value, SHOWN)
 
 
 def _how(outcome: Outcome) -> str:
