@@ -1,0 +1,186 @@
+"""Rules of agreement on a real server: around which answer a quorum stands, who may compute, and what goes wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from dsage import codec
+from dsage.bundle import manifest, pack
+from dsage.errors import BundleError, SandboxRefused
+from dsage.wire import AGREEMENT
+from dsage_server.store import events
+from dsage_server.store.meta import remember
+from dsage_server.testing import HandDriver, Host, World, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+APP = """
+from dsage import DistributedFunction, close, detections, image
+
+
+class Near(DistributedFunction):
+    agree = close(rtol=0.0, atol=1.0, nan="never")
+
+    @staticmethod
+    def compute(i):
+        return i
+
+    def process_result(self, unit, value):
+        pass
+
+
+class Picture(Near):
+    agree = image(tolerance=1)
+
+
+class Crashes(Near):
+    @staticmethod
+    def agree(args, a, b):
+        return a.nothing
+
+
+class Loops(Near):
+    @staticmethod
+    def agree(args, a, b):
+        while True:
+            pass
+
+
+class Words(Near):
+    @staticmethod
+    def agree(args, a, b):
+        return "yes"
+
+
+class Bare(Near):
+    @staticmethod
+    def agree(a, b):
+        return True
+"""
+
+
+async def submitted(world: World, kind: str, *, quorum: int = 2) -> HandDriver:
+    source = world.folder / "rules.py"
+    source.write_text(APP)
+    plain = await world.run()
+    driver = await HandDriver.submitted(plain.researcher, f"{source}:{kind}")
+    world.runs.append(driver)
+    await driver.make(1, quorum=quorum)
+    return driver
+
+
+async def host(world: World, *features: str) -> Host:
+    made = await world.host()
+    await made.introduce(features=features)
+    return made
+
+
+async def answer(world: World, *values: Any) -> None:
+    for value in values:
+        one = await host(world, AGREEMENT)
+        got = await one.fetch(1, 5.0)
+        assert len(got) == 1, "a copy goes out while answers do not agree"
+        assert await one.report(got, [value]) == ["ok"]
+
+
+async def told(world: World, driver: HandDriver, kind: str) -> list[str]:
+    found = await world.running.hub.store.read(lambda c: events.since(c, 0, run=driver.run))
+    return [event.text for event in found if event.kind == kind]
+
+
+async def settled(world: World, driver: HandDriver, count: int) -> None:
+    async def judged() -> bool:
+        return len(await told(world, driver, "check-failed")) >= count
+
+    await until(judged)
+
+
+@pytest.mark.parametrize("values", [(0.0, 2.0, 1.0), (0.0, 1.0, 2.0), (1.0, 2.0, 0.0), (2.0, 0.0, 1.0)])
+async def test_the_answer_in_the_middle_is_accepted_in_whatever_order_they_come(
+    world: World, values: tuple[float, ...]
+) -> None:
+    driver = await submitted(world, "Near", quorum=3)
+    await answer(world, *values)
+    (found,) = (await driver.answers(5.0)).answers
+    assert codec.decode(found.value or b"") == 1.0
+    assert (await world.view(driver)).replicas == {"valid": 3}
+
+
+async def test_an_answer_that_is_none_under_the_rule_is_refused_and_the_reason_is_told(world: World) -> None:
+    driver = await submitted(world, "Near")
+    await answer(world, math.nan, 1.0, "text", 1.5)
+    (found,) = (await driver.answers(5.0)).answers
+    assert codec.decode(found.value or b"") == 1.0
+    assert (await world.view(driver)).replicas == {"valid": 2, "invalid": 2}
+    (text,) = await told(world, driver, "check-failed")
+    assert "the answer holds a NaN, which agrees with nothing here" in text
+
+
+async def test_a_host_that_knows_no_rules_gets_no_unit_of_an_app_that_has_one(world: World) -> None:
+    driver = await submitted(world, "Near", quorum=1)
+    assert await (await host(world)).fetch(1, 0.0) == []
+    await answer(world, 1.0)
+    assert (await driver.answers(5.0)).answers
+
+
+async def test_a_server_without_a_sandbox_takes_rules_that_are_cheap_and_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.running.hub.store
+    monkeypatch.setattr(world.running.hub, "can_check", False)
+    await store.write(lambda c: remember(c, "checks", "off"))
+    try:
+        driver = await submitted(world, "Near")
+        await answer(world, 1.0, 1.5)
+        assert (await driver.answers(5.0)).answers
+        for kind in ("Picture", "Words"):
+            with pytest.raises(SandboxRefused, match="no sandbox"):
+                await submitted(world, kind)
+    finally:
+        await store.write(lambda c: remember(c, "checks", "on"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("Crashes", "agree failed (exception): AttributeError"), ("Words", "agree gave 'yes', where True or False")],
+)
+async def test_an_agree_that_fails_is_told_and_breaks_nothing(world: World, kind: str, text: str) -> None:
+    if not world.running.hub.can_check:
+        pytest.skip("no sandbox for checks on this computer")
+    driver = await submitted(world, kind)
+    await answer(world, 1.0, 2.0)
+    await settled(world, driver, 1)
+    assert text in (await told(world, driver, "check-failed"))[0]
+    await answer(world, 2.0)
+    (found,) = (await driver.answers(10.0)).answers
+    assert codec.decode(found.value or b"") == 2.0, "equal answers need no question"
+
+
+async def test_an_agree_that_never_ends_is_stopped_and_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not world.running.hub.can_check:
+        pytest.skip("no sandbox for checks on this computer")
+    from dsage_validator import checks
+
+    monkeypatch.setattr(checks, "CHECK_LIMITS", checks.Limits(cpu_s=1.0, wall_s=2.0, output_bytes=4096))
+    driver = await submitted(world, "Loops")
+    await answer(world, 1.0, 2.0)
+    await settled(world, driver, 1)
+    assert "agree failed (" in (await told(world, driver, "check-failed"))[0]
+
+
+async def test_a_function_that_nobody_could_call_is_refused_when_it_is_submitted(world: World) -> None:
+    with pytest.raises(BundleError, match="is to be a static function of args, a, b"):
+        await submitted(world, "Bare")
+
+
+async def test_the_signed_manifest_says_the_rule(world: World) -> None:
+    source = world.folder / "rules.py"
+    source.write_text(APP)
+    packed = pack(f"{source}:Near")
+    said = manifest(packed, "lab")
+    assert (said.rule, said.has_agree, said.judges, said.needs_box) == (packed.function.agree, False, True, False)
+    own = manifest(pack(f"{source}:Words"), "lab")
+    assert (own.rule, own.has_agree, own.needs_box) == (None, True, True)
