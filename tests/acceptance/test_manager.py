@@ -195,7 +195,7 @@ async def test_all_is_done_without_javascript(desk: Desk) -> None:
     await window.get_by_label("from").fill("01:30")
     await window.get_by_label("to", exact=True).fill("05:00")
     await window.get_by_label("Wed").uncheck()
-    await page.get_by_role("button", name="Save").last.click()
+    await page.get_by_role("button", name="Save", exact=True).last.click()
     await expect(page.get_by_text("Saved.")).to_be_visible()
     assert desk.owner.kept.when == "always"
     assert [(w.start, w.end, len(w.days)) for w in desk.owner.kept.network_hours] == [("01:30", "05:00", 6)]
