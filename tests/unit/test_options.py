@@ -44,8 +44,9 @@ ELSEWHERE: Final = {
     "acceptance/test_demo.py::test_one_volunteer_alone": "demo --volunteers",
     "acceptance/test_demo.py::test_what_is_kept_can_be_looked_at_as_it_says": "demo --keep",
     "acceptance/test_demo.py::test_a_cheater_is_caught_and_unpaid": "demo --cheater",
-    "acceptance/test_joining.py::test_a_computer_that_joins_by_a_public_link_is_paid_within_a_minute_where_no_research"
-    "_waits": "invite --public --per-hour --per-network; admin welcome --off",
+    "acceptance/test_joining.py::test_a_computer_that_joins_by_a_public_link_is_paid_where_no_research_waits": (
+        "invite --public --per-hour --per-network; admin welcome --off"
+    ),
     "acceptance/test_joining.py::test_a_link_that_was_withdrawn_takes_nobody_in": "invite --revoke",
     "acceptance/test_joining.py::test_links_say_which_work_is_for_those_who_join_by_them": (
         "invite --verifiable-only --any-work --list --uses --days --qr; admin trust --withdraw"
@@ -91,7 +92,7 @@ ELSEWHERE: Final = {
     "integration/test_trying.py::test_some_units_are_computed_here": "run --units",
     "unit/dsage_client/test_consent.py::test_who_joins_on_a_terminal_sees_the_name_and_may_have_another": "join --show",
     "unit/dsage_client/test_consent.py::test_nobody_is_asked": "join --yes",
-    "integration/test_privacy.py::test_what_others_see_is_shown_and_changed_by_command": "privacy --show --hide --home",
+    "integration/test_privacy.py::test_what_others_see_is_shown_and_changed_by_command": "privacy --show --hide",
     "unit/dsage/cli/test_keys.py::test_certify_accepts_an_authority_by_its_certificate_or_every_public_one": (
         "keys certify --ca"
     ),
@@ -112,7 +113,7 @@ RESEARCHERS: Final = {
 SIGNED: Final = sorted(RESEARCHERS.keys() - {"doctor", "status", "estimate", "watch", "open"})
 """Those that can sign with another key."""
 
-DESK: Final = ("pause", "resume", "finish", "link")
+DESK: Final = ("pause", "resume", "finish", "link", "privacy")
 """Commands that speak to the client that runs in a home."""
 
 ROOTED: Final = {
