@@ -272,6 +272,26 @@ async def test_the_manager_is_opened_in_a_browser(tmp_path: Path, monkeypatch: p
             assert await opened.get() == PAGE
 
 
+async def test_the_full_screen_view_is_shown_when_the_owner_asks_for_it_and_not_for_what_was_asked_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: asyncio.Queue[Wish] = asyncio.Queue()
+
+    async def do(wish: Wish, _folder: Path) -> None:
+        shown.put_nowait(wish)
+
+    monkeypatch.setattr(wishes, "do", do)
+    async with Stand(tmp_path, viewed=5.0) as stand, Session(tmp_path).runs() as session:
+        await session.tray.shows(Look.WORKING)
+        stand.change(sentence="Computing", cores=3)
+        stand.change(viewed=6.0)
+        async with asyncio.timeout(30):
+            assert (await shown.get()).do is Do.VIEW
+        stand.change(reason=Reason.IN_USE, sentence="Somebody is here")
+        await session.tray.shows(Look.WAITING)
+        assert shown.empty()
+
+
 async def test_what_the_agent_refuses_is_told(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.refuses["pause"] = UsageError("that is no duration", hint="Try 1h.")
