@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import msgspec
 
 from dsage.connection import Connection, Transport
-from dsage.errors import BadSignature, Busy, Conflict, RequestError, ServerAway, StorageFull, UsageError
+from dsage.errors import BadSignature, Busy, Conflict, RequestError, ServerAway, UsageError
+from dsage.files import keeping
 from dsage.wire import Count, Message
 
 PIECE_BYTES: Final = 4 << 20
@@ -102,10 +102,12 @@ async def download(
             if failures >= TRIES:
                 raise
             await pause(error.retry_s if isinstance(error, Busy) else PAUSE_S)
-    if found != sha256:
+    with keeping(path):
+        if found == sha256:
+            os.replace(part, path)
+            return
         part.unlink()
-        raise BadSignature(f"the server sent other bytes than blob {sha256[:12]}")
-    os.replace(part, path)
+    raise BadSignature(f"the server sent other bytes than blob {sha256[:12]}")
 
 
 async def _send(conn: Connection, token: str, place: str, start: int, piece: bytes) -> UploadState:
@@ -177,28 +179,19 @@ def _resumed(part: Path, size: int) -> tuple[Any, int]:
     return digest, have
 
 
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Tell a full disk from a broken connection."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFull(f"the blob cannot be kept: {error.strerror or error}") from error
-
-
 def _opened(part: Path, have: int) -> BinaryIO:
-    with _kept():
+    with keeping(part):
         return part.open("ab" if have else "wb", buffering=0)
 
 
 def _take(file: BinaryIO, digest: Any, chunk: bytes) -> None:
     digest.update(chunk)
-    with _kept():
+    with keeping(str(file.name)):
         rest = memoryview(chunk)
         while rest:
             rest = rest[file.write(rest) :]
 
 
 def _flush(file: BinaryIO) -> None:
-    with _kept():
+    with keeping(str(file.name)):
         os.fsync(file.fileno())

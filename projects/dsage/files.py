@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+from dsage.errors import StorageFull
+
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What a disk says that is full, or that may only be read, and never for another reason."""
 
 
 def write_whole(path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
@@ -35,8 +41,27 @@ def whole_file(path: Path, *, private: bool = False, durable: bool = True) -> It
         os.replace(fresh, path)
         if durable:
             sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that finds no room does not say where
+        raise
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def unwritten(error: OSError, path: Path | str = "") -> StorageFull:
+    """Return in words that a file or folder (`path`, or what the error names) could not be written."""
+    hint = "Make it writable, or use another folder." if error.errno in (errno.EROFS, errno.EACCES) else None
+    place = path or error.filename or "a file"
+    return StorageFull(f"{place} cannot be written: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def keeping(path: Path | str) -> Iterator[None]:
+    """Raise StorageFull, which names `path`, where the block raises OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(error, path) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from dsage.errors import StorageFull
-from dsage.files import write_whole
+from dsage.files import keeping, write_whole
 
 DIGEST_BYTES: Final = 32
 
@@ -17,10 +16,8 @@ def write_checked(path: Path, data: bytes, *, durable: bool) -> None:
 
     Raises StorageFull, leaving what stood at `path` before, when the bytes cannot be kept.
     """
-    try:
+    with keeping(path):
         write_whole(path, hashlib.sha256(data).digest() + data, private=True, durable=durable)
-    except OSError as error:
-        raise StorageFull(f"{path} cannot be written: {error.strerror}") from error
 
 
 def read_checked(path: Path) -> bytes | None:

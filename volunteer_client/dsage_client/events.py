@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO, TypeAlias
 
 import msgspec
@@ -26,14 +27,16 @@ Tell: TypeAlias = Callable[[Event], None]
 def plain(stream: TextIO | None = None) -> Tell:
     """Return a teller that writes `HH:MM:SS sentence` lines, to standard error unless told otherwise.
 
-    What a server or an app put into a sentence cannot move the cursor or begin a line of its own.
+    What a server or an app put into a sentence cannot move the cursor or begin a line of its own. Where nobody listens
+    any more, or the disk that takes the lines is full, they are lost; the client's own log is another matter.
     """
 
     def tell(event: Event) -> None:
         out = sys.stderr if stream is None else stream
         sentence = "".join(c if c.isprintable() else " " for c in event.text)
-        out.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
-        out.flush()
+        with suppress(OSError):
+            out.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
+            out.flush()
 
     return tell
 
@@ -44,8 +47,9 @@ def json_lines(stream: TextIO | None = None) -> Tell:
     def tell(event: Event) -> None:
         out = sys.stdout if stream is None else stream
         line = {"schema": SCHEMA, "at": time.time(), "kind": event.kind, "text": event.text, "data": event.data}
-        out.write(msgspec.json.encode(line).decode() + "\n")
-        out.flush()
+        with suppress(OSError):
+            out.write(msgspec.json.encode(line).decode() + "\n")
+            out.flush()
 
     return tell
 

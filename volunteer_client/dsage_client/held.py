@@ -7,6 +7,7 @@ whole but not forced to the disk; a checksum finds what a power cut tore.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -62,9 +63,11 @@ class Held:
         write_checked(self._file(replica, CHECKPOINT), _encoder.encode(checkpoint), durable=False)
 
     def drop(self, replica: int) -> None:
-        """Forget a lease and its checkpoint."""
-        self._file(replica, CHECKPOINT).unlink(missing_ok=True)
-        self._file(replica, LEASE).unlink(missing_ok=True)
+        """Forget a lease and its checkpoint. What a disk keeps that may only be read is put right with the server at
+        the next start."""
+        for suffix in (CHECKPOINT, LEASE):
+            with suppress(OSError):
+                self._file(replica, suffix).unlink(missing_ok=True)
 
     def load(self) -> list[tuple[Lease, Checkpoint | None]]:
         """Return what an earlier client left, by replica number; damaged files are moved aside and told."""

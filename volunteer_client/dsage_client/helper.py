@@ -211,8 +211,12 @@ def only_one(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     names = ("XDG_SESSION_ID", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
     session = "\0".join(environment.get(name, "") for name in names)
     place = folder / f"helper-{hashlib.sha256(session.encode()).hexdigest()[:12]}.lock"
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # a disk that is full, or may only be read: two icons are better than none
+        yield
+        return
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from dsage.errors import BadSignature, Busy, RequestError, StorageFull, TooLarge, UnitFailed
+from dsage.files import keeping
 from dsage.inputs import InputFile, is_hash
 from dsage_client.session import Session
 
@@ -112,7 +113,8 @@ class Inputs:
         for name in names:
             del self._files[name]
             for path in self._paths(name):
-                path.unlink(missing_ok=True)
+                with keeping(path):
+                    path.unlink(missing_ok=True)
 
     def _paths(self, sha256: str) -> tuple[Path, Path]:
         return self._folder / sha256, self._folder / f".{sha256}{PART}"

@@ -17,8 +17,8 @@ import msgspec
 
 from dsage import bundle
 from dsage.codec import digest
-from dsage.errors import Expired, Revoked, StorageFull, TooLarge, TrustError, UnitFailed, WrongRole
-from dsage.files import write_whole
+from dsage.errors import Expired, Revoked, TooLarge, TrustError, UnitFailed, WrongRole
+from dsage.files import keeping, write_whole
 from dsage.sandbox.offers import available
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Authorisation, Manifest, UnitDocument
@@ -112,7 +112,8 @@ class Library:
             fresh = await self._session.document(sha256)
             manifest = chain.manifest(fresh, now)
             self._documents.pop(sha256, None)
-            (self._folder / "documents" / sha256).unlink(missing_ok=True)
+            with keeping(self._folder):
+                (self._folder / "documents" / sha256).unlink(missing_ok=True)
             return fresh, manifest
 
     async def _document(self, sha256: str) -> Envelope:
@@ -145,17 +146,13 @@ class Library:
             file, folder = self._folder / "bundles" / name, self._apps / name
             data = file.read_bytes() if file.exists() else b""
             if digest(data) != name:
-                try:
+                with keeping(file.parent):
                     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                except OSError as error:
-                    raise StorageFull(f"{file.parent} cannot be made: {error.strerror}") from error
                 await self._session.bundle(name, manifest.bundle_bytes, file)
                 data = file.read_bytes()
-            try:
+            with keeping(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 bundle.unpack(data, folder, expected_sha256=name)
-            except OSError as error:
-                raise StorageFull(f"the app cannot be unpacked into {folder}: {error.strerror}") from error
             self._unpacked[name] = folder
             return folder
 
@@ -175,7 +172,5 @@ def _stored(file: Path, sha256: str) -> Envelope | None:
 
 
 def _keep(file: Path, data: bytes) -> None:
-    try:
+    with keeping(file):
         write_whole(file, data, private=True, durable=False)
-    except OSError as error:
-        raise StorageFull(f"{file} cannot be written: {error.strerror}") from error

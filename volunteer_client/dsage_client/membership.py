@@ -11,7 +11,7 @@ import msgspec
 
 from dsage.connection import Connection, fetch_chain, login
 from dsage.errors import Conflict, InviteRefused, NotAllowed, StorageFull, UsageError
-from dsage.files import write_whole
+from dsage.files import keeping, write_whole
 from dsage.trust.chain import Chain
 from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import Envelope, seal
@@ -34,8 +34,9 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
         return Link.parse(self.link)
 
     def save(self, path: Path) -> None:
-        """Write it, whole."""
-        write_whole(path, msgspec.json.format(msgspec.json.encode(self)), private=True)
+        """Write it, whole. Raises StorageFull."""
+        with keeping(path):
+            write_whole(path, msgspec.json.format(msgspec.json.encode(self)), private=True)
 
     @classmethod
     def load(cls, path: Path) -> Membership | None:
@@ -111,9 +112,10 @@ def known(settings: Settings, link: Link | None) -> Membership | Link:
 
 
 def client_key(settings: Settings) -> PrivateKey:
-    """Return the client's key, made at the first call."""
+    """Return the client's key, made at the first call. Raises StorageFull, UsageError if the file is damaged."""
     if not settings.key_file.exists():
-        PrivateKey.generate().save(settings.key_file)
+        with keeping(settings.key_file):
+            PrivateKey.generate().save(settings.key_file)
     return PrivateKey.load(settings.key_file)
 
 
@@ -122,8 +124,9 @@ async def enrol(
 ) -> Membership:
     """Join the server behind `link` with its code, and keep what is pinned.
 
-    A client that was killed between the server's yes and its own note of it finds its key already known, and
-    goes on. Raises InviteRefused, Conflict if the newcomer's name was taken, ServerAway, TrustError, UsageError.
+    A client that was killed between the server's yes and its own note of it, or had no room for that, finds its key
+    already known, and goes on. Raises InviteRefused, Conflict if the newcomer's name was taken, ServerAway, TrustError,
+    UsageError, StorageFull.
     """
     newcomer = newcomer or Newcomer()
     shown = newcomer.shown
@@ -157,10 +160,8 @@ async def enrol(
 
 def save_root(settings: Settings, envelope: Envelope) -> None:
     """Keep the newest root.json: a later start refuses to go back behind it. Raises StorageFull."""
-    try:
+    with keeping(settings.root_file):
         write_whole(settings.root_file, msgspec.json.encode(envelope))
-    except OSError as error:
-        raise StorageFull(f"{settings.root_file} cannot be written: {error.strerror}") from error
 
 
 def load_chain(settings: Settings, link: Link) -> Chain:

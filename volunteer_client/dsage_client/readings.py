@@ -37,6 +37,8 @@ HOTTEST_C: Final = 125.0
 """No computer is hotter; sensors that say so, or less than nothing, say nothing."""
 FREE_BYTES: Final = 256 << 20
 """With less than this the disk is full: half of what input files of units leave free."""
+FREE_NAMES: Final = 64
+"""With room for fewer files the disk is full, whatever their size."""
 SLEPT_S: Final = 1.0
 FAULTS: Final = (
     OSError,
@@ -76,7 +78,7 @@ class Readings:
         self._memory = _Gauge(memory_share, MEMORY_EVERY_S, unknown=None)
         self._pressed = _Gauge(memory_pressed, MEMORY_EVERY_S, unknown=False)
         self._celsius = _Gauge(lambda: hottest(psutil.sensors_temperatures()), HEAT_EVERY_S, unknown=None)
-        self._full = _Gauge(lambda: shutil.disk_usage(folder).free < FREE_BYTES, DISK_EVERY_S, unknown=True)
+        self._disk = _Gauge(lambda: disk_takes(folder), DISK_EVERY_S, unknown="nothing")
         self._wanted: tuple[str, ...] = ()
         self._programs = Programs()
         self._apps = _Gauge(lambda: self._programs.running(self._wanted), APPS_EVERY_S, unknown=frozenset[str]())
@@ -106,7 +108,8 @@ class Readings:
             pressed=self._pressed.value,
             celsius=self._celsius.value,
             apps=self._apps.value,
-            disk_full=self._full.value,
+            disk_full=self._disk.value != "all",
+            read_only=self._disk.value == "read-only",
             awake_s=None if self._woke is None else clock.up - self._woke,
         )
 
@@ -129,7 +132,7 @@ class Readings:
         if apps != self._wanted:
             self._wanted = apps
             self._apps.due = up
-        for gauge in (self._battery, self._others, self._memory, self._pressed, self._celsius, self._full, self._apps):
+        for gauge in (self._battery, self._others, self._memory, self._pressed, self._celsius, self._disk, self._apps):
             gauge.refresh(up)
 
 
@@ -238,6 +241,17 @@ def memory_pressed(file: Path = PROC / "pressure/memory") -> bool:
         return False
     some = next(line for line in file.read_text("ascii").splitlines() if line.startswith("some "))
     return float(some.partition("avg10=")[2].split()[0]) >= PRESSED_PERCENT
+
+
+def disk_takes(folder: Path) -> str:
+    """Return what the disk of a folder takes: `all`, `nothing` if it is full of bytes or of names, or `read-only`."""
+    if sys.platform == "win32":
+        return "all" if shutil.disk_usage(folder).free >= FREE_BYTES else "nothing"
+    seen = os.statvfs(folder)
+    if seen.f_flag & os.ST_RDONLY:
+        return "read-only"
+    names = seen.f_favail if seen.f_files else FREE_NAMES  # a file system without a limit counts none
+    return "all" if seen.f_bavail * seen.f_frsize >= FREE_BYTES and names >= FREE_NAMES else "nothing"
 
 
 def hottest(sensors: dict[str, list[Any]]) -> float | None:

@@ -267,6 +267,10 @@ class Slots:
             text = f"unit {job.unit} is handed back: {error.message}"
             self._tell(Event(kind="lost-input", text=text, data=_names(job)))
             self._finish(job, "returned", reason=error.code, detail=error.message)
+        except OSError as error:
+            text = f"unit {job.unit} is handed back: {error.strerror or error}"
+            self._tell(Event(kind="storage", text=text, data=_names(job)))
+            self._finish(job, "returned", reason=StorageFull.code, detail=str(error))
         except TrustError as error:
             self._tell(
                 Event(

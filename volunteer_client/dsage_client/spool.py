@@ -7,6 +7,7 @@ disk stays in memory until it does; it can be reported from there all the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -136,12 +137,16 @@ class Spool:
         return [entry for _, entry in sorted(self._entries.values(), key=lambda pair: pair[0])]
 
     def forget(self, replica: int) -> Finished | None:
-        """Drop a result that the server has acknowledged; None if there is none of that number."""
+        """Drop a result that the server has acknowledged; None if there is none of that number.
+
+        What a disk keeps that may only be read is sent once more after the next start, and acknowledged again.
+        """
         found = self._entries.pop(replica, None)
         if found is None:
             return None
         self._unsaved.discard(replica)
-        self._path(*found).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path(*found).unlink(missing_ok=True)
         return found[1]
 
     def _path(self, number: int, entry: Finished) -> Path:

@@ -25,7 +25,7 @@ def as_seen(standing: Standing, parts: Iterable[Part], running: list[Running], n
     """Return a decision as people see it: where work is allowed and none is there, the servers say why."""
     if running:
         return msgspec.structs.replace(standing, said=standing.said | {"projects": ", ".join(titles(running))})
-    if standing.work is not Work.RUN:
+    if _withheld(standing):
         return standing
     whys = sorted(
         (why(part, now) for part in parts),
@@ -45,6 +45,8 @@ def why(part: Part, now: float, held: Standing | None = None) -> Standing:
         return held
     if at_work := running(part):
         return Standing(work=Work.RUN, reason=Reason.WORKING, said={"projects": ", ".join(titles(at_work))})
+    if held is not None and _withheld(held):
+        return held
     reason, words, delay_s = part.agent.why
     reason = Reason.CONNECTING if reason is Reason.WORKING else reason
     until = None if delay_s is None else now + delay_s
@@ -52,6 +54,11 @@ def why(part: Part, now: float, held: Standing | None = None) -> Standing:
     if (since := part.agent.away_since) is not None:
         said["since"] = since
     return Standing(work=Work.RUN, reason=reason, said=said, until=until)
+
+
+def _withheld(standing: Standing) -> bool:
+    """Whether it is for this computer's own sake that nothing new comes, whatever the servers have."""
+    return standing.work is not Work.RUN or standing.reason is not Reason.WORKING
 
 
 def running(part: Part) -> list[Running]:

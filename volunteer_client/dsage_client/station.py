@@ -143,7 +143,7 @@ class Station:
             for task in governing:
                 task.cancel()
             results = await asyncio.gather(*governing, return_exceptions=True)
-            await self._leave()
+            results += await self._leave()
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
@@ -159,15 +159,18 @@ class Station:
         """The same, from a signal's handler."""
         self._ending.set()
 
-    async def _leave(self) -> None:
+    async def _leave(self) -> list[BaseException | None]:
+        """End every part, and return how each ended."""
         for part in self._parts.values():
             part.agent.stop()
-        await asyncio.gather(*(part.task for part in self._parts.values() if part.task), return_exceptions=True)
+        tasks = [part.task for part in self._parts.values() if part.task]
+        ends: list[BaseException | None] = list(await asyncio.gather(*tasks, return_exceptions=True))
         if self._manager is not None:
             await self._manager.close()
         await self._runner.close()
         self._standing = Standing(work=Work.LEAVE, reason=Reason.STOPPED)
         self._publish()
+        return ends
 
     def _limit(self) -> None:
         """Hold every part to what the preferences say of line, memory and disk."""
@@ -186,6 +189,7 @@ class Station:
         self._parts[server] = part
         self._limit()
         part.task = asyncio.create_task(self._work(part), name=f"part-{server}")
+        part.task.add_done_callback(self._watch)
         return part
 
     async def _work(self, part: Part) -> None:
@@ -196,6 +200,11 @@ class Station:
             self.tell(Event(kind="ended", text=f"{part.member.server.url}: {error.message}. {error.hint}"), part.server)
             if all(other.ended is not None for other in self._parts.values()):
                 self._ending.set()
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """End all if a part ended as nobody has thought of: that is not to be passed over in silence."""
+        if not task.cancelled() and task.exception() is not None:
+            self._ending.set()
 
     # -- deciding --------------------------------------------------------------------------------------------
 

@@ -175,6 +175,12 @@ def _run(name: str, args: list[str], *, debug: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        from dsage.files import UNWRITABLE, unwritten
+
+        if debug or error.errno not in UNWRITABLE:
+            raise
+        return _told(unwritten(error), as_json)
     return status if isinstance(status, int) else 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import shutil
@@ -134,6 +135,65 @@ async def test_a_clock_that_jumps_ends_nothing(client: Any, ahead_s: float) -> N
         client.computer.ahead_s = 0.0
         client.runner.gate.set()
         await client.until(lambda: client.server.statuses() == {1: "done"})
+
+
+async def test_a_full_disk_is_said_before_what_servers_have(client: Any) -> None:
+    client.computer.disk_full = True
+    async with client.at_work() as (_, desk):
+        await client.until(lambda: client.server.exchanges)
+        status = await desk.status()
+        assert (status.work, status.reason) == (Work.RUN, Reason.DISK)
+        assert {status.sentence, status.servers[0].sentence} == {"Waiting for new work: the disk is full"}
+        client.computer.disk_full = False
+        await client.server.give(1)
+        await desk.resume()
+        await client.until(lambda: client.server.statuses() == {1: "done"})
+
+
+async def test_a_lease_and_a_result_that_cannot_be_removed_hinder_nothing(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with client.at_work():
+        await client.server.give(1)
+        client.runner.gate.clear()
+        await client.until(lambda: client.runner.running)
+        monkeypatch.setattr(Path, "unlink", refuse)
+        client.runner.gate.set()
+        await client.until(lambda: client.server.statuses() == {1: "done"})
+        await client.server.give(2)
+        await client.until(lambda: client.server.statuses() == {1: "done", 2: "done"})
+        monkeypatch.undo()
+
+
+async def test_a_box_that_finds_no_room_hands_its_unit_back(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: Any) -> None:
+        client.computer.disk_full = True
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with client.at_work():
+        monkeypatch.setattr(client.runner, "run", full)
+        await client.server.give(1)
+        await client.until(lambda: client.server.statuses() == {1: "returned"})
+    assert any("is handed back: No space left on device" in event.text for event in client.events)
+
+
+async def test_a_part_that_ends_as_nobody_thought_of_ends_the_client(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Any) -> None:
+        raise ZeroDivisionError("as nobody thought of")
+
+    async def work() -> None:
+        async with client.at_work() as (station, _):
+            await client.server.give(1)
+            await asyncio.wait_for(station._ending.wait(), 20)
+
+    monkeypatch.setattr(client.runner, "run", broken)
+    with pytest.raises(ZeroDivisionError, match="as nobody"):
+        await work()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

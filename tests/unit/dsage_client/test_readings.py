@@ -112,8 +112,18 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Readings(tmp_path).read(ANY, ()).disk_full
-    monkeypatch.setattr(readings.shutil, "disk_usage", lambda folder: SimpleNamespace(free=readings.FREE_BYTES - 1))
-    assert Readings(tmp_path).read(ANY, ()).disk_full
+    plenty = {"f_flag": 0, "f_files": 0, "f_favail": 0, "f_bavail": readings.FREE_BYTES, "f_frsize": 1}
+
+    def seen(**changes: int) -> tuple[bool, bool]:
+        monkeypatch.setattr(readings.os, "statvfs", lambda folder: SimpleNamespace(**plenty | changes))
+        found = Readings(tmp_path).read(ANY, ())
+        return found.disk_full, found.read_only
+
+    assert seen() == (False, False)
+    assert seen(f_bavail=readings.FREE_BYTES - 1) == (True, False)
+    assert seen(f_files=1000, f_favail=readings.FREE_NAMES - 1) == (True, False)
+    assert seen(f_files=1000, f_favail=readings.FREE_NAMES) == (False, False)
+    assert seen(f_flag=os.ST_RDONLY) == (True, True)
 
 
 def test_sleep_is_noticed_once_and_how_long_ago_it_was(tmp_path: Path, clock: SimpleNamespace) -> None:

@@ -39,13 +39,22 @@ class Computer:
 
     battery: bool = False
     ahead_s: float = 0.0
+    disk_full: bool = False
 
     def clock(self) -> Clock:
         return Clock(time.time() + self.ahead_s, time.monotonic() + self.ahead_s, "boot")
 
     def read(self, preferences: Preferences, presence: tuple[Presence, ...]) -> Seen:
         clock = self.clock()
-        return Seen(now=clock.now, up=clock.up, boot=clock.boot, cores=2, presence=presence, on_battery=self.battery)
+        return Seen(
+            now=clock.now,
+            up=clock.up,
+            boot=clock.boot,
+            cores=2,
+            presence=presence,
+            on_battery=self.battery,
+            disk_full=self.disk_full,
+        )
 
 
 @dataclass

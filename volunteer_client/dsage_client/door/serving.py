@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from dsage.errors import DSageError, NotAllowed, UsageError
+from dsage.files import UNWRITABLE, keeping, unwritten
 from dsage.sockets import reachable
 from dsage.wire import Privacy
 from dsage_client.door.desk import DOOR
@@ -32,7 +33,10 @@ class Host(Owner, Protocol):
 
 @asynccontextmanager
 async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
-    """Answer at the door of `folder` until the end. The caller holds the folder's lock: an old socket is in the way."""
+    """Answer at the door of `folder` until the end. The caller holds the folder's lock: an old socket is in the way.
+
+    Raises StorageFull.
+    """
     door = folder / DOOR
     door.unlink(missing_ok=True)
     callers: set[asyncio.Task[None]] = set()
@@ -48,7 +52,7 @@ async def opened(folder: Path, host: Host) -> AsyncIterator[None]:
 
     mask = os.umask(0o177)
     try:
-        with reachable(door) as address:
+        with keeping(door), reachable(door) as address:
             server = await asyncio.start_unix_server(met, address, limit=MAX_LINE)
     finally:
         os.umask(mask)
@@ -97,6 +101,10 @@ class _Caller:
             reply = _refusal(UsageError(f"this is no wish of this version: {error}"))
         except DSageError as error:
             reply = _refusal(error)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            reply = _refusal(unwritten(error))
         await self._send(reply)
 
     async def _done(self, ask: Ask) -> Any:

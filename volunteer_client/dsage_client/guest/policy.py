@@ -295,16 +295,18 @@ def _allowed(case: _Case) -> Standing:
     online = schedule.is_open(preferences.network_hours, seen.now, case.zone)
     network = schedule.next_change(preferences.network_hours, seen.now, case.zone)
     until = [_part_changes(case, part, use), None if case.choices.finish or seen.disk_full else network]
+    said: dict[str, str | float] = {}
     work, reason = Work.RUN, Reason.WORKING
     if case.choices.finish:
         work, reason = Work.FINISH, Reason.FINISHING
     elif not case.running and seen.disk_full:
-        reason, until = Reason.DISK, []
+        reason, until, said = Reason.DISK, [], {"read_only": 1.0} if seen.read_only else {}
     elif not case.running and not online:
         reason, until = Reason.NETWORK_HOURS, [network]
     return Standing(
         work=work,
         reason=reason,
+        said=said,
         until=_after(seen.now, min((each for each in until if each is not None), default=None)),
         fetch=online and not seen.disk_full and not case.choices.finish,
         cores=cores,

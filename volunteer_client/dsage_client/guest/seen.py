@@ -33,6 +33,7 @@ class Seen:
     `now` is Unix seconds and `up` seconds of a clock that goes on during sleep and is never set. `others` is the share
     (0..1 of all cores) that programs other than ours used of late; `memory` the share of physical memory that is
     available, `pressed` whether programs wait for memory. `apps` are those exclusive apps of the preferences that run.
+    `disk_full` says that nothing can be kept, `read_only` that this is because the disk may only be read.
     `awake_s` is how long ago the computer last slept (None: not since the start). `boot` names this run of the system
     ("": unknown).
     """
@@ -48,5 +49,6 @@ class Seen:
     celsius: float | None = None
     apps: frozenset[str] = frozenset()
     disk_full: bool = False
+    read_only: bool = False
     awake_s: float | None = None
     boot: str = ""

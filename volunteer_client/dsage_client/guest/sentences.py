@@ -155,6 +155,12 @@ def _hot(facts: _Facts) -> str:
     return _("Waiting until this computer has cooled down")
 
 
+def _disk(facts: _Facts) -> str:
+    if facts.get("read_only"):
+        return _("Waiting for new work: the disk may only be read")
+    return _("Waiting for new work: the disk is full")
+
+
 def _schedule(facts: _Facts) -> str:
     if facts.when:
         return _("Waiting until {when}: the hours that you chose begin then").format(when=facts.when)
@@ -218,7 +224,7 @@ _SENTENCES: Final[dict[Reason, Callable[[_Facts], str]]] = {
     Reason.BUSY: _busy,
     Reason.MEMORY: _memory,
     Reason.HOT: _hot,
-    Reason.DISK: lambda facts: _("Waiting for new work: the disk is full"),
+    Reason.DISK: _disk,
     Reason.SCHEDULE: _schedule,
     Reason.NETWORK_HOURS: _network_hours,
     Reason.PAUSED: _paused,

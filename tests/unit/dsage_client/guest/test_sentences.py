@@ -79,6 +79,7 @@ def said(reason: Reason, *, until: float | None = None, **facts: str | float) ->
         (Reason.MEMORY, None, {}, "Waiting: memory is short"),
         (Reason.HOT, None, {"celsius": 91.4}, "Waiting until this computer has cooled down: it is at 91 °C"),
         (Reason.DISK, None, {}, "Waiting for new work: the disk is full"),
+        (Reason.DISK, None, {"read_only": 1.0}, "Waiting for new work: the disk may only be read"),
         (
             Reason.SCHEDULE,
             at("2026-11-26T07:00"),
