@@ -283,7 +283,8 @@ class Grid:
         checked(options)
         limits, like = template(packed.function, options)
         needs = tuple(sorted({*packed.function.needs, *options.get("needs", ())}))
-        kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits, "needs": needs})
+        rule = options.get("agree") or packed.function.agree
+        kind: type[Calls] = type("Calls", (packed.function,), {"limits": limits, "needs": needs, "agree": rule})
         packed = replace(packed, function=kind)
         params = {"single": single}
         function = kind(**params).fed(feed, like)

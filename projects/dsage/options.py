@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from dsage.agreement import Close
 from dsage.calls import Call
 from dsage.errors import UsageError
 from dsage.function import DistributedFunction, Limits, Unit
@@ -29,6 +30,7 @@ _WANTED: Final[dict[str, tuple[Any, float | None, str]]] = {
     "quorum": (int, 1, "how many volunteers must agree: 1 or more"),
     "credit": (_NUMBER, 0, "minutes of the reference core: 0 or more"),
     "deadline_s": (_NUMBER, 1e-3, "seconds"),
+    "agree": (Close, None, "a rule for numbers: close(rtol=1e-9)"),
 }
 """What the options must be, their least value, and that in words."""
 
@@ -46,7 +48,8 @@ class Options(TypedDict, total=False):
 class CallOptions(Options, total=False):
     """How calls are to be treated. `timeout` (s) and `memory` (bytes) are limits of one unit; `quorum` is how many
     volunteers must agree; `credit` (minutes of the reference core) is for one call; `inputs` are files by name;
-    `retries` is after how many failures a unit is tried again."""
+    `retries` is after how many failures a unit is tried again; `agree` is the rule by which volunteers' answers are the
+    same."""
 
     timeout: float
     retries: int
@@ -56,6 +59,7 @@ class CallOptions(Options, total=False):
     deadline_s: float
     inputs: Mapping[str, str | Path]
     needs: Sequence[str]
+    agree: Close
 
 
 def normal(each: Any) -> Call:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dsage import DistributedFunction, Unit, bundle, job, local
+from dsage import DistributedFunction, Unit, bundle, close, image, job, local
 from dsage.calls import CallFailed, Feed, Outcomes
 from dsage.errors import RunCancelled, RunFailed, ServerAway, UsageError
 from dsage.grid import Grid
@@ -247,6 +247,8 @@ def test_input_files_lie_in_the_folder_that_a_text_runs_in(grid: Grid, tmp_path:
         ({"priority": "high"}, "priority='high'", "whole number"),
         ({"platforms": "linux"}, "platforms='linux'", "list of words"),
         ({"needs": [1]}, "needs=", "list of words"),
+        ({"agree": 1e-9}, "agree=1e-09", "close(rtol=1e-9)"),
+        ({"agree": image()}, "agree=Image", "close(rtol=1e-9)"),
         ({"inputs": {"a": "data.csv"}}, "neither a pathlib.Path", ""),
         ({"inputs": {"../a": Path("data.csv")}}, "cannot be called", "letters"),
     ],
@@ -267,6 +269,15 @@ def test_what_calls_need_is_signed_with_them(grid: Grid) -> None:
     assert done.wait(20) == 1
     packed = grid.background.call(grid.place.source_of(done.id))
     assert bundle.manifest(packed, "lab").needs == ["json"]
+
+
+def test_so_is_the_rule_by_which_answers_are_the_same(grid: Grid) -> None:
+    cases: list[tuple[Any, Any]] = [({"agree": close(rtol=1e-6)}, close(rtol=1e-6)), ({}, None)]
+    for options, rule in cases:
+        done = grid.map(square, [1], **options)
+        assert done.wait(20) == [1]
+        said = bundle.manifest(grid.background.call(grid.place.source_of(done.id)), "lab")
+        assert (said.rule, said.has_agree) == (rule, False)
 
 
 def test_things_that_are_no_function_object_are_named(grid: Grid) -> None:
