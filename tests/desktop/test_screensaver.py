@@ -10,10 +10,11 @@ import psutil
 import pytest
 from desk_stand import idle_status
 from PIL import Image
-from throwaway import ROOT, SHOTS, Person, wait
+from throwaway import SHOTS, Person, wait
 
 from dsage_client.door.words import Membership, Running
 from dsage_client.guest.reasons import Reason
+from dsage_client.install.screensaver import Saver
 from dsage_client.saver.caption import GREEN
 
 pytestmark = pytest.mark.slow
@@ -26,9 +27,8 @@ splash:		False
 fade:		False
 unfade:		False
 dpmsEnabled:	False
-mode:		one
-selected:	0
-programs:	"DSage" {command} --root \\n\\
+mode:		random
+programs:	maze --root \\n\\
 """
 
 
@@ -69,10 +69,8 @@ def screen(ada: Person) -> Person:
     client.mkdir(parents=True)
     status = idle_status(running=[unit], servers=[member], pid=os.getpid())
     (client / "status.json").write_bytes(msgspec.json.encode(status))
-    command = ada.home / "dsage-saver"
-    command.write_text(f'#!/bin/sh\nexec {ROOT}/.venv/bin/dsage saver "$@"\n')
-    command.chmod(0o755)
-    (ada.home / ".xscreensaver").write_text(SETTINGS.format(command=command))
+    (ada.home / ".xscreensaver").write_text(SETTINGS)
+    assert Saver(ada.home, client).use().chosen
     for path in ada.home.rglob("*"):
         shutil.chown(path, ada.name, ada.name)
     ada.environ["DISPLAY"] = DISPLAY
