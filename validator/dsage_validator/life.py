@@ -37,6 +37,9 @@ _COUNT: Final = frozenset({ReplicaState.REPORTED, ReplicaState.VALID})
 class Trust(IntEnum):
     """How far the answer of a copy is trusted, as its host stood when the copy was leased."""
 
+    LOST = -1
+    """Its host was found lying, and has not made up for that: it is heard for its own sake only, to see whether it says
+    what others say. Otherwise two liars who were caught would go on confirming each other."""
     NEW = 0
     KNOWN = 1
     """Its host is established; another host is asked as well, because this unit is one of those that are checked."""
@@ -259,13 +262,13 @@ def reopened(unit: Unit) -> Unit:
     return _settle(replace(unit, state=state, canonical=None, since=since, replicas=replicas))
 
 
-def distrusted(unit: Unit, host: int) -> Unit:
-    """Return the unit after its trust in a host was lost: what that host has not answered, or nobody has accepted yet,
-    counts as a newcomer's."""
+def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
+    """Return the unit after its trust in a host fell: what that host has not answered, or nobody has accepted yet,
+    counts as a newcomer's, or for nothing if its trust is LOST."""
     open_ones = (ReplicaState.LEASED, ReplicaState.EXPIRED, ReplicaState.REPORTED)
     replicas = tuple(
         [
-            replace(r, trust=Trust.NEW) if r.host == host and r.trust and r.state in open_ones else r
+            replace(r, trust=trust) if r.host == host and r.trust > trust and r.state in open_ones else r
             for r in unit.replicas
         ]
     )
@@ -273,8 +276,8 @@ def distrusted(unit: Unit, host: int) -> Unit:
 
 
 def first_copy(unit: Unit) -> bool:
-    """Whether no copy is out or answered: only then may one host's word be taken alone."""
-    return not any(r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas)
+    """Whether no copy that counts is out or answered: only then may one host's word be taken alone."""
+    return not any(_heard(unit, r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas)
 
 
 def failures(unit: Unit) -> int:
@@ -317,10 +320,12 @@ def _decide(unit: Unit, reason: str, detail: str) -> Unit:
     waiting = leased = 0
     for r in unit.replicas:
         if r.state is ReplicaState.LEASED:
-            leased += 1
+            leased += _heard(unit, r)
         elif r.state is ReplicaState.REPORTED:
             if r.proof:
                 return replace(unit, state=move(unit.state, UnitState.VALID), canonical=_first_proof(unit))
+            if not _heard(unit, r):
+                continue
             if r.camp is None:
                 waiting += 1
             else:
@@ -344,7 +349,9 @@ def _missing(unit: Unit, camps: dict[int, int], top: int | None, size: int) -> i
     While nobody contradicts, a quorum is enough, and one answer of a host that is trusted alone. Where answers
     disagree, newcomers decide by a lead of two only: the quorum needs an established host, against none.
     """
-    live = [r for r in unit.replicas if r.state in (ReplicaState.LEASED, ReplicaState.REPORTED)]
+    live = [
+        r for r in unit.replicas if r.trust >= Trust.NEW and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED)
+    ]
     if len(camps) < 2:
         heard = [r for r in live if r.camp is not None] or live
         alone = not live or any(r.trust is Trust.ALONE for r in heard)
@@ -392,7 +399,7 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> 
     if len(errors) >= most and people >= who and not answered:
         last = ": ".join(filter(None, (reason, detail))) or "an error"
         return f"it failed {_times(len(errors))} on {_computers(people)}, last with: {last}"
-    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since]
+    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since and _heard(unit, r)]
     lies = used.count(ReplicaState.INVALID)
     enough = unit.retries is not None and lies and len(errors) + lies >= most and not answered
     if enough or (unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS):

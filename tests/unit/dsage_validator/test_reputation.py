@@ -87,6 +87,32 @@ def test_an_established_host_and_another_convict() -> None:
     assert (done.state, said(unit, done)) == (U.VALID, {1: "passed", 2: "lied", 3: "passed"})
 
 
+def test_a_host_found_lying_is_heard_for_its_own_sake_only() -> None:
+    unit = answered(answered(new(), 1, camp=1, trust=Trust.LOST), 2, camp=1, trust=Trust.LOST)
+    assert (unit.state, unit.unsent, life.first_copy(unit)) == (U.READY, 1, True)
+    done = answered(unit, 3, camp=1, trust=Trust.ALONE)
+    assert (done.state, said(unit, done)) == (U.VALID, {1: "passed", 2: "passed"})
+    apart = answered(unit, 3, camp=3, trust=Trust.ALONE)
+    assert (apart.state, said(unit, apart)) == (U.VALID, {1: "doubted", 2: "doubted"})
+
+
+def test_liars_cannot_have_a_unit_given_up() -> None:
+    unit = new()
+    for number in range(1, 20):
+        unit = answered(unit, number, camp=number, trust=Trust.LOST)
+    assert (unit.state, unit.unsent) == (U.READY, 1)
+
+
+def test_a_conviction_takes_a_host_s_word_out_of_a_unit_that_is_open() -> None:
+    unit = leased(answered(new(), 1, camp=1), 2)
+    assert unit.unsent == 0
+    unit = life.distrusted(unit, 1, Trust.LOST)
+    assert unit.unsent == 1
+    agreed = life.judge(life.report(unit, 2), 2, camp=1)
+    assert (agreed.state, agreed.unsent) == (U.READY, 1)
+    assert said(agreed, answered(agreed, 3, camp=1)) == {1: "passed", 2: "passed", 3: "passed"}
+
+
 def test_established_hosts_that_contradict_each_other_need_a_lead_of_two() -> None:
     unit = answered(answered(new(), 1, camp=1, trust=Trust.KNOWN), 2, camp=2, trust=Trust.KNOWN)
     unit = answered(unit, 3, camp=1)
@@ -137,6 +163,7 @@ def test_trust_is_earned_checked_for_ever_halves_and_is_harder_to_win_back() -> 
     assert standing.trust(0.9, -RULES.half_life_s) is Trust.ALONE
     fallen = weighed(standing, Kind.LIED, 0.0)
     assert fallen.distrusted(0.0)
+    assert fallen.trust(0.9, 0.0) is Trust.LOST
     for _ in range(2 * int(RULES.probation)):
         assert fallen.distrusted(0.0)
         fallen = weighed(fallen, Kind.PASSED, 0.0)
@@ -171,7 +198,8 @@ def test_whatever_is_answered_every_fall_takes_back_exactly_what_was_said(copies
     if unit.state is not U.VALID:
         assert not score
         return
-    assert len(supporters(unit)) >= 2 or unit.replica(unit.canonical or 0).trust is Trust.ALONE
+    heard = [r.trust for r in supporters(unit) if r.trust > Trust.LOST]
+    assert len(heard) >= 2 or heard == [Trust.ALONE]
     for each in evidence(unit, life.reopened(unit)):
         back = {Kind.UNPASSED: "passed", Kind.CLEARED: "lied"}[each.kind]
         score[each.host, back] -= 1

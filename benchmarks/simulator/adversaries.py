@@ -1,0 +1,115 @@
+"""Who computes, and what each answers. The right answer is RIGHT; equal wrong answers agree with each other.
+
+A liar is supposed to know more than it could: whether its word alone is taken at present. It never knows which units
+are checked, for that is drawn by a key.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from random import Random
+from typing import ClassVar, Final
+
+RIGHT: Final = 0
+SAME_LIE: Final = 1
+"""What all say who have agreed on a wrong answer, or who return a constant."""
+_own_lies = itertools.count(2)
+
+
+class Behaviour:
+    """An honest computer."""
+
+    name: ClassVar[str] = "honest"
+    honest: ClassVar[bool] = True
+    haste: ClassVar[float] = 1.0
+    """How much faster it answers than it could compute."""
+    reborn: ClassVar[bool] = False
+    """Whether it comes back under a new name once it is convicted."""
+    most_milli: ClassVar[float] = math.inf
+    """Units worth more are handed back unstarted."""
+    clan: ClassVar[bool] = False
+    """Whether all of its kind were invited by the same person."""
+
+    def answer(self, trusted: bool, rng: Random) -> int:
+        """Return the answer to one unit; `trusted`: this host's word alone is taken where it is not checked."""
+        return RIGHT
+
+
+class Liar(Behaviour):
+    """Lies now and then, each time in its own way."""
+
+    name = "liars"
+    honest = False
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def answer(self, trusted: bool, rng: Random) -> int:
+        return self.lie() if rng.random() < self.rate else RIGHT
+
+    def lie(self) -> int:
+        """Return a wrong answer that nobody else gives."""
+        return next(_own_lies)
+
+
+class Colluder(Liar):
+    """Lies, and all of its kind tell the same lie."""
+
+    name = "colluders"
+
+    def lie(self) -> int:
+        return SAME_LIE
+
+
+class Sleeper(Liar):
+    """Is honest until its word alone is taken, and lies then."""
+
+    name = "sleepers"
+
+    def answer(self, trusted: bool, rng: Random) -> int:
+        return super().answer(trusted, rng) if trusted else RIGHT
+
+
+class Conspirator(Colluder):
+    """Sleepers who tell the same lie, so that one may confirm the other."""
+
+    name = "colluding sleepers"
+
+    def answer(self, trusted: bool, rng: Random) -> int:
+        return super().answer(trusted, rng) if trusted else RIGHT
+
+
+class Sybil(Colluder):
+    """Tells the same lie as all of its kind, who were invited by one person, and takes a new name when convicted."""
+
+    name = "Sybils"
+    reborn = True
+    clan = True
+
+
+class Copier(Colluder):
+    """Computes nothing: it cannot see what others answered, so it returns a constant, as its like do."""
+
+    name = "copiers"
+    haste = 20.0
+
+
+class Farmer(Liar):
+    """Wants credit only: returns at once something that is right by chance."""
+
+    name = "credit farmers"
+    haste = 20.0
+
+
+class Picker(Liar):
+    """Keeps the short units, on which it lies now and then, and hands the long ones back."""
+
+    name = "cherry-pickers"
+    most_milli = 30_000
+
+
+class BadMemory(Liar):
+    """An honest person's computer whose memory fails now and then."""
+
+    name = "bad memory"

@@ -1,0 +1,204 @@
+"""The rules under test, behind one small interface: what a unit asks for, and what follows from its changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from msgspec.structs import replace
+
+from dsage.states import ReplicaState, UnitState
+from dsage_validator import life
+from dsage_validator.life import Replica, Trust, Unit
+from dsage_validator.reputation import RULES, Kind, Rules, drawn, evidence, stands, supporters, weighed
+from simulator.adversaries import RIGHT
+
+if TYPE_CHECKING:
+    from simulator.hosts import Host
+    from simulator.world import World
+
+BOINC_ENOUGH: Final = 10
+
+
+class Rule:
+    """A fixed quorum: so many equal answers of different hosts, always. A quorum of 1 is no checking."""
+
+    learns: ClassVar[bool] = False
+    """Whether it goes by what hosts did before."""
+
+    def __init__(self, quorum: int) -> None:
+        self.quorum = quorum
+        self.name = f"quorum {quorum}" if quorum > 1 else "no checking"
+
+    def begin(self, world: World) -> None:
+        """Serve one world."""
+        self.world = world
+
+    def created(self, number: int) -> Unit:
+        """Return a new unit."""
+        return life.created(number, self.quorum)
+
+    def lease(self, unit: Unit, host: Host, replica: Replica) -> Unit:
+        """Return a unit after a copy was leased to a host."""
+        return life.lease(unit, replica)
+
+    def proof(self, unit: Unit, contradicts: bool, value: int) -> bool | None:
+        """Return what the server knows of an answer by itself; `contradicts`: it agrees with none before."""
+        return None
+
+    def barred(self, unit: Unit) -> frozenset[int]:
+        """Return the volunteers who may not confirm a unit, beside those who have a copy of it."""
+        return frozenset()
+
+    def learn(self, was: Unit, unit: Unit) -> None:
+        """Draw conclusions from a change of a unit."""
+
+    def trusts(self, host: Host) -> bool:
+        """Whether a host's word alone may be taken at present."""
+        return self.quorum == 1
+
+    def convicted(self, host: Host) -> bool:
+        """Whether a host counts as a liar at present."""
+        return False
+
+
+class Boinc(Rule):
+    """BOINC's adaptive replication, from its wiki page of that name: the streak of a host is raised by each valid
+    answer to a unit that was replicated, and zeroed by an invalid one. From a streak of 10 on a host is trusted with a
+    chance of 1 - 1/streak. What was accepted is never looked at again. (Its scheduler draws once a request; here each
+    unit has its own draw, which is kinder to it.)
+    """
+
+    learns = True
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.name = "BOINC"
+
+    def created(self, number: int) -> Unit:
+        return life.created(number, 1)
+
+    def lease(self, unit: Unit, host: Host, replica: Replica) -> Unit:
+        if unit.quorum == 1 and not (self.trusts(host) and self.world.rng.random() < 1.0 - 1.0 / host.streak):
+            unit = replace(unit, quorum=2, unsent=2)
+        return life.lease(unit, replica)
+
+    def learn(self, was: Unit, unit: Unit) -> None:
+        if unit.quorum == 1:
+            return
+        before = {r.id: r.state for r in was.replicas}
+        for r in unit.replicas:
+            if r.state is not before.get(r.id):
+                host = self.world.hosts[r.host - 1]
+                if r.state is ReplicaState.VALID:
+                    host.streak += 1
+                elif r.state is ReplicaState.INVALID:
+                    host.streak = 0
+
+    def trusts(self, host: Host) -> bool:
+        return host.streak >= BOINC_ENOUGH
+
+
+class Ours(Rule):
+    """DSage's: `dsage_validator.reputation` for each host, and everything a liar stood for is looked at again.
+
+    `pairing`: while either partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ
+    the server computes the unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check
+    is a unit whose answer is known, instead of a second copy.
+    """
+
+    learns = True
+
+    def __init__(
+        self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = True, arbiter: bool = False, spot: float = 0.0
+    ) -> None:
+        super().__init__(2)
+        self.name, self.rules, self.pairing, self.arbiter, self.spot = name, rules, pairing, arbiter, spot
+        self._fallen: deque[tuple[Host, bool]] = deque()
+        self._looking = False
+
+    def created(self, number: int) -> Unit:
+        return life.created(number, 2, adaptive=True)
+
+    def lease(self, unit: Unit, host: Host, replica: Replica) -> Unit:
+        world = self.world
+        trust = host.standing.trust(drawn(world.key, unit.id), world.now, self.rules)
+        if trust is Trust.ALONE and not life.first_copy(unit):
+            trust = Trust.KNOWN
+        return life.lease(unit, replace(replica, trust=trust) if trust else replica)
+
+    def barred(self, unit: Unit) -> frozenset[int]:
+        if not self.pairing:
+            return frozenset()
+        world, found = self.world, []
+        for r in unit.replicas:
+            if r.state not in (ReplicaState.LEASED, ReplicaState.REPORTED):
+                continue
+            kin = world.kin[world.hosts[r.host - 1].kin]
+            if len(kin) > 1:
+                found += [h.number for h in kin if not r.trust or not self.trusts(h)]
+        return frozenset(found)
+
+    def proof(self, unit: Unit, contradicts: bool, value: int) -> bool | None:
+        if self.arbiter and contradicts and life.centres(unit):
+            self.world.tally.checks += 1
+            return value == RIGHT
+        return None
+
+    def trusts(self, host: Host) -> bool:
+        return host.standing.established(self.world.now, self.rules)
+
+    def convicted(self, host: Host) -> bool:
+        return host.standing.distrusted(self.world.now, self.rules)
+
+    def learn(self, was: Unit, unit: Unit) -> None:
+        for each in evidence(was, unit):
+            self._weigh(self.world.hosts[each.host - 1], each.kind)
+        if self.spot and unit.state is UnitState.VALID and was.state is not UnitState.VALID:
+            self._compute(unit)
+        self._look_back()
+
+    def _compute(self, unit: Unit) -> None:
+        world = self.world
+        if world.rng.random() >= self.spot:
+            return
+        world.tally.checks += 1
+        if unit.canonical in world.lies:
+            for r in supporters(unit):
+                self._weigh(world.hosts[r.host - 1], Kind.LIED)
+            world.change(life.reopened(unit))
+
+    def _weigh(self, host: Host, kind: Kind) -> None:
+        now, was = self.world.now, host.standing
+        host.standing = weighed(was, kind, now, self.rules)
+        host.convictions += kind is Kind.LIED
+        lost = host.standing.distrusted(now, self.rules)
+        if lost is not was.distrusted(now, self.rules) or (was.established(now, self.rules) and not self.trusts(host)):
+            self._fallen.append((host, lost))
+
+    def _look_back(self) -> None:
+        """Look at what the hosts that fell stood for; what falls with it may bring down others."""
+        if self._looking:
+            return
+        self._looking = True
+        while self._fallen:
+            host, lost = self._fallen.popleft()
+            for number in list(host.open):
+                unit = self.world.units[number]
+                self.world.change(life.distrusted(unit, host.number, Trust.LOST if lost else Trust.NEW))
+            if lost:
+                stood, host.stood = host.stood, []
+                for number in stood:
+                    self._reopen(self.world.units[number], host)
+        self._looking = False
+
+    def _reopen(self, unit: Unit, host: Host) -> None:
+        if unit.state is not UnitState.VALID or not any(r.host == host.number for r in supporters(unit)):
+            return
+        if stands(unit, self._liar):
+            host.stood.append(unit.id)
+        else:
+            self.world.change(life.reopened(unit))
+
+    def _liar(self, number: int) -> bool:
+        return self.convicted(self.world.hosts[number - 1])
