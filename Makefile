@@ -3,6 +3,7 @@
 ARGS ?=
 SETUP := @packaging/dev-setup
 BIN := .venv/bin
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ demo:  ## Factor 11^150+1 with a server and two volunteers on this computer; opt
 
 test: lint  ## Check everything: style, types, tests (a few minutes); options for pytest in ARGS="-k ..."
 	$(SETUP) test
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-parity:  ## Run every test that docs/parity.md names, the long ones too (half an hour)
 	$(SETUP) test

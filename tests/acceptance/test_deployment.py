@@ -296,13 +296,13 @@ def test_two_servers_behind_a_proxy_are_restarted_one_after_the_other(
         site.serve(name)
     site.proxy(*proxy(site))
     site.join(2)
-    run = submit(site, 300)
+    run = submit(site, 120)
     for number, name in enumerate(("one", "two"), 1):
-        wait_for(lambda least=number * 60: site.valid() >= least, run)  # type: ignore[misc]
+        wait_for(lambda least=number * 30: site.valid() >= least, run)  # type: ignore[misc]
         site.servers[name].send_signal(signal.SIGTERM)
         assert site.servers[name].wait(30) == 0
         site.serve(name)
-    done(site, run, 300)
+    done(site, run, 120)
     listing = urlopen(Request(f"{s3.endpoint}/{s3.bucket}?list-type=2&prefix=some/prefix/"), timeout=10).read()
     assert b"<Key>some/prefix/" in listing
     assert not (site.home / "server" / "blobs").exists()
