@@ -171,7 +171,7 @@ def test_ids_invites_and_numbers_are_given_once(stores: list[Store]) -> None:
 
     def join(n: int) -> str:
         try:
-            stores[n % 2].write_now(lambda c: hosts.enrol(c, b"key %d" % n, code, True, NOW))
+            stores[n % 2].write_now(lambda c: hosts.enrol(c, b"key %d" % n, code, wire.Privacy(leaderboard=True), NOW))
         except InviteRefused:
             return "refused"
         return "joined"

@@ -115,7 +115,9 @@ class Tables(RuleBasedStateMachine):
 
     def joined(self, code: str, public: bool) -> leases.Caller:
         key = secrets.token_bytes(32)
-        known = self.do(lambda c: hosts.enrol(c, key, code, public, self.now))
+        known = self.do(
+            lambda c: hosts.enrol(c, key, code, wire.Privacy(leaderboard=public, discoveries=public), self.now)
+        )
         return leases.Caller(host=known.host, volunteer=known.volunteer, key=key)
 
     def submitted(self, checked: bool) -> Run:

@@ -130,7 +130,7 @@ class Tables:
 
     def _joined(self, code: str) -> leases.Caller:
         key = secrets.token_bytes(32)
-        known = self.store.write_now(lambda c: hosts.enrol(c, key, code, False, 0.0))
+        known = self.store.write_now(lambda c: hosts.enrol(c, key, code, wire.Privacy(), 0.0))
         return leases.Caller(host=known.host, volunteer=known.volunteer, key=key)
 
     # -- what a driver asks ---------------------------------------------------------------------------------------
