@@ -21,6 +21,7 @@ from figures import figure, say
 from fleet.habits import Habits
 from serving import HOSTS, Bench, Options
 
+from dsage_server.store.credit import weight
 from dsage_server.store.schema import metadata
 
 UNITS = 10_000_000
@@ -140,19 +141,29 @@ def _sums(connection: sqlite3.Connection, first: Mapping[str, int], units: int) 
         connection.execute(
             f"UPDATE meta SET value = (SELECT max(id) + 1 FROM {table}) WHERE name = ?", (f"next_{table}",)
         )
-    credit = connection.execute("SELECT amount_milli, run_id FROM credit_entry ORDER BY id DESC LIMIT 1").fetchone()
-    paid = "FROM credit_entry WHERE folded AND volunteer_id >= ? GROUP BY volunteer_id"
+    credit = connection.execute(
+        "SELECT amount_milli, run_id, granted, app FROM credit_entry ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    each, own = weight(credit[2]) / 1000, (first["volunteer"],)
+    paid = "FROM credit_entry WHERE folded <> 0 AND volunteer_id >= ? GROUP BY"
+    totals = "sum(amount_milli), count(*)"
+    scored = f"{totals}, sum(amount_milli) * {each!r}"
+    connection.execute(f"INSERT INTO credit_sum SELECT volunteer_id, {scored}, 0 {paid} volunteer_id", own)
+    connection.execute(f"INSERT INTO credit_host SELECT host_id, {scored} {paid} host_id", own)
     connection.execute(
-        f"INSERT INTO credit_sum SELECT volunteer_id, sum(amount_milli), count(*), 0, 0 {paid}", (first["volunteer"],)
+        f"INSERT INTO run_credit SELECT run_id, volunteer_id, {totals}, 0 {paid} volunteer_id, run_id", own
     )
-    connection.execute(
-        f"INSERT INTO run_credit SELECT run_id, volunteer_id, sum(amount_milli), count(*), 0 {paid}, run_id",
-        (first["volunteer"],),
-    )
+    day = f"volunteer_id, {int(credit[2] // 86400)}, app"
+    connection.execute(f"INSERT INTO credit_daily SELECT {day}, {totals} {paid} volunteer_id, app", own)
     people = connection.execute("SELECT count(*) FROM volunteer WHERE id >= ?", (first["volunteer"],)).fetchone()[0]
     amount = QUORUM * units * credit[0]
     connection.execute(
-        "INSERT INTO people_sum SELECT 0, max(slot) + 1, ?, ?, ?, 0 FROM people_sum", (people, amount, QUORUM * units)
+        "INSERT INTO people_sum SELECT 0, max(slot) + 1, ?, ?, ?, ? FROM people_sum",
+        (people, amount, QUORUM * units, amount * each),
+    )
+    connection.execute(
+        "UPDATE credit_app SET amount_milli = amount_milli + ?, valid = valid + ?, score = score + ? WHERE app = ?",
+        (amount, QUORUM * units, amount * each, credit[3]),
     )
     for what, number in (
         ("unit.valid", units),

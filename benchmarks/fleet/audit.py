@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from dsage_server.store import recount
 from dsage_server.store.engine import Store
 
 CHUNK: Final = 10_000
@@ -24,17 +25,14 @@ _RULES: Final = {
         HAVING count(replica.id) < unit.quorum AND coalesce(max(CASE WHEN replica.proven THEN 1 END), 0) = 0) AS f""",
     "valid copies were not paid": """
         SELECT count(*) FROM replica LEFT JOIN credit_entry ON credit_entry.replica_id = replica.id
-        WHERE replica.state = 'valid' AND credit_entry.id IS NULL""",
+        AND credit_entry.kind = 'grant' WHERE replica.state = 'valid' AND credit_entry.id IS NULL""",
     "copies were paid that are not valid": """
         SELECT count(*) FROM credit_entry JOIN replica ON replica.id = credit_entry.replica_id
-        WHERE replica.state <> 'valid'""",
+        LEFT JOIN credit_entry AS taken ON taken.reverses = credit_entry.id
+        WHERE credit_entry.kind = 'grant' AND taken.id IS NULL AND replica.state <> 'valid'""",
     "credits went to somebody else than the copy's host and volunteer": """
         SELECT count(*) FROM credit_entry JOIN replica ON replica.id = credit_entry.replica_id
         WHERE credit_entry.host_id <> replica.host_id OR credit_entry.volunteer_id <> replica.volunteer_id""",
-    "volunteers' sums are not the sum of their folded credits": """
-        SELECT count(*) FROM (SELECT volunteer_id, sum(amount_milli) AS amount FROM credit_entry WHERE folded
-        GROUP BY volunteer_id) AS paid LEFT JOIN credit_sum ON credit_sum.volunteer_id = paid.volunteer_id
-        WHERE credit_sum.amount_milli IS NULL OR credit_sum.amount_milli <> paid.amount""",
     "volunteers have two copies of one unit": """
         SELECT count(*) FROM (SELECT 1 FROM replica WHERE state IN ('leased', 'reported', 'valid', 'invalid')
         GROUP BY unit_id, volunteer_id HAVING count(*) > 1) AS twice""",
@@ -74,6 +72,8 @@ def _broken(connection: Connection) -> Iterable[str]:
         count = connection.execute(text(query)).scalar_one()
         if count:
             yield f"{count} {rule}"
+    for difference in recount.differences(connection):
+        yield f"a sum is not that of the ledger: {difference}"
 
 
 def _lost(connection: Connection, acknowledged: Iterable[int]) -> Iterable[str]:

@@ -70,7 +70,7 @@ def folded(world: World) -> Callable[[], Awaitable[bool]]:
 
     async def check() -> bool:
         return not await world.running.hub.store.read(
-            lambda c: c.execute(select(credit_entry.c.id).where(credit_entry.c.folded.is_(False))).first()
+            lambda c: c.execute(select(credit_entry.c.id).where(credit_entry.c.folded == 0)).first()
         )
 
     return check

@@ -14,7 +14,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Boolean, Connection, MetaData, NullPool, Table, create_engine, insert, select
+from sqlalchemy import Boolean, Connection, MetaData, NullPool, Table, create_engine, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from dsage_server.store.migrate import config, upgrade
 from dsage_server.store.schema import metadata
@@ -134,6 +135,20 @@ ROWS["0012"] = ROWS["0011"] | {
     for table in ("volunteer", "invite", "open_link")
 }
 
+ROWS["0013"] = ROWS["0012"] | {
+    "credit_entry": [
+        "1, 1, 1, 1, 1, 'lab', 'grant', 1500, 4.0, 1, 'app', 7, 0, NULL, '', ''",
+        "2, 1, 1, 1, 1, 'lab', 'reversal', -1500, 5.0, 2, 'app', 7, 0, 1, 'a lie', 'dsage'",
+    ],
+    "credit_host": ["1, 1500, 1, 0.25"],
+    "credit_team": ["7, 1500, 1, 0.25"],
+    "credit_app": ["'app', 1500, 1, 0.25"],
+    "credit_daily": ["1, 0, 'app', 1500, 1"],
+    "credit_house": ["1, 'lab', 10, 1"],
+    "house_account": ["x'cc', 1"],
+    "ledger_day": ["1, 20000, 9.0, 1, 1500, 'ab'"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}
@@ -144,7 +159,9 @@ def schema_of(path: Path) -> dict[str, object]:
     """Return what SQLite knows of each table and index, whatever the order of columns in a statement."""
     connection = sqlite3.connect(path)
     found: dict[str, object] = {}
-    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"
+    query = (
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version' AND type <> 'trigger'"
+    )
     for kind, name, table, sql in connection.execute(query).fetchall():
         if kind == "index":
             columns = [row[2] for row in connection.execute(f"PRAGMA index_info({name})")]
@@ -278,6 +295,31 @@ def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(path: Pat
     assert after["run_credit"] == [(1, 1, 1500, 1, 1)]
     assert after["credit_sum"] == [(1, 1500, 1, 0.25, 1), (2, 0, 0, 0.0, 0)]
     assert after["people_sum"] == [(0, 0, 1, 0, 0, 0.0), (1, 0, 1, 1500, 1, 0.25)]
+
+
+@pytest.mark.parametrize("statement", [
+    "DELETE FROM credit_entry",
+    "UPDATE credit_entry SET amount_milli = 1",
+    "UPDATE credit_entry SET house = NULL",
+    "UPDATE credit_entry SET folded = 0",
+    "UPDATE credit_entry SET folded = 9",
+])  # fmt: skip
+def test_rows_of_an_old_ledger_are_in_the_new_sums_and_cannot_be_changed(path: Path | str, statement: str) -> None:
+    upgrade(path, "0012")
+    fill(path, "0012")
+    upgrade(path)
+    after = contents(path)
+    assert after["credit_entry"] == [
+        (1, 1, 1, 1, 1, "lab", "grant", 1500, 4.0, 1, "app", None, False, None, "", "")
+    ]  # fmt: skip
+    assert after["credit_daily"] == [(1, 0, "app", 1500, 1)]
+    for table, key in (("credit_host", 1), ("credit_app", "app")):
+        ((found, amount, valid, score),) = after[table]
+        assert (found, amount, valid) == (key, 1500, 1)
+        assert score == pytest.approx(1.5 * 2**-900.0)
+    with pytest.raises(IntegrityError, match="only grows"), opened(path) as (connection, _):
+        connection.execute(text(statement))
+    assert contents(path) == after
 
 
 def test_an_upgrade_that_dies_half_way_leaves_nothing_behind(path: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,16 @@ def insert_rows(
         _execute(connection, _insert_text(connection.dialect.name, table, columns), rows)
 
 
+def add_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *,
+    keys: tuple[str, ...], once: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """Add numbers to the rows of these keys, and insert those that are not there: each a tuple of the values of
+    `columns`. Columns named in `once` keep what they have."""
+    if rows:
+        _execute(connection, _add_text(connection.dialect.name, table, columns, keys, once), rows)
+
+
 def update_rows(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *,
     guard: str | None = None, once: tuple[str, ...] = (),
@@ -120,6 +130,16 @@ def _insert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
     if dialect == "postgresql":
         return f"INSERT INTO {table.name} ({names}) SELECT * FROM {_arrays(table, columns)}"
     return f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@functools.cache
+def _add_text(
+    dialect: str, table: Table, columns: tuple[str, ...], keys: tuple[str, ...], once: tuple[str, ...]
+) -> str:
+    added = [name for name in columns if name not in (*keys, *once)]
+    changes = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in added)
+    inserted = _insert_text(dialect, table, columns)
+    return f"{inserted} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
 
 @functools.cache

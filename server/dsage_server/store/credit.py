@@ -1,21 +1,33 @@
-"""The ledger's sums: one projector folds new credit rows; nothing else ever writes a sum.
+"""The ledger's sums: one projector folds new credit rows; nothing else adds to a sum (`recount` repairs, if asked).
 
 The recent average has a half-life of seven days and is stored as one number that never decays: a grant g at time
 t adds g * 2^((t - EPOCH) / half-life) to the score. Everyone decays alike, so ordering by score is ordering by
-recent average at any moment. A double holds this for about 19 years from EPOCH.
+recent average at any moment. A double holds this for about 19 years from EPOCH. A reversal takes away what its grant
+added: by the weight of the grant's time, from the day of the grant.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, false, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
-from dsage_server.store.bulk import among_ids, numbers
-from dsage_server.store.dialect import upsert
-from dsage_server.store.schema import credit_entry, credit_sum, people_sum, run_credit
+from dsage_server.store import daybook
+from dsage_server.store.bulk import add_rows, among_ids, numbers
+from dsage_server.store.schema import (
+    credit_app,
+    credit_daily,
+    credit_entry,
+    credit_host,
+    credit_house,
+    credit_sum,
+    credit_team,
+    people_sum,
+    run_credit,
+)
 from dsage_server.store.units import add_up
 
 EPOCH: Final = 1_790_000_000.0
@@ -27,6 +39,11 @@ FOLD: Final = 500
 """Rows per fold: one transaction stays short."""
 FOLD_SHARED: Final = 5000
 """The same on a database that has a thread to wait for it: sums are written less often for as many rows."""
+COUNTED: Final = {"grant": 1, "reversal": -1}
+"""What a row of a kind adds to the number of valid answers."""
+
+Sums = dict[Any, list[Any]]
+"""Amounts (thousandths), numbers of valid answers, and scores, by key."""
 
 
 def recent_average(score: float, now: float) -> float:
@@ -41,38 +58,62 @@ def weight(granted: float) -> float:
 
 def fold(connection: Connection, most: int = FOLD) -> int:
     """Fold up to `most` unfolded rows into the sums; returns how many were folded. Several may fold at once."""
-    rows = connection.execute(_TAKE, {"most": most}).all()
+    page = daybook.open_number(connection)
+    rows = connection.execute(_TAKE, {"most": most, "page": page}).all()
     if not rows:
         return 0
-    people: dict[int, tuple[int, int, float]] = {}
-    runs: dict[tuple[int, int], tuple[int, int]] = {}
-    weights = {granted: weight(granted) / 1000 for granted in {row[3] for row in rows}}
-    for person, run, milli, granted in rows:
-        amount, valid, score = people.get(person, (0, 0, 0.0))
-        people[person] = (amount + milli, valid + 1, score + milli * weights[granted])
-        earned, times = runs.get((run, person), (0, 0))
-        runs[run, person] = (earned + milli, times + 1)
-    _add(
-        connection, credit_sum,
-        [
-            {"volunteer_id": number, "amount_milli": amount, "valid": valid, "score": score}
-            for number, (amount, valid, score) in sorted(people.items())
-        ],
-    )  # fmt: skip
-    public = dict(connection.execute(_LISTED, {"ids": numbers(connection, people)}).all())
-    _add(
-        connection, run_credit,
-        [
-            {"run_id": run, "volunteer_id": number, "amount_milli": amount, "valid": valid, "public": public[number]}
-            for (run, number), (amount, valid) in sorted(runs.items())
-        ],
-    )  # fmt: skip
-    _count(connection, runs, public)
-    for listed in sorted(set(public.values())):
-        theirs = [people[number] for number in people if public[number] is listed]
-        amount, valid, score = (sum(column) for column in zip(*theirs, strict=True))
-        _add_people(connection, listed, amount_milli=amount, valid=valid, score=score)
+    reversed_ids = [row.reverses for row in rows if row.reverses is not None]
+    times = dict(connection.execute(_GRANTED, {"ids": numbers(connection, reversed_ids)}).all()) if reversed_ids else {}
+    sums: defaultdict[Table, Sums] = defaultdict(dict)
+    weights: dict[float, float] = {}
+    for volunteer, host, team, run, app, project, kind, amount, granted, reverses, house in rows:
+        at = times.get(reverses, granted)
+        if at not in weights:
+            weights[at] = weight(at) / 1000
+        valid = COUNTED.get(kind, 0)
+        if house:
+            _put(sums[credit_house], (volunteer, project), amount, valid)
+            continue
+        score = amount * weights[at]
+        _put(sums[credit_sum], (volunteer,), amount, valid, score)
+        _put(sums[credit_daily], (volunteer, int(at // 86400), app), amount, valid)
+        _put(sums[credit_app], (app,), amount, valid, score)
+        if host is not None:
+            _put(sums[credit_host], (host,), amount, valid, score)
+        if team is not None:
+            _put(sums[credit_team], (team,), amount, valid, score)
+        if run is not None:
+            _put(sums[run_credit], (run, volunteer), amount, valid)
+    add(connection, sums)
     return len(rows)
+
+
+def _put(sums: Sums, key: tuple[Any, ...], amount: int, valid: int, *score: float) -> None:
+    kept = sums.get(key)
+    if kept is None:
+        sums[key] = [amount, valid, *score]
+        return
+    kept[0] += amount
+    kept[1] += valid
+    if score:
+        kept[2] += score[0]
+
+
+def add(connection: Connection, sums: Mapping[Table, Sums]) -> None:
+    """Add to the sums, table by table and in the order of keys: two who do never wait for each other in a circle."""
+    for table in (credit_app, credit_daily, credit_host, credit_house, credit_team):
+        _add(connection, table, sums.get(table, {}))
+    people, runs = sums.get(credit_sum, {}), sums.get(run_credit, {})
+    _add(connection, credit_sum, people)
+    wanted = {*(number for (number,) in people), *(number for _, number in runs)}
+    public: dict[int, bool] = dict(connection.execute(_LISTED, {"ids": numbers(connection, wanted)}).all())
+    _add(connection, run_credit, runs, {key: public[key[1]] for key in runs})
+    _count(connection, runs, public)
+    for listed in (False, True):
+        theirs = [earned for (number,), earned in people.items() if public[number] is listed]
+        if theirs:
+            amount, valid, score = (sum(column) for column in zip(*theirs, strict=True))
+            _add_people(connection, listed, amount_milli=amount, valid=valid, score=score)
 
 
 def enter(connection: Connection, volunteer: int, public: bool) -> None:
@@ -100,39 +141,43 @@ def show(connection: Connection, volunteer: int, public: bool) -> None:
     add_up(connection, Counter({(run, "unlisted"): sign * amount for run, amount in runs}))
 
 
-def _count(connection: Connection, runs: dict[tuple[int, int], tuple[int, int]], public: dict[int, bool]) -> None:
-    """Bring the tallies of runs up to (amount, times) by run and volunteer: who has all of it from now is new there."""
+def _count(connection: Connection, runs: Sums, public: Mapping[int, bool]) -> None:
+    """Bring the tallies of runs up to what was added by run and volunteer: who has nothing but that is new there, and
+    who has nothing any more is gone."""
     sums: Counter[tuple[int, str]] = Counter()
     times: dict[int, dict[int, int]] = {}
     for (run, number), (amount, valid) in runs.items():
         sums[run, "unlisted"] += 0 if public[number] else amount
         times.setdefault(run, {})[number] = valid
     for run, here in times.items():
-        rows = connection.execute(_PAID, {"run": run, "ids": numbers(connection, here)})
-        sums[run, "volunteers"] += sum(valid == here[number] for number, valid in rows)
+        for number, valid in connection.execute(_PAID, {"run": run, "ids": numbers(connection, here)}):
+            sums[run, "volunteers"] += (valid > 0) - (valid - here[number] > 0)
     add_up(connection, sums)
 
 
 def _add_people(connection: Connection, public: bool, **more: float) -> None:
     row = {"people": 0, "amount_milli": 0, "valid": 0, "score": 0.0, **more}
-    _add(connection, people_sum, [{"public": public, "slot": connection.info.get("slot", 0), **row}])
+    values = (public, connection.info.get("slot", 0), *row.values())
+    add_rows(connection, people_sum, ("public", "slot", *row), [values], keys=("public", "slot"))
 
 
-def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Add to the sums of a table; rows in the order of their keys, so that two who add never wait for each other."""
-    statement = upsert(connection, table)
-    keys = [column.name for column in table.primary_key]
-    more = {name: table.c[name] + statement.excluded[name] for name in rows[0] if name not in (*keys, "public")}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=more), rows)
+def _add(connection: Connection, table: Table, sums: Sums, public: Mapping[Any, bool] | None = None) -> None:
+    keys = tuple(column.name for column in table.primary_key)
+    names = (*keys, *(name for name in ("amount_milli", "valid", "score") if name in table.c))
+    rows: Iterable[tuple[Any, ...]] = ((*key, *added) for key, added in sorted(sums.items()))
+    if public is not None:
+        names, rows = (*names, "public"), ((*key, *added, public[key]) for key, added in sorted(sums.items()))
+    add_rows(connection, table, names, list(rows), keys=keys, once=("public",))
 
 
+_GRANTED = select(credit_entry.c.id, credit_entry.c.granted).where(among_ids(credit_entry.c.id))
 _LISTED = select(credit_sum.c.volunteer_id, credit_sum.c.public).where(among_ids(credit_sum.c.volunteer_id))
 _PAID = select(run_credit.c.volunteer_id, run_credit.c.valid).where(
     run_credit.c.run_id == bindparam("run"), among_ids(run_credit.c.volunteer_id)
 )
 _NEXT = (
     select(credit_entry.c.id)
-    .where(credit_entry.c.folded == false())
+    .where(credit_entry.c.folded == 0)
     .order_by(credit_entry.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -140,8 +185,10 @@ _NEXT = (
 _TAKE = (
     update(credit_entry)
     .where(credit_entry.c.id.in_(_NEXT.scalar_subquery()))
-    .values(folded=True)
+    .values(folded=bindparam("page"))
     .returning(
-        credit_entry.c.volunteer_id, credit_entry.c.run_id, credit_entry.c.amount_milli, credit_entry.c.granted
+        credit_entry.c.volunteer_id, credit_entry.c.host_id, credit_entry.c.team_id, credit_entry.c.run_id,
+        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind, credit_entry.c.amount_milli,
+        credit_entry.c.granted, credit_entry.c.reverses, credit_entry.c.house,
     )
 )  # fmt: skip

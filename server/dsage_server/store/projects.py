@@ -20,6 +20,8 @@ from dsage_server.store.schema import run
 
 WAITS: Final = "waits for approval by a second person"
 WAITING: Final = "waiting"
+APPROVED: Final = "approved-key:"
+"""Begins the names under which it is remembered who approved a researcher's first run."""
 
 
 def find(connection: Connection, name: str) -> wire.ProjectView:
@@ -43,7 +45,7 @@ def describe(connection: Connection, view: wire.ProjectView, *, new: bool) -> No
 
 def ask(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
     """Let a run that was just made wait, if no run of its researcher was ever approved; say whether it waits."""
-    if recall(connection, f"approved-key:{researcher.hex()}") is not None:
+    if recall(connection, APPROVED + researcher.hex()) is not None:
         return False
     remember(connection, f"approval:{number}", WAITING)
     connection.execute(update(run).where(run.c.id == number).values(state=RunState.PAUSED.value, reason=WAITS))
@@ -76,7 +78,7 @@ def approve(connection: Connection, number: int, approver: bytes, name: str, now
     if known != WAITING:
         return
     remember(connection, f"approval:{number}", name)
-    remember(connection, f"approved-key:{row.researcher.hex()}", f"run {number}, by {name}")
+    remember(connection, APPROVED + row.researcher.hex(), f"run {number}, by {name}")
     if row.state == RunState.PAUSED:
         connection.execute(update(run).where(run.c.id == number).values(state=RunState.RUNNING.value, reason=""))
     note(connection, now, "approved", f"run {number} was approved by {name}", run=number)

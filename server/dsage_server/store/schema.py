@@ -392,17 +392,44 @@ credit_entry = Table(
     "credit_entry",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("replica_id", Id, nullable=False, unique=True),
+    Column("replica_id", Id),
     Column("volunteer_id", Id, nullable=False),
-    Column("host_id", Id, nullable=False),
-    Column("run_id", Id, nullable=False, index=True),
+    Column("host_id", Id),
+    Column("run_id", Id, index=True),
     Column("project", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("amount_milli", Id, nullable=False),
     Column("granted", Float, nullable=False),
-    Column("folded", Boolean, nullable=False, server_default=false()),
-    Index("ix_credit_entry_unfolded", "id", sqlite_where=text("folded = 0"), postgresql_where=text("NOT folded")),
+    Column("folded", Integer, nullable=False, server_default="0"),
+    Column("app", String, nullable=False, server_default=""),
+    Column("team_id", Id),
+    Column("house", Boolean, nullable=False, server_default=false()),
+    Column("reverses", Id),
+    Column("reason", String, nullable=False, server_default=""),
+    Column("actor", String, nullable=False, server_default=""),
+    UniqueConstraint("replica_id", "kind"),
+    Index("ix_credit_entry_folded", "folded", "id"),
+    Index(
+        "uq_credit_entry_reverses",
+        "reverses",
+        unique=True,
+        sqlite_where=text("reverses IS NOT NULL"),
+        postgresql_where=text("reverses IS NOT NULL"),
+    ),
+    Index(
+        "ix_credit_entry_taken",
+        "volunteer_id",
+        "id",
+        sqlite_where=text("kind <> 'grant'"),
+        postgresql_where=text("kind <> 'grant'"),
+    ),
 )
+"""The ledger, to which rows are only added: triggers refuse every other change but that of `folded`, once, from 0 to
+the number of the day (`ledger_day`) in which the row was added up.
+
+`kind` is grant, reversal (it `reverses` a grant, whose amount it takes back) or manual (an operator's correction, which
+belongs to no copy); `reason` and `actor` are of the last two. `team_id` is the volunteer's team when the grant was
+made. `house` credit is in no public sum: a researcher's own computers earned it on the researcher's own run."""
 
 credit_sum = Table(
     "credit_sum",
@@ -421,6 +448,77 @@ credit_sum = Table(
     ),
 )
 """What each volunteer has earned, nothing included; `public` is the volunteer's, so that the list is an index."""
+
+credit_host = Table(
+    "credit_host",
+    metadata,
+    Column("host_id", Id, primary_key=True, autoincrement=False),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+)
+
+credit_team = Table(
+    "credit_team",
+    metadata,
+    Column("team_id", Id, primary_key=True, autoincrement=False),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+)
+
+credit_app = Table(
+    "credit_app",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+)
+"""What app versions, by the hash of their manifest, have been worth; corrections that belong to none are under ""."""
+
+credit_daily = Table(
+    "credit_daily",
+    metadata,
+    Column("volunteer_id", Id, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("app", String, primary_key=True),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+    Index("ix_credit_daily_day", "day"),
+)
+"""Credit by the UTC day of the grant (days since 1970): what is taken back is taken from the day that had it."""
+
+credit_house = Table(
+    "credit_house",
+    metadata,
+    Column("volunteer_id", Id, primary_key=True, autoincrement=False),
+    Column("project", String, primary_key=True),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+)
+"""House credit, which is in none of the other sums."""
+
+house_account = Table(
+    "house_account",
+    metadata,
+    Column("researcher", LargeBinary, primary_key=True),
+    Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
+)
+"""Volunteers' accounts that belong to a researcher, by the researcher's code key."""
+
+ledger_day = Table(
+    "ledger_day",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, nullable=False),
+    Column("closed", Float, nullable=False),
+    Column("entries", BigInteger),
+    Column("amount_milli", BigInteger),
+    Column("hash", String),
+)
+"""The ledger's closed days, numbered from 1, each chained to the one before by `hash` (store/daybook.py): `day` is the
+UTC day (since 1970) with whose end it was closed. The rows of the day that is open have the number after the last."""
 
 people_sum = Table(
     "people_sum",

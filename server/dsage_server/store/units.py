@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, select, update
 from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.scheduling.resting import rest_s
-from dsage_server.store import blobs
+from dsage_server.store import blobs, house
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
@@ -46,6 +46,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     app: str
     inputs: bool = False
     run_state: str = RunState.RUNNING
+    house: bool = False
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -236,10 +237,15 @@ class Book:
 
     def _pay(self, paid: list[tuple[life.Replica, Head]], sums: Counter[tuple[int, str]], now: float) -> None:
         rows = []
+        asked = {head.run for _, head in paid if head.house}
+        house_pairs = house.pairs(self.connection, asked) if asked else ()
         for copy, head in paid:
             amount = round(head.credit_milli * copy.share)
-            rows.append((copy.id, copy.volunteer, copy.host, head.run, head.project, "grant", amount, now))
-            sums[head.run, "credit"] += amount
+            own = (head.run, copy.volunteer) in house_pairs
+            rows.append(
+                (copy.id, copy.volunteer, copy.host, head.run, head.project, "grant", amount, now, head.app, own)
+            )
+            sums[head.run, "credit"] += 0 if own else amount
         insert_rows(self.connection, credit_entry, _PAID, rows)
 
 
@@ -366,14 +372,25 @@ _ADDED: Final = (
 _MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline")
 _ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "wall_s", "reported", "reason")
 _UNIT: Final = ("state", "unsent", "canonical_id", "reason", "finished")
-_PAID: Final = ("replica_id", "volunteer_id", "host_id", "run_id", "project", "kind", "amount_milli", "granted")
+_PAID: Final = (
+    "replica_id",
+    "volunteer_id",
+    "host_id",
+    "run_id",
+    "project",
+    "kind",
+    "amount_milli",
+    "granted",
+    "app",
+    "house",
+)
 
 _UNITS = (
     select(
         unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.splits,
         unit.c.code, unit.c.since_id, unit.c.retries, unit.c.run_id, unit.c.credit_milli, unit.c.deadline_s,
         unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project, run.c.app,
-        unit.c.inputs, run.c.state,
+        unit.c.inputs, run.c.state, house.IS_ASKED,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))

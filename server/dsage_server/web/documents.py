@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, func, select
 
 from dsage import wire
 from dsage.codec import Value
@@ -338,13 +338,14 @@ def _events(connection: Connection, limit: int, *where: Any) -> list[wire.Event]
 
 
 def _copies(connection: Connection, row: Any) -> list[Copy]:
+    own = credit_entry.c.replica_id == replica.c.id
+    paid = select(func.sum(credit_entry.c.amount_milli)).where(own, ~credit_entry.c.house)
     rows = connection.execute(
         select(
             replica.c.id, replica.c.state, replica.c.leased, replica.c.reported, replica.c.cpu_s, replica.c.reason,
-            volunteer.c.pseudonym, volunteer.c.public, credit_entry.c.amount_milli,
+            volunteer.c.pseudonym, volunteer.c.public, paid.scalar_subquery().label("amount_milli"),
         )
         .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
-        .outerjoin(credit_entry, credit_entry.c.replica_id == replica.c.id)
         .where(replica.c.unit_id == row.id)
         .order_by(replica.c.id)
     )  # fmt: skip

@@ -48,7 +48,7 @@ LONG: Final = frozenset(
 """Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
 SHORT: Final = frozenset(
     {
-        "ix_credit_entry_unfolded", "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
+        "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
         "ix_unit_open", "ix_unit_ready", "ix_unit_refused", "ix_unit_unfolded",
     }
 )  # fmt: skip
