@@ -47,6 +47,12 @@ class Middlebox:
             raw.abort()
         await asyncio.sleep(0.05)  # who was connected sees it, and lets go of what no TLS came of
 
+    def cut(self) -> None:
+        """Cut every connection off; may be called from any thread."""
+        loop = self._server.get_loop()
+        for raw in list(self._raw):
+            loop.call_soon_threadsafe(raw.abort)
+
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
