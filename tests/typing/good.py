@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dsage import DistributedFunction, Limits, Unit, checkpoint, local, progress, restored
+from dsage import DistributedFunction, Limits, Unit, checkpoint, close, detections, local, progress, restored
 
 
 class Sum(DistributedFunction[int, int]):
@@ -78,6 +78,25 @@ class Render(DistributedFunction[Tile, Pixels]):
 
     def unit_failed(self, unit: Unit[Tile], reason: str) -> None:
         self.done = bool(reason)
+
+
+class Ruled(DistributedFunction[int, float]):
+    """A rule in place of a function."""
+
+    agree = close(rtol=1e-9)
+
+    @staticmethod
+    def compute(i: int) -> float:
+        return float(i)
+
+
+class Found(DistributedFunction[int, list[list[float]]]):
+    """Another, used as a function too."""
+
+    agree = detections(threshold=8.0, tolerance=(0.5, 0.1))
+
+
+same: bool = Ruled.agree(1, 1.0, 2.0) or Found.agree(1, [], [])
 
 
 class Untyped(DistributedFunction):
