@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -148,16 +149,30 @@ async def test_the_name_that_was_offered_is_the_one_that_is_got(server: Running,
         assert (more.name, more.linked) == (second.name, True)
 
 
-async def test_a_server_that_cannot_be_told_to_erase_stays_joined(tmp_path: Path) -> None:
-    async with AsyncExitStack() as server, AsyncExitStack() as here:
-        running = await server.enter_async_context(running_server(tmp_path / "server"))
-        desk = await here.enter_async_context(client(tmp_path / "a", str(await running.invite())))
-        member = await at(desk)
-        await server.aclose()
+async def test_a_server_that_cannot_be_told_to_erase_stays_joined_until_it_can(tmp_path: Path) -> None:
+    async with AsyncExitStack() as here:
+        async with running_server(tmp_path / "server") as running:
+            link = await running.invite()
+            desk = await here.enter_async_context(client(tmp_path / "a", str(link)))
+            member = await at(desk)
         with pytest.raises(ServerAway, match="stays a member") as caught:
             await desk.leave(member.server, erase=True)
         assert "without erasing" in caught.value.hint
-        assert [each.server for each in (await desk.status()).servers] == [member.server]
         assert (tmp_path / "a/client/servers" / member.server / "client.key").exists()
+        async with running_server(tmp_path / "server", port=urlsplit(link.url).port or 0):
+            async with asyncio.timeout(60.0):
+                while not (await desk.status()).servers[0].connected:
+                    await asyncio.sleep(0.05)
+            left = await desk.leave(member.server, erase=True)
+            assert left is not None
+            assert left.erased
+        assert (await desk.status()).servers == []
+
+
+async def test_a_server_that_is_away_is_left_all_the_same(tmp_path: Path) -> None:
+    async with AsyncExitStack() as here:
+        async with running_server(tmp_path / "server") as running:
+            desk = await here.enter_async_context(client(tmp_path / "a", str(await running.invite())))
+            member = await at(desk)
         assert await desk.leave(member.server) is None
         assert (await desk.status()).servers == []
