@@ -17,8 +17,8 @@ from dsage_client.guest.preferences import Preferences
 from dsage_client.membership import Newcomer
 
 SHOWN: Final = {
-    "leaderboard": "the leaderboard lists your pseudonym, with its credit",
-    "discoveries": "your pseudonym stands beside what your computers find",
+    "leaderboard": "your pseudonym with its credit, on the leaderboard",
+    "discoveries": "your pseudonym beside what your computers find",
 }
 """What others may see of a volunteer; each is off until it is switched on."""
 
@@ -54,7 +54,7 @@ def told(offer: Offer, link: Link, shown: Privacy, preferences: Preferences) -> 
     name = plain(offer.name) or "a pseudonym that the server draws"
     pairs = {
         "For whom": f"{plain(about.name)}{by} ({urlsplit(link.url).netloc})",
-        "What runs": f"{projects or 'it names no project yet'}. Programs signed by their authors, in a sandbox: "
+        "What runs": f"{projects or 'It names no project yet'}. Programs signed by their authors, in a sandbox: "
         "without network, without your files, at the lowest priority.",
         "When": times_said(preferences),
         "As whom": f"{name}, the account that this link belongs to" if offer.linked else name,

@@ -56,7 +56,7 @@ def test_who_joins_on_a_terminal_sees_the_name_and_may_have_another(
     said = capsys.readouterr().err
     for part in (*NAMES, "Number Lab, run by the Institute (lab.example:8443)", "Factors", "Only while nobody uses"):
         assert part in said
-    assert "Others see your pseudonym stands beside what your computers find" in said
+    assert "Others see your pseudonym beside what your computers find" in said
     (started,) = join("--show", "leaderboard", answers=("yes",))
     assert started.shown == Privacy(leaderboard=True)
 
