@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from dsage.connection import Connection
 from dsage.errors import DSageError, RequestError, ServerAway, TooLarge
 from dsage.trust import tls
 from dsage.trust.envelope import Envelope
+from dsage_client import agent as agents
+from dsage_client.guest.reasons import Reason
 from dsage_client.patience import MAX_IDLE_S
 
 
@@ -170,12 +173,24 @@ async def test_an_older_root_is_not_believed_and_the_newer_one_holds(client: Any
         assert agent.session.chain.root.version == 5
 
 
-async def test_an_old_root_for_ever_runs_out(client: Any) -> None:  # noqa: F811
-    client.clock = lambda: 4e9
-    async with client.running():
-        await client.server.give(1)
+async def test_an_old_root_for_ever_runs_out_and_work_with_it(
+    client: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "RESTING_S", 0.01)
+    now = time.time()
+    await client.server.new_root(1, issued=now - 400 * 86400.0, expires=now - 35 * 86400.0)
+    await client.server.give(1)
+    async with client.running() as agent:
+        await client.until(lambda: len(client.server.exchanges) > 3)
+        assert {message.want for message in client.server.exchanges} == {0}
+        reason, words, _ = agent.why
+        assert reason is Reason.TROUBLE
+        assert words.startswith("root.json expired on ")
+        assert client.kinds().count("untrusted") == 1
+        await client.server.new_root(2)
         await client.until(lambda: client.server.ended)
-    assert client.server.ended[1][:2] == ("failed", "trust.expired")
+    assert client.server.statuses() == {1: "done"}
 
 
 async def test_thousands_of_aborts_of_what_is_not_held_do_nothing(client: Any) -> None:  # noqa: F811

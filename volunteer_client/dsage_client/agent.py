@@ -227,7 +227,10 @@ class Agent:
                 elif idle_s and not self._holds:
                     await self._sleep(idle_s, wakeable=True)
                 elif not self._want() and not self._holds:
-                    await self._sleep(RESTING_S, wakeable=True)
+                    if (delay_s := self._called + RESTING_S - time.monotonic()) > 0:
+                        await self._sleep(delay_s, wakeable=True)
+                    else:
+                        await self._call(0.0)
                 elif (delay_s := self._called + self._spacing_s - time.monotonic()) > 0:
                     await self._sleep(delay_s, wakeable=True)
                 elif not self._patience.hold.longest_s:
@@ -359,7 +362,7 @@ class Agent:
         )
 
     def _want(self) -> int:
-        if self._patience.idle_s or self._farewell is not None or self._shut:
+        if self._patience.idle_s or self._farewell is not None or self._shut or self._session.stale:
             return 0
         return policy.want(
             slots=self._gate.slots(self._session.server_id),
@@ -385,6 +388,7 @@ class Agent:
         self._acknowledge(reply)
         if reply.root_version > self._session.chain.root.version:
             await self._refresh_root()
+        self._patience.judged(self._session.stale)
         await self._slots.abort(reply.abort, ASKED)
         if len(reply.units) > asked.want:
             self._patience.say("protocol", f"the server sent {len(reply.units)} units; {asked.want} were asked for")

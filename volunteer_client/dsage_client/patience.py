@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
-from dsage.errors import Busy, DSageError, ServerAway, TrustError
+from dsage.errors import Busy, DSageError, Expired, ServerAway, TrustError
 from dsage_client import policy
 from dsage_client.events import Event, Tell, at_clock
 from dsage_client.guest.reasons import Reason
@@ -198,6 +198,17 @@ class Patience:
         told = {name[:MAX_NAME]: words[:MAX_WORDS] for name, words in islice((reasons or {}).items(), MAX_PROJECTS)}
         detail = "; ".join(f"{name}: {words}" for name, words in told.items())
         self._waiting("waiting", f"{reason} ({detail})" if len(told) > 1 else reason, delay_s, reasons=told)
+
+    def judged(self, stale: Expired | None) -> None:
+        """The server was heard, and its newest root.json is in force, or `stale`."""
+        if stale is not None:
+            self.why = (Reason.TROUBLE, stale.message)
+            self.say(
+                "untrusted",
+                f"{stale.message}; no work is taken until the server has a newer one, or the clock is right",
+            )
+        elif self.why[0] is Reason.TROUBLE:
+            self.why = (Reason.NO_WORK, "")
 
     def got_work(self) -> None:
         """There is work again; the next reason for having none is news."""

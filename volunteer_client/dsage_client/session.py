@@ -12,7 +12,7 @@ import msgspec
 
 from dsage import blobs
 from dsage.connection import Transport, check_ca, login
-from dsage.errors import BadSignature, Busy, LoggedOut, ServerAway, TooLarge
+from dsage.errors import BadSignature, Busy, Expired, LoggedOut, ServerAway, TooLarge
 from dsage.trust.chain import Chain
 from dsage.trust.documents import ResultBatch
 from dsage.trust.envelope import Envelope, hash_of, seal
@@ -66,6 +66,15 @@ class Session:
     def server_id(self) -> str:
         """The server's id, as its root key signed it."""
         return self.chain.root.server_id
+
+    @property
+    def stale(self) -> Expired | None:
+        """Why nothing of this server is believed at this time: its newest root.json is not in force."""
+        try:
+            self.chain.check_root(self.clock())
+        except Expired as error:
+            return error
+        return None
 
     async def exchange(
         self, message: Exchange, results: list[Finished], *, timeout_s: float | None = None

@@ -96,7 +96,7 @@ class Chain:
         """
         signed, _ = self._open(batch, UnitBatch, self.root.unit_keys)
         self._check_server(signed.server_id, "the batch of units")
-        self._check_root(now)
+        self.check_root(now)
         check_dates("the batch of units", signed.issued, signed.expires, now)
         if root_of(document, index, signed.count, path) != signed.root:
             raise WrongPath(f"unit {index} of {signed.count} is not in the batch that was signed")
@@ -125,6 +125,10 @@ class Chain:
         """Say whether root.json names this CA key (or the word "system", if that is what is asked for)."""
         return spki_sha256 in self.root.ca_keys
 
+    def check_root(self, now: float) -> None:
+        """Raise Expired unless root.json is in force: nothing that rests on it is believed then."""
+        check_dates("root.json", self.root.issued, self.root.expires, now)
+
     def _open(self, envelope: Envelope, kind: type[D], allowed: list[bytes]) -> tuple[D, set[bytes]]:
         """Return the document and those of the `allowed` keys, not revoked, that signed it."""
         revoked = set(self.root.revoked_keys)
@@ -140,16 +144,13 @@ class Chain:
         return document, [certificate for certificate in self.root.code_keys if certificate.key in good]
 
     def _check_certified(self, certificates: list[CodeKey], project: str, now: float) -> None:
-        self._check_root(now)
+        self.check_root(now)
         fitting = [certificate for certificate in certificates if project in certificate.projects]
         if not fitting:
             names = ", ".join(certificate.name for certificate in certificates)
             raise WrongRole(f"the code key {names} is not certified for the project {project}")
         latest = max(fitting, key=lambda certificate: certificate.expires)
         check_dates(f"the certificate of the code key {latest.name}", None, latest.expires, now)
-
-    def _check_root(self, now: float) -> None:
-        check_dates("root.json", self.root.issued, self.root.expires, now)
 
     def _check_app(self, app_hash: str) -> None:
         if app_hash in self.root.revoked_apps:
