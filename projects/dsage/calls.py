@@ -270,7 +270,7 @@ class Calls(DistributedFunction[list[list[Any]], list[list[Any]]]):
         return Unit(
             calls, key=f"{KEY}{first}.{'again' if again else len(calls)}", credit=like.credit * len(calls),
             quorum=like.quorum, deadline_s=like.deadline_s, limits=like.limits, inputs=like.inputs,
-            retries=like.retries,
+            retries=like.retries, adaptive=like.adaptive,
         )  # fmt: skip
 
     def _tell(self, unit: Unit[list[list[Any]]], outcomes: list[list[Any]]) -> None:

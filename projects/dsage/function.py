@@ -53,7 +53,9 @@ class Unit(Generic[A]):
     the server before the unit is made, or the SHA-256 of a file that the server has. Together they may have
     `limits.disk_bytes`. `retries` is how many failures are followed by another try (None: on a server until it is
     clear that it is not the computers, on one's own machines none). Of a unit that is folded, `cpu_s` and `wall_s`
-    are what the computer that brought its answer says it took.
+    are what the computer that brought its answer says it took. An `adaptive` unit is answered by one computer alone if
+    that has proved itself on units of this app version before, and by a quorum otherwise and at random; False: always
+    by a quorum.
     """
 
     args: A
@@ -68,6 +70,7 @@ class Unit(Generic[A]):
     cpu_s: float = 0.0
     wall_s: float = 0.0
     retries: int | None = None
+    adaptive: bool = True
 
 
 class DistributedFunction(Generic[A, V]):

@@ -89,5 +89,5 @@ def _again(new: NewUnit) -> Unit[Any]:
     return Unit(
         codec.decode(new.args), key=f"saved.{new.key}" if OUR_KEYS.fullmatch(new.key) else new.key, group=new.group,
         credit=new.credit_milli / 1000, quorum=new.quorum, deadline_s=new.deadline_s, limits=limits, inputs=new.inputs,
-        retries=new.retries,
+        retries=new.retries, adaptive=new.adaptive,
     )  # fmt: skip

@@ -219,6 +219,7 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         inputs=named(unit.inputs),
         splits=splits(function),
         retries=unit.retries,
+        adaptive=unit.adaptive and unit.quorum > 1,
     )
 
 

@@ -244,7 +244,8 @@ class NewUnit(Message):
     """A unit to make in a step; `args` and limits as in dsage.Unit, `inputs` as hashes of blobs by name.
 
     One that `splits` is given up as soon as one computer's time limit was passed: its author makes smaller ones of it.
-    `retries` is how many failures are followed by another try; None leaves it to the server.
+    `retries` is how many failures are followed by another try; None leaves it to the server. Of an `adaptive` one the
+    answer of a computer that has proved itself is taken alone, as far as it is not drawn to be checked.
     """
 
     key: str
@@ -261,6 +262,7 @@ class NewUnit(Message):
     inputs: Annotated[dict[Name, Sha256], msgspec.Meta(max_length=MAX_INPUTS)] = {}
     splits: bool = False
     retries: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)] | None = None
+    adaptive: bool = False
 
 
 class Step(Message, kw_only=True):
@@ -548,10 +550,23 @@ class DeviceView(Message):
     cores: int = 0
 
 
+class Correction(Message):
+    """Credit that was taken back (`kind` is reversal) or corrected by the operator (manual), and why: `amount_milli` in
+    thousandths, below 0 if it was taken, `at` in Unix seconds."""
+
+    kind: str
+    amount_milli: int
+    at: float
+    project: str = ""
+    reason: str = ""
+
+
 class AccountView(Message):
     """A volunteer's account, for its own computers: the reply of GET /v1/account.
 
     `granted_milli` is credit paid, `pending_milli` what answers would be paid that are not judged yet (thousandths).
+    What was taken back, `taken_milli`, is not in the first any more; the newest `corrections` say why. `house_milli` is
+    credit of a researcher's own computers for the researcher's own runs, which is in no public sum and none here.
     `projects` are titles by name; `page` is where the public finds the volunteer, "" if it cannot.
     """
 
@@ -563,6 +578,9 @@ class AccountView(Message):
     projects: dict[str, str] = {}
     team: str = ""
     page: str = ""
+    taken_milli: int = 0
+    house_milli: int = 0
+    corrections: list[Correction] = []
 
 
 class LinkCode(Message):

@@ -76,6 +76,8 @@ class Hub:
     shares: FairShare = field(default_factory=FairShare)
     pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
+    liars: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether a host may have been found lying, so that what was accepted on its word is to be looked at."""
     retired: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a run was retired, so that it is to be archived now."""
     quota: Quota = field(default_factory=Quota)
@@ -136,6 +138,9 @@ class Hub:
                 stopped.update([r.host for r in unit.replicas if r.state is ReplicaState.LEASED])
             if unit.replicas:
                 self.exchanges.learn(entry)
+                if any(r.state is ReplicaState.INVALID for r in unit.replicas):
+                    self.liars.set()
+                    self.neighbours.say.ledger = self.store.shared
                 if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
                     self.ledger.set()
                     self.neighbours.say.ledger = self.store.shared

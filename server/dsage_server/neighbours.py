@@ -135,6 +135,7 @@ class Neighbours:
             hub.checks.put(unit)
         if message.ledger:
             hub.ledger.set()
+            hub.liars.set()
         if message.hungry:
             given = hub.ready.surrender(everything=not hub.exchanges.crowd.capacity(hub.ticks()))
             if given:

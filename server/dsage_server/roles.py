@@ -16,7 +16,9 @@ from typing import Final
 
 from dsage.errors import Conflict, UsageError
 from dsage_server import timekeeping
+from dsage_server.bookkeeping import keep_books
 from dsage_server.hub import Hub
+from dsage_server.looking_back import look_back
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.settings import Settings
 from dsage_server.store import claims, processes
@@ -32,7 +34,7 @@ HOSTING: Final = "hosting"
 ROLES: Final = {
     API: "answers clients, researchers and visitors of the pages",
     VALIDATOR: "judges the answers of apps that bring checks of their own",
-    PROJECTOR: "adds up credit",
+    PROJECTOR: "adds up credit, and looks back after proven lies",
     SWEEPER: "expires leases, signs again, collects blobs, archives runs",
     HOSTING: "drives the runs that researchers let the server drive, in a process of its own",
 }
@@ -70,6 +72,8 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
         found.append(("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)))
     if PROJECTOR in roles:
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))
+        found.append(("keeping the books", partial(keep_books, hub)))
+        found.append(("looking back after lies", partial(look_back, hub)))
     if SWEEPER in roles:
         found += [
             ("expiring leases", partial(timekeeping.expire_leases, hub)),

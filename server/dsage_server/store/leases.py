@@ -20,7 +20,7 @@ from dsage import wire
 from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import hosts, printed
+from dsage_server.store import hosts, printed, standings
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
@@ -117,6 +117,8 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     chosen = {number for call in calls for number in call.chosen}
     if chosen:
         group.signed, group.envelopes = signed_units(connection, chosen)
+        if any(book.now[number].adaptive for number in chosen if number in book.now):
+            group.standings = standings.of(connection, {call.caller.host for call in calls if call.chosen})
     done = [group.call(call, entries) for call, entries in zip(calls, lost, strict=True)]
     insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
     if group.longer:
@@ -140,6 +142,7 @@ class _Group:
         self.replica_ids: Iterator[int] = iter(())
         self.signed: dict[int, tuple[bytes, int, int, bytes]] = {}
         self.envelopes: dict[int, bytes] = {}
+        self.standings: standings.Known = {}
         self.proofs: list[tuple[int, int, bytes, float]] = []
         self.longer: list[dict[str, Any]] = []
         self.printed: list[tuple[int, bytes]] = []
@@ -284,9 +287,13 @@ class _Group:
             return
         applied.sent_bytes += len(document)
         applied.batches[str(batch)] = self.envelopes[batch]
+        trust = life.Trust.NEW
+        if current.adaptive and caller.host in self.standings:
+            known, app = self.standings[caller.host], self.book.heads[number].app
+            trust = standings.trust(self.book.connection, known, app, current, self.at)
         copy = life.Replica(
             id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
-            hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds),
+            hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds), trust=trust,
         )  # fmt: skip
         token = os.urandom(16)
         self.book.leases[copy.id] = Lease(token, self.at, seconds)

@@ -108,7 +108,7 @@ def _made(row: Any) -> wire.NewUnit:
         key=row.key, args=signed.args, group=row.grp, credit_milli=signed.credit_milli, quorum=row.quorum,
         deadline_s=row.deadline_s, cpu_s=signed.cpu_s, wall_s=signed.wall_s, memory_bytes=signed.memory_bytes,
         disk_bytes=signed.disk_bytes, output_bytes=signed.output_bytes, splits=row.splits,
-        retries=row.retries,
+        retries=row.retries, adaptive=row.adaptive,
         inputs={name: file.sha256 for name, file in signed.inputs.items()},
     )  # fmt: skip
 
@@ -193,5 +193,6 @@ _LEFT = select(
     unit.c.deadline_s,
     unit.c.splits,
     unit.c.retries,
+    unit.c.adaptive,
     signed_unit.c.document,
 ).join(signed_unit, signed_unit.c.unit_id == unit.c.id)

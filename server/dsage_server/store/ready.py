@@ -14,16 +14,19 @@ from dsage_validator import life
 def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int) -> tuple[list[ReadyUnit], bool]:
     """Return up to `limit` ready units of a run with an id above `above`, and whether there are no more of them."""
     rows = connection.execute(_READY, {"run": terms.run, "above": above, "limit": limit}).all()
-    sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row[0] for row in rows))})}
+    sent = {row.unit_id for row in connection.execute(_SENT, {"ids": numbers(connection, (row.id for row in rows))})}
     book = Book.of(connection, sent, lock=False)
     found: list[ReadyUnit] = []
-    for number, unsent, credit_milli, deadline_s, memory, disk, output, wall_s, inputs, splits, retries in rows:
-        if number in sent:
-            if book.now[number].unsent:
-                found.append(as_ready(book.entry(number), terms))
+    for row in rows:
+        if row.id in sent:
+            if book.now[row.id].unsent:
+                found.append(as_ready(book.entry(row.id), terms))
         else:
-            fresh = life.created(number, unsent, splits=splits, retries=retries)
-            head = Head(terms.run, credit_milli, deadline_s, memory, disk, output, wall_s, terms.project, "", inputs)
+            fresh = life.created(row.id, row.quorum, splits=row.splits, retries=row.retries, adaptive=row.adaptive)
+            head = Head(
+                terms.run, row.credit_milli, row.deadline_s, row.memory_bytes, row.disk_bytes, row.output_bytes,
+                row.wall_s, terms.project, "", row.inputs,
+            )  # fmt: skip
             found.append(as_ready(Changed(fresh, fresh, head), terms))
     return found, len(rows) < limit
 
@@ -44,7 +47,6 @@ def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
 _READY = (
     select(
         unit.c.id,
-        unit.c.unsent,
         unit.c.credit_milli,
         unit.c.deadline_s,
         unit.c.memory_bytes,
@@ -54,6 +56,8 @@ _READY = (
         unit.c.inputs,
         unit.c.splits,
         unit.c.retries,
+        unit.c.quorum,
+        unit.c.adaptive,
     )
     .where(unit.c.state == "ready", unit.c.run_id == bindparam("run"), unit.c.id > bindparam("above"))
     .order_by(unit.c.id)

@@ -363,13 +363,16 @@ def _insert_units(
         if entry.key in known:
             continue
         known.add(entry.key)
+        fresh = life.created(
+            leaf.unit, entry.quorum, splits=entry.splits, retries=entry.retries,
+            adaptive=entry.adaptive and entry.quorum > 1,
+        )  # fmt: skip
         rows.append(
-            (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, entry.quorum, entry.credit_milli,
+            (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, fresh.unsent, entry.credit_milli,
              entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes, entry.wall_s, "", now,
-             bool(entry.inputs), entry.splits, step.step, entry.retries)
+             bool(entry.inputs), entry.splits, step.step, entry.retries, fresh.adaptive)
         )  # fmt: skip
         leaves.append((leaf.unit, leaf.document, first + leaf.batch, leaf.index, leaf.path))
-        fresh = life.created(leaf.unit, entry.quorum, splits=entry.splits, retries=entry.retries)
         head = units.Head(
             number, entry.credit_milli, entry.deadline_s, entry.memory_bytes, entry.disk_bytes, entry.output_bytes,
             entry.wall_s, of.project, of.app, bool(entry.inputs), of.state,
@@ -384,7 +387,7 @@ def _insert_units(
 _NEW: Final = (
     "id", "run_id", "key", "grp", "state", "quorum", "unsent", "credit_milli", "deadline_s", "memory_bytes",
     "disk_bytes", "output_bytes", "wall_s", "reason", "created", "inputs", "splits",
-    "made_step", "retries",
+    "made_step", "retries", "adaptive",
 )  # fmt: skip
 
 _CANCELLED_BY = update(unit).where(among_ids(unit.c.id)).values(folded_step=bindparam("b_step"))

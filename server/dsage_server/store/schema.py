@@ -213,6 +213,7 @@ unit = Table(
     Column("code", String, nullable=False, server_default=""),
     Column("since_id", Id, nullable=False, server_default="0"),
     Column("retries", Integer),
+    Column("adaptive", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_unit_ready", "run_id", "id", sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'")
@@ -239,7 +240,7 @@ unit = Table(
 put aside). `refused_id` is the replica whose answer was folded and does not hold any more, until the driver has taken
 it back. `code` is the reason of a failure as one word; a unit that `splits` fails with the first time limit that was
 passed. Replicas up to `since_id` were of an earlier try. `retries` is how many failures are followed by another try;
-null: the server's rule."""
+null: the server's rule. Of an `adaptive` one a trusted host's answer is taken alone."""
 
 signed_unit = Table(
     "signed_unit",
@@ -292,6 +293,7 @@ replica = Table(
     Column("reason", String, nullable=False, server_default=""),
     Column("length_s", Float, nullable=False, server_default="0"),
     Column("wall_s", Float, nullable=False, server_default="0"),
+    Column("trust", Integer, nullable=False, server_default="0"),
     Index(
         "uq_replica_unit_volunteer",
         "unit_id",
@@ -313,6 +315,13 @@ replica = Table(
         postgresql_where=text("state = 'leased'"),
     ),
     Index(
+        "ix_replica_valid_host",
+        "host_id",
+        "id",
+        sqlite_where=text("state = 'valid'"),
+        postgresql_where=text("state = 'valid'"),
+    ),
+    Index(
         "ix_replica_reported",
         "volunteer_id",
         sqlite_where=text("state = 'reported'"),
@@ -325,6 +334,20 @@ replica = Table(
         postgresql_where=text("state = 'reported' AND camp IS NULL"),
     ),
 )
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("host_id", Id, primary_key=True, autoincrement=False),
+    Column("app", String, primary_key=True),
+    Column("passed", Float, nullable=False),
+    Column("lies", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("due", Float),
+    Index("ix_standing_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+)
+"""What is known of a host's answers for an app version (`dsage_validator.reputation`). `due` is when it was found
+lying, until everything was looked at that was accepted on its word."""
 
 answer = Table(
     "answer",

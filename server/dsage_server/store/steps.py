@@ -202,7 +202,7 @@ def work_of(new: wire.NewUnit) -> str:
     inputs = sorted(new.inputs.items())
     floats = (float(new.deadline_s), float(new.cpu_s), float(new.wall_s))
     sizes = (new.credit_milli, new.quorum, new.memory_bytes, new.disk_bytes, new.output_bytes, new.splits)
-    wanted = () if new.retries is None else (new.retries,)
+    wanted = (() if new.retries is None else (new.retries,)) + (("adaptive",) if new.adaptive else ())
     return hashlib.sha256(msgspec.msgpack.encode((new.args, inputs, floats, sizes, *wanted))).hexdigest()
 
 
@@ -213,7 +213,7 @@ def _work_of_row(row: Any) -> str:
             key="", args=signed.args, credit_milli=signed.credit_milli, quorum=row.quorum, deadline_s=row.deadline_s,
             cpu_s=signed.cpu_s, wall_s=signed.wall_s, memory_bytes=signed.memory_bytes, disk_bytes=signed.disk_bytes,
             output_bytes=signed.output_bytes, inputs={name: file.sha256 for name, file in signed.inputs.items()},
-            splits=row.splits, retries=row.retries,
+            splits=row.splits, retries=row.retries, adaptive=row.adaptive,
         )
     )  # fmt: skip
 
@@ -271,7 +271,7 @@ _UNFOLDED_YET = select(func.count()).where(
 _WORK = (
     select(
         unit.c.id, unit.c.state, unit.c.quorum, unit.c.deadline_s, unit.c.splits, unit.c.retries,
-        signed_unit.c.document,
+        unit.c.adaptive, signed_unit.c.document,
     )
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .where(among_ids(unit.c.id))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, select, update
 from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.scheduling.resting import rest_s
-from dsage_server.store import blobs, house
+from dsage_server.store import blobs, house, standings
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
@@ -29,6 +29,7 @@ LOAD_CHUNK: Final = 500
 """Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
 
 _STATES: Final = {state.value: state for state in ReplicaState}
+_TRUST: Final = {int(trust): trust for trust in life.Trust}
 _UNIT_STATES: Final = {state.value: state for state in UnitState}
 
 
@@ -116,21 +117,20 @@ class Book:
         ids = {"ids": numbers(self.connection, missing)}
         heads = self.connection.execute(_LOCKED if self.lock else _UNITS, ids).all()
         copies: dict[int, list[life.Replica]] = {row[0]: [] for row in heads}
-        for n, u, v, h, state, soft, hard, camp, proof, partial, share, lease, leased, value in self.connection.execute(
-            _REPLICAS, ids
-        ).all():
+        for row in self.connection.execute(_REPLICAS, ids).all():
+            n, u, v, h, state, soft, hard, camp, proof, partial, share, trust, lease, leased, value = row
             copies[u].append(
                 life.Replica(
                     id=n, volunteer=v, host=h, state=_STATES[state], deadline=soft, hard_deadline=hard, camp=camp,
-                    proof=proof, partial=partial, share=share,
+                    proof=proof, partial=partial, share=share, trust=_TRUST[trust],
                 )
             )  # fmt: skip
             self.leases[n] = Lease(lease, leased, value_hash=value)
-        for number, quorum, state, unsent, canonical, reason, splits, code, since, retries, *head in heads:
+        for number, quorum, state, unsent, canonical, reason, splits, code, since, retries, adaptive, *head in heads:
             self.before[number] = self.now[number] = life.Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
                 reason=reason, replicas=tuple(copies[number]), splits=splits, code=code, since=since,
-                retries=retries,
+                retries=retries, adaptive=adaptive,
             )  # fmt: skip
             self.heads[number] = Head(*head)
 
@@ -189,6 +189,13 @@ class Book:
         self._keep_answers(large, now)
         self._pay(paid, sums, now)
         add_up(self.connection, sums)
+        said = [
+            (self.heads[number].app, each)
+            for number in touched
+            for each in standings.says(self.before[number], self.now[number])
+        ]
+        if said:
+            standings.note(self.connection, said, now)
         changed = [self.entry(number) for number in touched]
         for entry in changed:
             _tell(self.connection, entry, now)
@@ -226,7 +233,7 @@ class Book:
     def _added(self, number: int, copy: life.Replica, now: float) -> tuple[Any, ...]:
         kept = self.leases[copy.id]
         return (copy.id, number, copy.host, copy.volunteer, copy.state.value, kept.lease, now, copy.deadline,
-                copy.hard_deadline, kept.length_s)  # fmt: skip
+                copy.hard_deadline, kept.length_s, int(copy.trust))  # fmt: skip
 
     def _answered(self, was: life.Replica, copy: life.Replica, now: float) -> tuple[Any, ...]:
         said = self.reported[copy.id]
@@ -341,7 +348,7 @@ def _standing(unit: life.Unit) -> tuple[Any, ...]:
 
 
 def _life(copy: life.Replica) -> tuple[Any, ...]:
-    return copy.state.value, copy.camp, copy.proof, copy.partial, copy.share, copy.deadline
+    return copy.state.value, copy.camp, copy.proof, copy.partial, copy.share, copy.deadline, int(copy.trust)
 
 
 def _tell(connection: Connection, changed: Changed, now: float) -> None:
@@ -368,8 +375,9 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
 
 _ADDED: Final = (
     "id", "unit_id", "host_id", "volunteer_id", "state", "lease", "leased", "deadline", "hard_deadline", "length_s",
+    "trust",
 )  # fmt: skip
-_MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline")
+_MOVED: Final = ("state", "camp", "proven", "partial", "share", "deadline", "trust")
 _ANSWERED: Final = (*_MOVED, "value_hash", "proof_id", "cpu_s", "wall_s", "reported", "reason")
 _UNIT: Final = ("state", "unsent", "canonical_id", "reason", "finished")
 _PAID: Final = (
@@ -388,9 +396,9 @@ _PAID: Final = (
 _UNITS = (
     select(
         unit.c.id, unit.c.quorum, unit.c.state, unit.c.unsent, unit.c.canonical_id, unit.c.reason, unit.c.splits,
-        unit.c.code, unit.c.since_id, unit.c.retries, unit.c.run_id, unit.c.credit_milli, unit.c.deadline_s,
-        unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project, run.c.app,
-        unit.c.inputs, run.c.state, house.IS_ASKED,
+        unit.c.code, unit.c.since_id, unit.c.retries, unit.c.adaptive, unit.c.run_id, unit.c.credit_milli,
+        unit.c.deadline_s, unit.c.memory_bytes, unit.c.disk_bytes, unit.c.output_bytes, unit.c.wall_s, run.c.project,
+        run.c.app, unit.c.inputs, run.c.state, house.IS_ASKED,
     )
     .join(run, run.c.id == unit.c.run_id)
     .where(among_ids(unit.c.id))
@@ -402,7 +410,7 @@ _REPLICAS = (
     select(
         replica.c.id, replica.c.unit_id, replica.c.volunteer_id, replica.c.host_id, replica.c.state,
         replica.c.deadline, replica.c.hard_deadline, replica.c.camp, replica.c.proven, replica.c.partial,
-        replica.c.share, replica.c.lease, replica.c.leased, replica.c.value_hash,
+        replica.c.share, replica.c.trust, replica.c.lease, replica.c.leased, replica.c.value_hash,
     )
     .where(among_ids(replica.c.unit_id))
     .order_by(replica.c.id)

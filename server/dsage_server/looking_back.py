@@ -1,0 +1,123 @@
+"""After a proven lie: everything that was accepted on that host's word alone is computed again by others.
+
+A host that was found lying is marked in the commit that found it, so a kill loses nothing. An accepted answer stands
+while somebody stands behind it who is not distrusted; the others fall, with the credit that was paid for them and with
+what they proved of other hosts. What the host still holds counts for nothing, and is asked of others as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, bindparam, select, union
+
+from dsage.errors import Conflict
+from dsage.states import UnitState
+from dsage_server.store import events, ledger, reopening, standings, units
+from dsage_server.store.schema import among, replica
+from dsage_server.store.schema import host as host_table
+from dsage_validator import life
+from dsage_validator.reputation import stands, supporters
+
+if TYPE_CHECKING:
+    from dsage_server.hub import Hub
+
+log = logging.getLogger(__name__)
+
+REASON: Final = "your answer was accepted on the word of a computer that was found to answer wrongly since"
+MOST: Final = 200
+"""Answers of a host that are looked at in one commit."""
+
+
+async def look_back(hub: Hub) -> None:
+    """Look at what hosts did that were found lying, woken by whatever found one."""
+    while True:
+        hub.liars.clear()
+        for host in await hub.store.read(standings.due):
+            await look_at(hub, host)
+        await hub.liars.wait()
+
+
+async def look_at(hub: Hub, host: int) -> int:
+    """Look at everything that a host did; returns how many accepted answers fell."""
+    await hub.store.write(lambda c: distrust(c, host, hub.clock()), then=hub.learn)
+    fell, after = 0, 0
+    while True:
+        look = functools.partial(part, host=host, after=after, now=hub.clock())
+        changed, after, taken = await hub.store.write(look, then=lambda found: hub.learn(found[0]))
+        fell += taken
+        hub.ledger.set()
+        for number in {entry.run for entry in changed}:
+            await hub.begin(number)
+        if not after:
+            break
+    await hub.store.write(lambda c: _looked(c, host, fell, hub.clock()))
+    log.warning("host %s was found lying: %s answers that rested on its word are computed again", host, fell)
+    return fell
+
+
+def distrust(connection: Connection, host: int, now: float) -> list[units.Changed]:
+    """What a host holds, or answered without being accepted, counts for nothing."""
+    book = units.Book.of(connection, connection.execute(_OPEN, {"host": host}).scalars())
+    for number, current in book.now.items():
+        book.now[number] = life.distrusted(current, host, life.Trust.LOST)
+    return book.write(now)
+
+
+def part(connection: Connection, host: int, after: int, now: float) -> tuple[list[units.Changed], int, int]:
+    """Look at a part of the answers of a host that are accepted, those beyond a copy's id.
+
+    Returns what changed, up to which copy this went (0: that was all), and how many answers fell.
+    """
+    rows = connection.execute(_ACCEPTED, {"host": host, "after": after, "most": MOST}).all()
+    book = units.Book.of(connection, {row.unit_id for row in rows})
+    valid = {n: unit for n, unit in book.now.items() if unit.state is UnitState.VALID}
+    known = standings.of(connection, {r.host for unit in valid.values() for r in supporters(unit)})
+    liars = {number for number, apps in known.items() if standings.distrusted(apps, now)}
+    runs: dict[int, list[int]] = {}
+    unpaid: list[int] = []
+    for number, unit in valid.items():
+        if any(r.host == host for r in supporters(unit)) and not stands(unit, liars.__contains__):
+            runs.setdefault(book.heads[number].run, []).append(number)
+            unpaid += [r.id for r in supporters(unit)]
+    changed = _fallen(connection, runs, now)
+    ledger.reverse(connection, unpaid, REASON, "validator", now)
+    taken = sum(len(chosen) for chosen in runs.values())
+    return changed, rows[-1].id if len(rows) == MOST else 0, taken
+
+
+def _fallen(connection: Connection, runs: Mapping[int, Iterable[int]], now: float) -> list[units.Changed]:
+    """Open units again, run by run; one that failed or was cancelled needs no answers any more, and keeps them."""
+    changed: list[units.Changed] = []
+    for number, chosen in sorted(runs.items()):
+        try:
+            changed += reopening.reopen(connection, number, sorted(chosen), now)
+        except Conflict as error:
+            log.info("answers of run %s are not computed again: %s", number, error)
+    return changed
+
+
+def _looked(connection: Connection, host: int, fell: int, now: float) -> None:
+    standings.looked_at(connection, host)
+    text = f"computer {host} was found lying: {fell} answers that rested on its word alone are computed again"
+    events.note(connection, now, "lied", text)
+
+
+_OPEN = union(
+    select(replica.c.unit_id).where(replica.c.host_id == bindparam("host"), among(replica.c.state, ["leased"])),
+    select(replica.c.unit_id)
+    .join(host_table, host_table.c.volunteer_id == replica.c.volunteer_id)
+    .where(host_table.c.id == bindparam("host"), replica.c.host_id == host_table.c.id)
+    .where(among(replica.c.state, ["reported"])),
+)  # fmt: skip
+_ACCEPTED = (
+    select(replica.c.id, replica.c.unit_id)
+    .where(
+        replica.c.host_id == bindparam("host"), replica.c.state == "valid", replica.c.id > bindparam("after")
+    )
+    .order_by(replica.c.id)
+    .limit(bindparam("most"))
+)  # fmt: skip

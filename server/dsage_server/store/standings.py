@@ -1,0 +1,112 @@
+"""How hosts stand, in the tables: read when a copy is leased, written in the commit in which a unit says something.
+
+A proven lie marks its host as due in the same commit; `dsage_server.looking_back` then looks at everything that was
+accepted on its word, also after a kill.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.dialect import upsert
+from dsage_server.store.meta import recall, remember
+from dsage_server.store.schema import standing
+from dsage_validator.life import Trust, Unit, first_copy
+from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
+
+KEY: Final = "draw_key"
+"""Under which name the key is remembered that draws which units are checked."""
+
+Known = dict[int, dict[str, Standing]]
+
+
+def of(connection: Connection, hosts: Iterable[int], *, lock: bool = False) -> Known:
+    """Return how hosts stand, by host and app version; locked, if they are to be written."""
+    found: Known = {}
+    query = _LOCKED if lock else _OF
+    for host, app, passed, lies, at in connection.execute(query, {"ids": numbers(connection, hosts)}):
+        found.setdefault(host, {})[app] = Standing(passed=passed, lies=lies, at=at)
+    return found
+
+
+def trust(connection: Connection, known: dict[str, Standing], app: str, unit: Unit, now: float) -> Trust:
+    """Return how far a host is trusted with the next copy of a unit, given how it stands with each app version."""
+    if distrusted(known, now):
+        return Trust.LOST
+    if app not in known:
+        return Trust.NEW
+    found = known[app].trust(drawn(_key(connection), unit.id), now)
+    return found if first_copy(unit) else min(found, Trust.KNOWN)
+
+
+def distrusted(known: dict[str, Standing], now: float) -> bool:
+    """Whether a host was found lying with any app version, and has not made up for that."""
+    return any(each.distrusted(now) for each in known.values())
+
+
+def says(was: Unit, unit: Unit) -> list[Evidence]:
+    """Return what the change of a unit says of hosts; checks passed count where trust is asked for."""
+    if unit.replicas == was.replicas:
+        return []
+    return [each for each in evidence(was, unit) if unit.adaptive or each.kind in (Kind.LIED, Kind.CLEARED)]
+
+
+def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -> None:
+    """Write down what was said of hosts, each with the app version that it was said about."""
+    known = of(connection, {each.host for _, each in said}, lock=True)
+    liars: set[tuple[int, str]] = set()
+    for app, each in said:
+        apps = known.setdefault(each.host, {})
+        apps[app] = weighed(apps.get(app, Standing()), each.kind, now)
+        if each.kind is Kind.LIED:
+            liars.add((each.host, app))
+    rows = [
+        {"host_id": host, "app": app, "passed": each.passed, "lies": each.lies, "at": each.at}
+        for host, app, each in sorted((host, app, known[host][app]) for host, app in {(e.host, a) for a, e in said})
+    ]
+    statement = upsert(connection, standing)
+    more = {name: statement.excluded[name] for name in ("passed", "lies", "at")}
+    connection.execute(statement.on_conflict_do_update(index_elements=["host_id", "app"], set_=more), rows)
+    if liars:
+        connection.execute(_DUE, [{"b_host": host, "b_app": app, "b_now": now} for host, app in sorted(liars)])
+
+
+def due(connection: Connection) -> list[int]:
+    """Return the hosts that were found lying and not looked at since."""
+    return sorted(set(connection.execute(select(standing.c.host_id).where(standing.c.due.is_not(None))).scalars()))
+
+
+def looked_at(connection: Connection, host: int) -> None:
+    """Everything that was accepted on a host's word was looked at."""
+    connection.execute(update(standing).where(standing.c.host_id == host).values(due=None))
+
+
+def _key(connection: Connection) -> bytes:
+    found = connection.info.get(KEY)
+    if found is None:
+        found = connection.info[KEY] = bytes.fromhex(recall(connection, KEY) or _new_key(connection))
+    return bytes(found)
+
+
+def _new_key(connection: Connection) -> str:
+    key = secrets.token_hex(32)
+    remember(connection, KEY, key)
+    return key
+
+
+_OF = (
+    select(standing.c.host_id, standing.c.app, standing.c.passed, standing.c.lies, standing.c.at)
+    .where(among_ids(standing.c.host_id))
+    .order_by(standing.c.host_id, standing.c.app)
+)
+_LOCKED = _OF.with_for_update()
+_DUE = (
+    update(standing)
+    .where(standing.c.host_id == bindparam("b_host"), standing.c.app == bindparam("b_app"))
+    .values(due=bindparam("b_now"))
+)

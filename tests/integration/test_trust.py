@@ -1,0 +1,199 @@
+"""Trust earned, used and lost: over real TLS, with hosts that are moved by hand and tables that are real."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from dsage import codec, wire
+from dsage_server.store import standings
+from dsage_server.store.schema import credit_entry, replica, standing, unit
+from dsage_server.testing import HandDriver, Host, World, document, running_server, until
+from dsage_validator.life import Trust
+from dsage_validator.reputation import RULES
+
+PROBATION = int(RULES.probation)
+Answer = Callable[[int], Any]
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A server that checks no unit of a trusted host, until a test says so."""
+    monkeypatch.setattr(standings, "drawn", lambda key, number: 0.99)
+    async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+        yield World(running, tmp_path, stack)
+
+
+def right(args: int) -> int:
+    return args
+
+
+def wrong(args: int) -> int:
+    return args + 1000
+
+
+async def work(host: Host, answer: Answer = right, most: int = 50) -> list[int]:
+    """A host takes what it gets, and answers; returns the units."""
+    got = await host.fetch(most)
+    if got:
+        assert set(await host.report(got, [answer(codec.decode(document(each).args)) for each in got])) == {"ok"}
+    return [document(each).unit for each in got]
+
+
+async def host(world: World) -> Host:
+    """A host of a volunteer of its own, which says what it is."""
+    found = await world.host()
+    await found.introduce()
+    return found
+
+
+async def proven(world: World, driver: HandDriver, n: int = 2) -> list[Host]:
+    """Hosts that have confirmed each other often enough."""
+    hosts = [await host(world) for _ in range(n)]
+    await driver.make(*range(PROBATION), quorum=n, adaptive=True)
+    for each in hosts:
+        assert len(await work(each)) == PROBATION
+    return hosts
+
+
+async def states(world: World, numbers: Sequence[int]) -> set[str]:
+    """The states of some units."""
+    query = select(unit.c.state).where(unit.c.id.in_(numbers))
+    return set(await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()))
+
+
+async def trust_of(world: World, held: wire.Assignment) -> int:
+    """How far the answer of a copy is trusted."""
+    query = select(replica.c.trust).where(replica.c.id == held.replica)
+    return int(await world.running.hub.store.read(lambda c: c.execute(query).scalar_one()))
+
+
+async def earned(world: World, host: Host) -> int:
+    """What stands in the ledger for a volunteer, in thousandths."""
+    query = select(func.sum(credit_entry.c.amount_milli)).where(credit_entry.c.volunteer_id == host.volunteer)
+    return int(await world.running.hub.store.read(lambda c: c.execute(query).scalar_one()))
+
+
+async def settled(world: World) -> None:
+    """Nobody is left who was found lying and not looked at."""
+
+    async def none_due() -> bool:
+        return not await world.running.hub.store.read(standings.due)
+
+    await until(none_due)
+
+
+async def test_newcomers_confirm_each_other_and_then_each_is_taken_alone(world: World) -> None:
+    driver = await world.run()
+    one, two = await proven(world, driver)
+    await driver.make(*range(100, 110), quorum=2, adaptive=True)
+    alone = await work(one, most=5)
+    assert len(alone) == 5
+    assert await states(world, alone) == {"valid"}
+    assert not set(await work(two)) & set(alone)
+    newcomer = await host(world)
+    await driver.make(200, quorum=2, adaptive=True)
+    (checked,) = await work(newcomer)
+    assert await states(world, [checked]) == {"ready"}
+    assert await work(one) == [checked]
+    assert await states(world, [checked]) == {"valid"}
+
+
+async def test_an_author_may_demand_a_quorum_whoever_answers(world: World) -> None:
+    driver = await world.run()
+    one, two = await proven(world, driver)
+    await driver.make(300, quorum=2)
+    (number,) = await work(one)
+    assert await states(world, [number]) == {"ready"}
+    assert await work(two) == [number]
+
+
+async def test_trust_is_for_one_app_version(world: World) -> None:
+    driver = await world.run()
+    one, _ = await proven(world, driver)
+    other = await world.run("Checked")
+    await other.make(1, quorum=2, adaptive=True)
+    (held,) = await one.fetch(1)
+    assert await trust_of(world, held) == Trust.NEW
+    await driver.make(2, quorum=2, adaptive=True)
+    (held,) = await one.fetch(1)
+    assert await trust_of(world, held) == Trust.ALONE
+
+
+async def test_a_proven_lie_reopens_all_that_rested_on_that_hosts_word(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await world.run()
+    one, two, three, liar = await proven(world, driver, 4)
+    await driver.make(*range(500, 530), quorum=2, adaptive=True)
+    alone = await work(liar, lambda args: wrong(args) if args % 3 else right(args), most=30)
+    assert await states(world, alone) == {"valid"}
+    heard = await driver.answers()
+    known = {a.unit: a for a in heard.answers}
+    await driver.commit(folded=sorted(known), replicas=[known[number].replica for number in sorted(known)])
+
+    monkeypatch.setattr(standings, "drawn", lambda key, number: 0.0)
+    await driver.make(900, quorum=2, adaptive=True)
+    (trap,) = await work(liar, wrong)
+    assert await states(world, [trap]) == {"ready"}
+    for each in (one, two, three):
+        assert await work(each) == [trap], "two who are known contradict each other: a lead of two decides"
+    await settled(world)
+
+    assert "valid" not in await states(world, alone)
+    assert await earned(world, liar) == PROBATION * 1000, "what others confirmed stays paid"
+    assert await earned(world, one) == PROBATION * 1000 + 1000
+    told = await driver.answers(wait_s=20.0)
+    assert {a.unit for a in told.retracted} == set(alone)
+    ground = await world.running.hub.store.read(
+        lambda c: c.execute(select(unit.c.state).where(unit.c.id < min(alone))).scalars().all()
+    )
+    assert set(ground) == {"valid"}, "what others confirmed stands"
+    monkeypatch.setattr(standings, "drawn", lambda key, number: 0.99)
+    assert set(await work(one)) == set(alone)
+    assert await states(world, alone) == {"valid"}
+    assert await work(liar) == []
+
+
+async def test_what_a_liar_holds_is_asked_of_others_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await world.run()
+    one, two, three, liar = await proven(world, driver, 4)
+    await driver.make(600, quorum=2, adaptive=True)
+    (held,) = await liar.fetch(1)
+    assert await one.fetch(1) == []
+    monkeypatch.setattr(standings, "drawn", lambda key, number: 0.0)
+    await driver.make(900, quorum=2, adaptive=True)
+    assert len(await work(liar, wrong)) == 1
+    for each in (one, two, three):
+        assert len(await work(each)) == 1
+    await settled(world)
+    assert await work(one) == [document(held).unit]
+
+
+async def test_a_look_back_that_was_cut_off_is_made_at_the_next_start(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+        world = World(running, tmp_path, stack)
+        driver = await world.run()
+        one, _ = await proven(world, driver)
+        await driver.make(700, quorum=2, adaptive=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(standings, "drawn", lambda key, number: 0.99)
+            alone = await work(one)
+        assert await states(world, alone) == {"valid"}
+        number = (await running.hub.store.read(lambda c: c.execute(select(replica.c.host_id)).scalars().all()))[0]
+        lied = standing.update().where(standing.c.host_id == number).values(lies=1, passed=0.0, due=1.0)
+        await running.hub.store.write(lambda c: c.execute(lied))
+    async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+        world = World(running, tmp_path, stack)
+        await settled(world)
+        assert await states(world, alone) == {"ready"}
+
+
+def test_a_unit_says_nothing_of_trust_to_volunteers() -> None:
+    assert "trust" not in wire.Assignment.__struct_fields__
+    assert "adaptive" not in wire.Assignment.__struct_fields__
