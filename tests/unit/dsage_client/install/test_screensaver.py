@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dsage.cli.main import main
 from dsage.errors import StorageFull, UsageError
+from dsage.home import Home
 from dsage_client.install import screensaver
 from dsage_client.install.screensaver import BEFORE, FILE, Saver
 
@@ -145,3 +147,14 @@ def test_a_home_that_cannot_be_written_is_said(home: Path) -> None:
     (home / FILE).mkdir()
     with pytest.raises(StorageFull, match="cannot be written"):
         saver(home).use()
+
+
+def test_leaving_puts_it_back(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("DSAGE_HOME", str(home / "own"))
+    (home / FILE).write_text(OWN)
+    Saver(home, Home().client, which=lambda name: name).use()
+    assert "DSage" in (home / FILE).read_text()
+    assert main(["leave"]) == 0
+    assert (home / FILE).read_text() == OWN
+    assert f"{home / FILE} is as it was" in capsys.readouterr().out

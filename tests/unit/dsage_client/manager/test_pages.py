@@ -248,7 +248,7 @@ async def test_the_screensaver_is_chosen_or_it_says_why_not(visit: Visit) -> Non
     assert (await visit.post("screensaver")).headers["location"] == "preferences?did=chosen"
     text = (await visit.page("preferences")).text
     assert "Use as my screensaver" not in text
-    assert "DSage is your screensaver." in text
+    assert "DSage is your screensaver wherever xscreensaver runs." in text
     visit.owner.saver = Screensaver(why_not="No screensaver is installed.")
     text = (await visit.page("preferences")).text
     assert "No screensaver is installed." in text
