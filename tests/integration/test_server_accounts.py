@@ -255,7 +255,7 @@ async def test_what_is_held_for_a_host_that_leaves_is_answered(world: World) -> 
 
     await until(waits)
     await ask(host, "POST", "/v1/account/leave", wire.Leave(), wire.Left)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         assert (await held).units == []
 
 

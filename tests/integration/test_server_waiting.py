@@ -21,7 +21,7 @@ async def test_new_work_wakes_a_held_call_at_once(world: World) -> None:
     call = asyncio.create_task(host.fetch(wait_s=25.0))
     await until(lambda: held_calls(world, host))
     await run.make(1)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         assert len(await call) == 1
 
 
@@ -31,7 +31,7 @@ async def test_who_waits_shares_what_is_not_enough_for_all(world: World) -> None
     for host in hosts:
         await until(lambda host=host: held_calls(world, host))  # type: ignore[misc]
     await run.make(1, 2, 3)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         assert [len(got) for got in await asyncio.gather(*calls)] == [1, 1, 1]
 
 
@@ -42,7 +42,7 @@ async def test_an_end_wakes_a_host_that_is_still_computing(world: World) -> None
     call = asyncio.create_task(host.exchange(holding=[held(got[0])], wait_s=25.0))
     await until(lambda: held_calls(world, host))
     await run.researcher.cancel(run.run)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         assert (await call).abort == [got[0].replica]
     assert await host.report(got, [1], status="aborted") == ["ok"]
     assert (await world.view(run)).replicas == {"redundant": 1}
@@ -53,7 +53,7 @@ async def test_a_newer_call_ends_an_older_one(world: World) -> None:
     older = asyncio.create_task(host.exchange(want=1, wait_s=25.0))
     await until(lambda: held_calls(world, host))
     newer = asyncio.create_task(host.exchange(want=1, wait_s=25.0))
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         assert (await older).units == []
     assert not newer.done()
     newer.cancel()
@@ -103,7 +103,7 @@ async def test_answers_and_hunger_wake_the_driver(world: World) -> None:
     call = asyncio.create_task(run.answers(25.0))
     await until(lambda: waits(world, ("run", run.run)))
     await host.report(got, [1])
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         heard = await call
     await run.make(2)
     second = await host.fetch()
@@ -111,7 +111,7 @@ async def test_answers_and_hunger_wake_the_driver(world: World) -> None:
     hungry = asyncio.create_task(run.answers(25.0, hungry=True))
     sated = asyncio.create_task(run.answers(0.0))
     await host.exchange(want=4, holding=[held(second[0])])
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         assert (await hungry).hungry > 0
         assert (await sated).answers == []
 
@@ -123,7 +123,7 @@ async def test_an_older_driver_is_shut_out_at_once(world: World) -> None:
     call = asyncio.create_task(run.answers(25.0))
     await until(lambda: waits(world, ("run", run.run)))
     taken = await run.researcher.drive(run.run)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         with pytest.raises(Conflict, match="another driver"):
             await call
     with pytest.raises(Conflict, match="another driver"):
@@ -139,7 +139,7 @@ async def test_watchers_hear_of_events(world: World) -> None:
     call = asyncio.create_task(run.researcher.events(run.run, after=seen[-1].id, wait_s=25.0))
     await until(lambda: waits(world, ("events", run.run)))
     await run.researcher.cancel(run.run)
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         assert [event.kind for event in await call] == ["cancelled"]
     await host.exchange()
 

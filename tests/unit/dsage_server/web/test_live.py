@@ -83,7 +83,7 @@ async def test_shutdown_ends_streams_at_once(world: World, browse: Open) -> None
     response = await client.get("/index.live")
     await message(response)
     streams.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await response.content.read() == b"\n"
 
 
