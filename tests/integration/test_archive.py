@@ -174,6 +174,7 @@ async def test_a_proof_that_another_run_needs_stays(tmp_path: Path) -> None:
         await second.make(2)
         got = await host.fetch(2, 5.0)
         assert await host.report(got, [codec.decode(args_of(each)) for each in got]) == ["ok", "ok"]
+        await until(folded(world))
         await first.commit(finished=True, result=codec.encode(None))
         hub = world.running.hub
         done = await archive_run(hub.blobs, tmp_path / "archive", first.run, hub.clock)
