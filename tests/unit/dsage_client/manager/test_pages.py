@@ -201,6 +201,10 @@ async def test_what_others_see_is_changed_later_each_on_its_own(visit: Visit) ->
     fields = dict(fields_of((await visit.page("servers")).text))
     assert "discoveries" in fields
     assert "leaderboard" not in fields
+    await visit.owner.privacy("dark", Privacy(discoveries=True))
+    assert "nobody sees what you give" not in (await visit.page("servers")).text
+    await visit.owner.privacy("dark", Privacy())
+    assert "nobody sees what you give" in (await visit.page("servers")).text
     assert (await visit.post("privacy", [("server", "nobody")])).status == 404
     visit.owner.refuses["privacy"] = ServerAway("the server does not answer")
     assert (await visit.post("privacy", [("server", "lab")])).status >= 500
