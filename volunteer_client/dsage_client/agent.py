@@ -303,6 +303,7 @@ class Agent:
             reply = await self._exchange(message, results)
         except TooOld as error:
             self._farewell = MustStop(error.message, hint=error.hint)
+            self._farewell.__cause__ = error
         except TooLarge as error:
             self._shrink(results, error)
         except Busy as error:

@@ -6,19 +6,18 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dsage.connection import Connection, login
-from dsage.errors import DSageError, NotAllowed, ServerAway
+from dsage.errors import DSageError, NotAllowed, NotFound, ServerAway, StorageFull, TrustError
 from dsage.trust.envelope import Envelope
 from dsage.trust.invite import Link
 from dsage.wire import About, AccountView, HostInfo, Leave, Left
 from dsage_client import membership
 from dsage_client.agent import Agent
-from dsage_client.events import Tell
+from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
 from dsage_client.guest.preferences import Preferences
 from dsage_client.install.update import ASK_EVERY_S, Updates
@@ -45,6 +44,7 @@ class Part:
     ended: DSageError | None = None
     account: AccountView | None = None
     about: About | None = None
+    tell: Tell = field(default=lambda _: None, repr=False)
     notice: str = ""
     asked: float = float("-inf")
     asked_release: float = float("-inf")
@@ -75,8 +75,8 @@ class Part:
             self.account = await self.agent.session.ask("GET", "/v1/account", AccountView)
             self.about = self.about or await self.agent.session.ask("GET", "/v1/about", About)
             if time.monotonic() - self.asked_release > ASK_EVERY_S:
-                self.asked_release = time.monotonic()
                 await self._hear_of_release()
+                self.asked_release = time.monotonic()
         except DSageError:
             return False
         return True
@@ -85,8 +85,14 @@ class Part:
         """Ask once a day whether there is a newer client; what is not signed by the root is no news."""
         session, updates = self.agent.session, Updates(self.settings.folder / "release.json")
         now = session.clock()
-        with suppress(DSageError, OSError):
+        try:
             updates.hear(await session.ask("GET", "/v1/release", Envelope), session.chain, now)
+        except TrustError as error:
+            self.tell(Event(kind="untrusted", text=f"the notice of a newer client is not believed: {error.message}"))
+        except StorageFull as error:
+            self.tell(Event(kind="storage", text=f"the notice of a newer client cannot be kept: {error.message}"))
+        except NotFound:
+            pass
         self.notice = updates.notice(session.chain, now, pages=self.about.pages_url if self.about else "")
 
 
@@ -144,7 +150,7 @@ def opened(
         lambda envelope: membership.save_root(settings, envelope),
         info(settings),
     )
-    return Part(settings, member, Agent(settings, session, runner, tell, gate=gate))
+    return Part(settings, member, Agent(settings, session, runner, tell, gate=gate), tell=tell)
 
 
 async def farewell(settings: Settings, member: membership.Membership, *, erase: bool) -> Left | None:

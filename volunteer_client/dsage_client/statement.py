@@ -38,7 +38,7 @@ def why(part: Part, now: float, held: Standing | None = None) -> Standing:
     """Return why one server's part does nothing, or that it works; while all is `held`, that is why."""
     name = part.name
     if part.ended is not None:
-        reason = Reason.TOO_OLD if isinstance(part.ended, TooOld) else Reason.TROUBLE
+        reason = Reason.TOO_OLD if isinstance(part.ended.__cause__, TooOld) else Reason.TROUBLE
         words = f"{part.ended.message}. {part.ended.hint}"
         return Standing(work=Work.LEAVE, reason=reason, said={"server": name, "words": words})
     if held is not None and held.work is not Work.RUN:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from dsage import __version__
-from dsage.errors import TrustError
+from dsage.errors import StorageFull, TrustError
 from dsage.files import write_whole
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import Envelope
@@ -31,12 +31,15 @@ class Updates:
             self._kept = None
 
     def hear(self, envelope: Envelope, chain: Chain, now: float) -> Release:
-        """Take what a server said, if it is to be believed, and keep it. Raises a TrustError, OSError."""
+        """Take what a server said, if it is to be believed, and keep it. Raises a TrustError, StorageFull."""
         before = self.release(chain, now)
         release = believed(envelope, chain, now, seen=0 if before is None else before.number)
         if envelope != self._kept:
             self._kept = envelope
-            write_whole(self._file, msgspec.json.encode(envelope), private=True)
+            try:
+                write_whole(self._file, msgspec.json.encode(envelope), private=True)
+            except OSError as error:
+                raise StorageFull(f"{self._file} cannot be written: {error.strerror}") from error
         return release
 
     def release(self, chain: Chain, now: float) -> Release | None:
