@@ -25,6 +25,7 @@ from dsage.trust.envelope import Envelope, seal
 from dsage.trust.release import Release, ReleasedFile
 from dsage.wire import Package
 from dsage_server.blobs.place import known_blobs
+from dsage_server.books import books
 from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
 from dsage_server.retention.backup import Backup, back_up
@@ -32,7 +33,7 @@ from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.scheduling.terms import NEWCOMER
 from dsage_server.settings import Quota, Settings
-from dsage_server.store import hosts, quotas
+from dsage_server.store import hosts, house, quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
@@ -291,6 +292,31 @@ def trust(pseudonyms: tuple[str, ...], withdraw: bool, as_json: bool) -> None:
     data = {name: {"verifiable_only": withdraw} for name in pseudonyms}
     emit("dsage.trust/1", data, as_json, "\n".join(pseudonyms))
     say("They get only units whose answers prove themselves." if withdraw else "They get any unit that fits.")
+
+
+@admin.command("house")
+@click.argument("name")
+@click.argument("pseudonyms", metavar="[PSEUDONYM]...", nargs=-1)
+@click.option("--off", is_flag=True, help="They are not, or not any more.")
+@json_option
+def own_accounts(name: str, pseudonyms: tuple[str, ...], off: bool, as_json: bool) -> None:
+    """Say which volunteers' accounts are a researcher's own.
+
+    NAME is what the researcher's code key is certified under. On runs of that key these accounts earn house credit, in
+    no public sum, until a second person has approved one of its runs (`dsage project approve`). The server may run.
+    """
+    home = Home()
+    key = _named(home, name)[name]
+    store = Store(existing(home.server))
+    try:
+        store.write_now(partial(house.link, researcher=key, pseudonyms=pseudonyms, off=off))
+        found = store.read_now(partial(house.accounts, researcher=key))
+    finally:
+        store.close()
+    emit("dsage.house/1", {name: found}, as_json, "\n".join(found))
+
+
+admin.add_command(books)
 
 
 def _named(home: Home, name: str | None) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,8 @@ AGAIN_S: Final = 5.0
 ALIVE_S: Final = 10.0
 WAKE_S: Final = 1.0
 FOLD_S: Final = 0.5
+FOLD_AGAIN_S: Final = 60.0
+"""How often it is looked for rows that a command of the operator entered, for which nobody wakes the projector."""
 WRITE_BACK_S: Final = 0.5
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
@@ -156,7 +159,9 @@ async def fold_credit(hub: Hub) -> None:
             pass
         hub.ledger.clear()
         await asyncio.sleep(FOLD_S)
-        await hub.ledger.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FOLD_AGAIN_S):
+                await hub.ledger.wait()
 
 
 async def check_answers(hub: Hub, boxes: Boxes, work_dir: Path, *, hurried: bool) -> None:

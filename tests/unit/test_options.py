@@ -87,6 +87,18 @@ ELSEWHERE: Final = {
     "integration/test_server_control.py::test_the_operator_sees_and_sets_quotas_while_the_server_runs": (
         "admin quota --runs --open-units --blob-bytes --clear"
     ),
+    "integration/test_server_ledger.py::test_what_is_taken_back_is_shown_to_its_volunteer_with_the_reason": (
+        "admin credit reverse --reason"
+    ),
+    "integration/test_server_ledger.py::test_an_operator_corrects_with_a_reason": (
+        "admin credit correct --take --reason"
+    ),
+    "integration/test_server_ledger.py::test_a_sum_that_is_wrong_is_told_and_repaired_when_asked": (
+        "admin credit check --repair"
+    ),
+    "integration/test_server_ledger.py::test_a_researchers_own_computers_earn_house_credit_until_somebody_approves": (
+        "admin house --off"
+    ),
     "integration/test_trying.py::test_a_check_finds": "check --samples",
     "integration/test_trying.py::test_a_template_runs_as_it_is_in_under_fifteen_lines": "init --force; run --workers",
     "integration/test_trying.py::test_some_units_are_computed_here": "run --units",

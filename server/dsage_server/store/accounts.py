@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, literal, select, update
 
 from dsage import wire
 from dsage.states import OPEN_RUNS
-from dsage_server.store import credit, hosts
+from dsage_server.store import credit, hosts, ledger
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, credit_sum, event, host, invite, meta, replica, run, unit, volunteer
 
@@ -17,6 +17,7 @@ LINK_S: Final = 600.0
 """How long a code for one more computer is good."""
 MAX_PROJECTS: Final = 100
 MAX_DEVICES: Final = 1000
+MAX_CORRECTIONS: Final = 20
 DESCRIBED: Final = "project:"
 """Begins the names under which it is remembered what projects are for (store/projects.py)."""
 
@@ -41,6 +42,7 @@ def view(connection: Connection, caller: hosts.Known, page: str) -> wire.Account
         .order_by(host.c.id)
         .limit(MAX_DEVICES)
     ).all()
+    taken, own = ledger.standing(connection, caller.volunteer)
     return wire.AccountView(
         pseudonym=row.pseudonym, granted_milli=row.amount_milli, pending_milli=int(pending),
         devices=[
@@ -52,6 +54,14 @@ def view(connection: Connection, caller: hosts.Known, page: str) -> wire.Account
         ],
         privacy=wire.Privacy(leaderboard=row.listed, discoveries=row.public),
         projects={offer.name: offer.title for offer in offers(connection)}, page=page if row.listed else "",
+        taken_milli=taken, house_milli=own,
+        corrections=[
+            wire.Correction(
+                kind=each.kind, amount_milli=each.amount_milli, at=each.granted, project=each.project,
+                reason=each.reason,
+            )
+            for each in ledger.corrections(connection, caller.volunteer, MAX_CORRECTIONS)
+        ],
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from dsage.errors import Conflict
+from dsage.errors import Conflict, DSageError
 from dsage_server.store.bulk import add_rows
 from dsage_server.store.credit import EPOCH, HALF_LIFE_S, MAX_HALF_LIVES, weight
 from dsage_server.store.meta import recall, remember
@@ -27,6 +27,16 @@ SHOWN: Final = 1000
 """Differences of one table that are told at most."""
 
 
+class LedgerWrong(DSageError):
+    """Sums of credit or closed days of the ledger are not what its rows say."""
+
+    code = "ledger"
+    exit_status = 5
+    default_hint = (
+        "`dsage admin credit check --repair` makes the sums what the ledger says; docs/credit.md explains it."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A sum that is not what its rows are: `more` is what it says beyond them, by column."""
@@ -37,7 +47,9 @@ class Difference:
 
     def __str__(self) -> str:
         where = ", ".join(f"{name} {value}" for name, value in self.key.items())
-        return f"{self.table} ({where}): " + ", ".join(f"{name} {more:+.12g}" for name, more in self.more.items() if more)
+        return f"{self.table} ({where}): " + ", ".join(
+            f"{name} {more:+.12g}" for name, more in self.more.items() if more
+        )
 
 
 @dataclass(frozen=True, slots=True)

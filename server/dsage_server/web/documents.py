@@ -17,7 +17,7 @@ from dsage import wire
 from dsage.codec import Value
 from dsage.errors import NotFound
 from dsage.states import OPEN_RUNS, RunState, UnitState
-from dsage_server.store import views
+from dsage_server.store import daybook, views
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
 from dsage_server.store.units import args_of
@@ -28,6 +28,7 @@ from dsage_server.web.shapes import shape_of
 PAGE_ROWS: Final = 100
 MOST_PAGES: Final = 1000
 """Whoever comes after so many pages of the leaderboard is counted, not listed: a page skips what stands before it."""
+LEDGER_DAYS: Final = 400
 FRONT_ROWS: Final = 20
 FRONT_EVENTS: Final = 12
 RUN_EVENTS: Final = 30
@@ -50,6 +51,23 @@ class Document(msgspec.Struct, kw_only=True):
     """Base of every page's document."""
 
     schema: ClassVar[str]
+
+
+class LedgerDay(msgspec.Struct, kw_only=True):
+    """A closed day of the ledger (docs/credit.md says what its `hash` is of); `day` is its UTC date."""
+
+    number: int
+    day: str
+    entries: int
+    credit: float
+    hash: str
+
+
+class LedgerDays(Document, kw_only=True):
+    """The newest closed days, newest first."""
+
+    schema: ClassVar[str] = "dsage.ledger/1"
+    days: list[LedgerDay]
 
 
 class Leader(msgspec.Struct, kw_only=True):
@@ -284,6 +302,19 @@ def status(connection: Connection, asked: Asked) -> StatusPage:
         server_id=glance.server_id, name=glance.name, version=glance.version, time=glance.time,
         volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=glance.units, replicas=glance.replicas,
         runs=[run_line(view) for view in glance.runs],
+    )  # fmt: skip
+
+
+def ledger_days(connection: Connection, asked: Asked) -> LedgerDays:
+    """The chain of the ledger's closed days, for whoever wants to keep a hash."""
+    return LedgerDays(
+        days=[
+            LedgerDay(
+                number=each.number, day=daybook.date_of(each.day).isoformat(), entries=each.entries,
+                credit=each.amount_milli / 1000, hash=each.hash,
+            )
+            for each in daybook.days(connection, LEDGER_DAYS)
+        ]
     )  # fmt: skip
 
 

@@ -51,6 +51,8 @@ PAGES: Final = (
     Page("status", "/status", documents.status),
 )
 FRONT: Final = Page("front", "/index", documents.front)
+LEDGER: Final = Page("", "/ledger", documents.ledger_days)
+"""For programs only."""
 
 
 class Shown:
@@ -198,6 +200,7 @@ def make_pages(
     app.router.add_get(r"/index{form:\.json|\.live}", pages.front)
     for page in PAGES:
         app.router.add_get(page.route + FORM, pages.handler(page))
+    app.router.add_get(LEDGER.route + r"{form:\.json}", pages.handler(LEDGER))
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     app.router.add_get("/static/{name}", pages.asset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ from dsage_server.store.schema import (
     volunteer,
 )
 from dsage_server.store.testing import POSTGRESQL, fresh, kinds
-from dsage_server.store.units import tallies
+from dsage_server.store.units import add_up, tallies
 
 DAY = 86400.0
 NOW = 20_000 * DAY + 100.0
@@ -79,7 +79,7 @@ class Books:
 
         def change(c: Connection) -> None:
             c.execute(insert(credit_entry).values(**values))
-            credit.add_up(c, credit.Counter({(run, "credit"): amount}))
+            add_up(c, Counter({(run, "credit"): amount}))
 
         self.store.write_now(change)
         self.grants[replica] = row
@@ -338,7 +338,7 @@ def test_a_sum_that_is_wrong_is_found_and_repaired_when_asked(books: Books, stat
         books.store.write_now(lambda c: recount.repair(c, found, known))
     while found := books.wrong():
         known = books.store.read_now(recount.repairs)
-        books.store.write_now(lambda c, f=found, k=known: recount.repair(c, f, k))
+        books.store.write_now(functools.partial(recount.repair, found=found, known=known))
     books.fold()
     books.check()
 
