@@ -31,7 +31,6 @@ def ada() -> Iterator[Person]:
     person = Person("ada")
     yield person
     person.leave()
-    subprocess.run(["userdel", "--force", "--remove", "ada"], capture_output=True, check=False)
 
 
 @pytest.fixture

@@ -29,16 +29,12 @@ class Screen:
         self.person = person
 
     def open(self) -> None:
-        """Start the screen, the bus, the window manager and the panel."""
+        """Start the screen, the window manager and the panel."""
         person = self.person
         person.environ |= {"DISPLAY": DISPLAY, "BROWSER": "/bin/true %s", "XDG_CURRENT_DESKTOP": "XFCE"}
         size = "x".join(map(str, SIZE))
         person.start("Xvfb", DISPLAY, "-screen", "0", f"{size}x24", "-noreset", "-nolisten", "tcp", log="panel-xvfb")
         wait(lambda: "dimensions" in person.run("xdpyinfo", check=False), "a screen")
-        bus = f"unix:path={person.runtime}/bus"
-        person.start("dbus-daemon", "--session", "--nofork", f"--address={bus}", log="panel-bus")
-        person.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
-        wait(lambda: (person.runtime / "bus").exists(), "a bus")
         settings = person.home / ".config/xfce4/xfconf/xfce-perchannel-xml"
         person.run("mkdir", "-p", str(settings))
         person.run("cp", str(LAYOUT), str(settings / "xfce4-panel.xml"))

@@ -6,7 +6,6 @@ docs/desktop-walkthrough.md tells the same with the screenshots that this leaves
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from throwaway import DSAGE, SHOTS, Person, differences, wait
+from throwaway import DSAGE, SHOTS, Person, differences, invite, wait
 
 pytestmark = pytest.mark.slow
 
@@ -37,15 +36,11 @@ class Desk:
         self._shots = 0
 
     def open(self) -> None:
-        """Start the screen, the bus, the window manager and the panel, as a display manager does."""
+        """Start the screen, the window manager and the panel, as a display manager does."""
         person = self.person
         person.environ |= {"DISPLAY": ":77", "BROWSER": "/usr/local/bin/browser", "XDG_CURRENT_DESKTOP": "XFCE"}
         person.start("Xvfb", ":77", "-screen", "0", SCREEN, "-noreset", "-nolisten", "tcp")
         wait(lambda: "dimensions" in person.run("xdpyinfo", check=False), "a screen")
-        bus = f"unix:path={person.runtime}/bus"
-        person.start("dbus-daemon", "--session", "--nofork", f"--address={bus}", log="bus")
-        person.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
-        wait(lambda: (person.runtime / "bus").exists(), "a bus")
         settings = person.home / ".config/xfce4/xfconf/xfce-perchannel-xml"
         person.run("mkdir", "-p", str(settings))
         person.run("cp", str(PANEL), str(settings / "xfce4-panel.xml"))
@@ -54,16 +49,11 @@ class Desk:
         person.run("xsetroot", "-solid", "#31465c", check=False)
         wait(lambda: "xfce4-panel" in person.run("xwininfo", "-root", "-tree").lower(), "a panel")
 
-    def log_in(self) -> None:
-        """Start what a session starts by itself: the entries of XDG autostart, and the user's units.
-
-        There is no systemd in a throw-away computer, so the unit's own command is run where its condition holds.
-        """
-        unit = Path("/usr/lib/systemd/user/dsage.service").read_text()
-        command = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)[0].split()
-        condition = re.findall(r"^ConditionPathExistsGlob=%h/(.*)$", unit, re.MULTILINE)[0]
-        if list(self.person.home.glob(condition)):
-            self.person.start(*command, log="agent")
+    def next_day(self) -> None:
+        """Log out and in again. Systemd starts the agent by itself; here the desktop starts the entry of autostart."""
+        self.person.log_out()
+        self.person.log_in()
+        self.open()
         self.person.start("gio", "launch", "/etc/xdg/autostart/dsage-tray.desktop", log="tray")
 
     def shot(self, name: str) -> None:
@@ -120,13 +110,11 @@ def desk(ada: Person) -> Desk:
 @pytest.fixture
 def link(server: dict[str, str]) -> Iterator[str]:
     """An invite to a server whose researcher has plenty to compute."""
-    made = subprocess.run([*DSAGE, "invite"], env=server, capture_output=True, text=True, check=True)
-    found = re.search(r"https://\S+/join#\S+", made.stdout)
-    assert found, made.stdout
+    made = invite(server)
     run = [*DSAGE, "submit", "montecarlo", "-p", "d=6", "-p", "error=0.0005", "-p", "points=20000000"]
     with (SHOTS / "researcher.log").open("wb") as log:
         process = subprocess.Popen(run, env=server, stdout=log, stderr=log)
-    yield found[0]
+    yield made
     process.terminate()
     process.wait(20)
 
@@ -143,13 +131,16 @@ def test_a_first_day(deb: Path, desk: Desk, link: str) -> None:
 
     # Joining by the link, in a terminal.
     terminal = desk.terminal("dsage", "join", link)
+    said = ada.home / "terminal.log"
+    wait(lambda: said.exists() and "Join?" in said.read_text(), "a question whether she wants to")
+    ada.run("xdotool", "key", "y", "e", "s", "Return")
     wait(lambda: desk.status()["running"], f"work; see {SHOTS}/terminal.log")
     desk.shot("joined")
     ada.run("xdotool", "key", "ctrl+c")
     wait(lambda: terminal.poll() is not None, "the end of what ran in the terminal")
 
     # From the next login on it starts by itself.
-    desk.log_in()
+    desk.next_day()
     wait(lambda: desk.status()["reason"] in ("working", "in-use"), "the client that started with the session")
     ada.run("dsage", "prefs", "idle_after_s=8", "others_percent=100")
     wait(lambda: desk.status()["reason"] == "working", "work while nobody is there")

@@ -76,6 +76,7 @@ class Switch:
     def off(self) -> list[Path]:
         """Start no more; return the files that were removed, or that refuse what a package starts for everyone.
 
+        Systemd is not told: it would take what runs for a unit without settings, and kill it when the session ends.
         Raises StorageFull.
         """
         if self._system == "windows":
@@ -85,7 +86,7 @@ class Switch:
         changed = self.clear()
         if self._everywhere:
             changed = [self._write(file) for file in self._refusals()]
-        tell_desktop(self._places, self._home)
+        tell_menus(self._places, self._home)
         return changed
 
     def clear(self) -> list[Path]:
@@ -165,8 +166,13 @@ def tell_desktop(places: Places, home: Path) -> None:
 
     Missing programs are no error: the next login reads everything anyway.
     """
-    applications = home / places.applications
     _quietly("systemctl", "--user", "daemon-reload")
+    tell_menus(places, home)
+
+
+def tell_menus(places: Places, home: Path) -> None:
+    """Let the running session notice who opens which links."""
+    applications = home / places.applications
     if applications.is_dir():
         _quietly("update-desktop-database", str(applications))
         cache = applications / "mimeinfo.cache"
