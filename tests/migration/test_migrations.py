@@ -149,6 +149,12 @@ ROWS["0013"] = ROWS["0012"] | {
     "ledger_day": ["1, 20000, 9.0, 1, 1500, 'ab'"],
 }
 
+ROWS["0014"] = ROWS["0013"] | {
+    "unit": [f"{row}, 0" for row in ROWS["0013"]["unit"]],
+    "replica": [f"{row}, 0" for row in ROWS["0013"]["replica"]],
+    "standing": ["1, 'app', 2.5, 0, 4.0, NULL"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}
