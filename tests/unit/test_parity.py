@@ -57,9 +57,12 @@ def test_a_whole_run_without_a_proof_fails(pytester: pytest.Pytester, monkeypatc
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CI", ci)
             assert pytester.runpytest_subprocess("-m", "not slow").ret == ends, name
-            two = ("-p", "xdist", "-n", "2")
-            assert pytester.runpytest_subprocess("-m", "not slow", *two).ret == ends, name
+    side_by_side = ("-p", "xdist", "-n", "2", "-m", "not slow")
+    (docs / "parity.md").write_text(row.format("test_gone"))
     assert pytester.runpytest_subprocess("-k", "test_good").ret == 0
+    assert pytester.runpytest_subprocess(*side_by_side).ret == 1
+    (docs / "parity.md").write_text(row.format("test_good"))
+    assert pytester.runpytest_subprocess(*side_by_side).ret == 0
     (docs / "parity.md").write_text(row.format("test_slow"))
     pytester.runpytest_subprocess("--parity").assert_outcomes(passed=1, deselected=3)
     (tests / "test_a.py").write_text("import pytest\n@pytest.mark.slow\ndef test_slow(): pytest.skip('not here')\n")
