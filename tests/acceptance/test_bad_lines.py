@@ -155,3 +155,15 @@ def test_a_computer_that_falls_asleep_with_units_takes_them_up_again_by_itself(l
     assert len(acknowledged) == len(set(acknowledged)), "each copy is reported once"
     assert status(lab, "sleeper")["reason"] in {"working", "no-work"}
     assert "Waiting" in status(lab, "sleeper")["sentence"]
+
+
+def test_a_newer_client_is_told_of_and_not_installed(lab: Proxied) -> None:
+    lab.start_server()
+    package = lab.folder / "dsage_9.9.9_amd64.deb"
+    package.write_bytes(b"a package")
+    lab.dsage("admin", "publish-client", str(package), "--news", "quicker")
+    lab.start_client("one", lab.invite(1))
+    said = ("status", "--home", str(lab.folder / "one"))
+    wait_for(lambda: "DSage 9.9.9 is out" in lab.dsage(*said, check=False).stdout, lab.clients["one"])
+    assert status(lab, "one")["notice"].endswith("(quicker)")
+    assert not list((lab.folder / "one").rglob("*.deb"))
