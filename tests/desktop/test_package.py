@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from throwaway import Person, another, computer, differences
+from throwaway import ROOT, Person, another, computer, differences
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,22 @@ def test_install_upgrade_remove_purge(deb: Path, ada: Person, tmp_path: Path) ->
     left = {name for name in differences() - before if not name.startswith(f"{ada.home}/")}
     assert left == generated(left)
     assert (kept / "preferences.json").exists(), "a package removed what belongs to a person"
+
+
+def test_the_apparmor_profile_is_well_formed(tmp_path: Path) -> None:
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin")
+    if parser is None:
+        pytest.skip("apparmor is not installed; `make test-desktop` installs it")
+    text = (ROOT / "packaging/apparmor/bwrap-userns").read_text()
+    if not Path("/etc/apparmor.d/abi/4.0").exists():
+        # AppArmor 3, which Debian 12 has, knows neither this rule nor the restriction that makes it needed.
+        assert text.count("  userns,\n") == 1
+        text = text.replace("  userns,\n", "").replace("abi/4.0", "abi/3.0")
+    for profile, well in ((text, True), (text.replace("local/", ">"), False)):
+        file = tmp_path / "profile"
+        file.write_text(profile)
+        done = subprocess.run([parser, "-Q", "-K", str(file)], capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is well, done.stderr
 
 
 def generated(names: set[str]) -> set[str]:
