@@ -1,1 +1,1 @@
-"""A world of simulated volunteers' computers on a fake clock, working against the real scheduling and validation code."""
+"""A world of simulated computers on a fake clock, working against the real scheduling and validation code."""

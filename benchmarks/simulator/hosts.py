@@ -79,10 +79,10 @@ class Host:
     stood: list[int] = field(default_factory=list)
     """Units in whose accepted camp it stood once."""
 
-    def works(self, seconds: float, now: float, rng: Random) -> tuple[float, bool]:
-        """Return when so much work of the reference computer is done that is begun now, and whether it was lost on
-        the way."""
-        left, lost = seconds / (self.speed * self.cores), False
+    def works(self, seconds: float, copies: int, now: float, rng: Random) -> tuple[float, bool]:
+        """Return when so much work of the reference computer in so many copies is done that is begun now, and whether
+        it was lost on the way."""
+        left, lost = seconds / (self.speed * min(copies, self.cores)), False
         while now + left > self.on_until:
             left -= max(0.0, self.on_until - now)
             now = max(now, self.on_until) + rng.lognormvariate(math.log(OFF_MEDIAN_HOURS * HOUR), OFF_SIGMA)
@@ -98,6 +98,7 @@ def host(number: int, kin: int, behaviour: Behaviour, now: float, rng: Random, *
     view = HostView(host=number, volunteer=number, offer=HostOffer(cores=cores), record=HostRecord())
     return Host(
         number=number, kin=kin, behaviour=behaviour, view=view, speed=speed, cores=cores, batch=cores,
-        crashes=CRASHES * rng.lognormvariate(0.0, CRASH_SIGMA), on_until=now + rng.weibullvariate(ON_HOURS * HOUR, ON_SHAPE),
+        crashes=CRASHES * rng.lognormvariate(0.0, CRASH_SIGMA),
+        on_until=now + rng.weibullvariate(ON_HOURS * HOUR, ON_SHAPE),
         leaves=now + rng.weibullvariate(life_days * 86_400.0, LIFE_SHAPE) if life_days else math.inf,
     )  # fmt: skip

@@ -53,6 +53,10 @@ class Rule:
     def learn(self, was: Unit, unit: Unit) -> None:
         """Draw conclusions from a change of a unit."""
 
+    def may_have(self, host: Host) -> int:
+        """Return how many copies a host gets that asks for more."""
+        return host.batch
+
     def trusts(self, host: Host) -> bool:
         """Whether a host's word alone may be taken at present."""
         return self.quorum == 1
@@ -110,10 +114,18 @@ class Ours(Rule):
     learns = True
 
     def __init__(
-        self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = True, arbiter: bool = False, spot: float = 0.0
-    ) -> None:
+        self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = True, arbiter: bool = False,
+        spot: float = 0.0, known: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(2)
-        self.name, self.rules, self.pairing, self.arbiter, self.spot = name, rules, pairing, arbiter, spot
+        self.name, self.rules, self.pairing, self.arbiter, self.spot, self.known = (
+            name,
+            rules,
+            pairing,
+            arbiter,
+            spot,
+            known,
+        )
         self._fallen: deque[tuple[Host, bool]] = deque()
         self._looking = False
 
@@ -125,7 +137,22 @@ class Ours(Rule):
         trust = host.standing.trust(drawn(world.key, unit.id), world.now, self.rules)
         if trust is Trust.ALONE and not life.first_copy(unit):
             trust = Trust.KNOWN
+        elif trust is Trust.KNOWN and self.known and self._asks_known(host):
+            trust = Trust.ALONE
         return life.lease(unit, replace(replica, trust=trust) if trust else replica)
+
+    def _asks_known(self, host: Host) -> bool:
+        """Have a host answer a unit again, under a new name, that two others have answered; whether there was one."""
+        world, rng = self.world, self.world.rng
+        for _ in range(8):
+            unit = world.units[rng.randrange(1, len(world.units))]
+            camp = supporters(unit)
+            if len(camp) > 1 and all(r.host != host.number for r in camp):
+                world.tally.answers += 1
+                right = host.behaviour.answer(True, rng) == world.lies.get(camp[0].id, RIGHT)
+                self._weigh(host, Kind.PASSED if right else Kind.LIED)
+                return True
+        return False
 
     def barred(self, unit: Unit) -> frozenset[int]:
         if not self.pairing:
@@ -144,6 +171,9 @@ class Ours(Rule):
             self.world.tally.checks += 1
             return value == RIGHT
         return None
+
+    def may_have(self, host: Host) -> int:
+        return host.standing.may_have(host.batch, len(host.open), self.world.now, self.rules)
 
     def trusts(self, host: Host) -> bool:
         return host.standing.established(self.world.now, self.rules)
@@ -173,7 +203,8 @@ class Ours(Rule):
         host.standing = weighed(was, kind, now, self.rules)
         host.convictions += kind is Kind.LIED
         lost = host.standing.distrusted(now, self.rules)
-        if lost is not was.distrusted(now, self.rules) or (was.established(now, self.rules) and not self.trusts(host)):
+        fell = was.established(now, self.rules) and not self.trusts(host)
+        if kind is Kind.LIED or fell or lost is not was.distrusted(now, self.rules):
             self._fallen.append((host, lost))
 
     def _look_back(self) -> None:

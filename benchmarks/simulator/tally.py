@@ -120,9 +120,16 @@ class Tally:
                 continue
             self.dossiers.append(
                 Dossier(
-                    each.behaviour.name, each.answers, each.lies, wrong.get(n, 0), kept.get(n, 0.0), lost.get(n, 0.0),
-                    each.detected - each.first_lie if each.detected >= 0 else -1, each.convictions, now,
-                )  # fmt: skip
+                    each.behaviour.name,
+                    each.answers,
+                    each.lies,
+                    wrong.get(n, 0),
+                    kept.get(n, 0.0),
+                    lost.get(n, 0.0),
+                    each.detected - each.first_lie if each.detected >= 0 else -1,
+                    each.convictions,
+                    now,
+                )
             )
         self.waits = sorted(self._waited.values())
         self.days = world.now / 86_400.0

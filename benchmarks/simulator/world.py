@@ -142,13 +142,13 @@ class World:
             return
         if self.ready.unsent < AHEAD:
             self._make()
-        choice = policy.choose(self.ready, self.shares, who.view, who.batch, self.now)
+        choice = policy.choose(self.ready, self.shares, who.view, self.rule.may_have(who), self.now)
         if not choice.copies:
             self._call_at(self.now + RETRY_S * (0.5 + self.rng.random()), who)
             return
         work_s = sum([self._lease(who, copy) for copy in choice.copies])
         who.view.record.sent(len(choice.copies), self.now)
-        at, lost = who.works(work_s, self.now, self.rng)
+        at, lost = who.works(work_s, len(choice.copies), self.now, self.rng)
         if lost:
             who.held = []
         self._call_at(at, who)

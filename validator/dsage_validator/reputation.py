@@ -26,18 +26,19 @@ from msgspec.structs import replace
 from dsage.states import ReplicaState, UnitState
 from dsage_validator.life import Replica, Trust, Unit
 
-MAX_SHIFT: Final = 5
+MAX_LIES: Final = 4
 """After so many lies each further one makes the way back no longer."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """How much has to be known. `probation`: checks passed before a host's word alone is taken, twice as many after
-    each proven lie. `audit`: the share of its units that is checked all the same, for ever. What was passed counts half
-    after `half_life_s` seconds.
+    """How much has to be known. `probation`: checks passed before a host's word alone is taken, four times as many
+    after each proven lie. `audit`: the share of its units that is checked all the same, for ever. What was passed
+    counts half after `half_life_s` seconds.
 
-    The numbers are the simulator's (docs/trust.md): a probation of 20 costs an honest world 5 points more in its first
-    hundred units, and in the end leaves no fewer wrong results than 10, because what a liar got accepted is looked at
-    again when it is found out; that is a matter of the audit."""
+    The numbers are the simulator's (docs/trust.md). A probation of 20 costs an honest world 5 points more in its first
+    hundred units, and in the end leaves no fewer wrong results than 10: what a liar got accepted is looked at again
+    when it is found out, and that is a matter of the audit. With twice as many checks after a lie, those who lie again
+    as soon as they are trusted again are in the middle of it more often when a run ends."""
 
     probation: float = 10.0
     audit: float = 0.03
@@ -60,7 +61,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def established(self, now: float, rules: Rules = RULES) -> bool:
         """Whether it has passed what is asked of it; the last check may have begun to fade."""
-        return self.checks(now, rules) > rules.probation * (1 << min(self.lies, MAX_SHIFT)) - 1.0
+        return self.checks(now, rules) > rules.probation * 4 ** min(self.lies, MAX_LIES) - 1.0
 
     def distrusted(self, now: float, rules: Rules = RULES) -> bool:
         """Whether it was found lying, and has not made up for that."""
@@ -71,6 +72,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if not self.established(now, rules):
             return Trust.LOST if self.lies else Trust.NEW
         return Trust.KNOWN if draw < rules.audit else Trust.ALONE
+
+    def may_have(self, want: int, undecided: int, now: float, rules: Rules = RULES) -> int:
+        """Return how many of the copies that it wants a host may have, of which so many are out or not judged.
+
+        One that was found lying gets a copy at a time: each of its answers costs another host's as well.
+        """
+        return want if not self.distrusted(now, rules) else int(want > 0 and not undecided)
 
 
 class Kind(StrEnum):

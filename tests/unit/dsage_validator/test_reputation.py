@@ -161,16 +161,24 @@ def test_trust_is_earned_checked_for_ever_halves_and_is_harder_to_win_back() -> 
     assert standing.trust(RULES.audit * 0.999, 0.0) is Trust.KNOWN
     assert standing.trust(0.9, RULES.half_life_s) is Trust.NEW
     assert standing.trust(0.9, -RULES.half_life_s) is Trust.ALONE
+    assert standing.trust(0.9, 0.05 * RULES.half_life_s) is Trust.ALONE
     fallen = weighed(standing, Kind.LIED, 0.0)
     assert fallen.distrusted(0.0)
     assert fallen.trust(0.9, 0.0) is Trust.LOST
-    for _ in range(2 * int(RULES.probation)):
+    for _ in range(4 * int(RULES.probation)):
         assert fallen.distrusted(0.0)
         fallen = weighed(fallen, Kind.PASSED, 0.0)
     assert fallen.established(0.0)
     assert not fallen.distrusted(0.0)
     assert weighed(standing, Kind.DOUBTED, 0.0).trust(0.9, 0.0) is Trust.NEW
     assert not weighed(weighed(Standing(), Kind.LIED, 0.0), Kind.CLEARED, 0.0).distrusted(0.0)
+
+
+@pytest.mark.parametrize(
+    ("lies", "want", "undecided", "gets"), [(0, 9, 9, 9), (1, 9, 0, 1), (1, 9, 1, 0), (1, 0, 0, 0)]
+)
+def test_a_host_found_lying_gets_a_copy_at_a_time(lies: int, want: int, undecided: int, gets: int) -> None:
+    assert Standing(lies=lies).may_have(want, undecided, 0.0) == gets
 
 
 @given(st.binary(min_size=1, max_size=64), st.integers(1, 2**62))
