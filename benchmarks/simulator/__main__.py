@@ -1,0 +1,58 @@
+"""Go through the simulated worlds, print what became of them, and draw it. Run in the folder `benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from multiprocessing import Pool
+from pathlib import Path
+
+import msgspec
+from figures import say
+
+from simulator.plots import draw
+from simulator.report import report
+from simulator.scenarios import FULL, TINY, USUAL, Outcome, jobs, outcome
+
+
+def main() -> None:
+    """Read the options and go."""
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="more hosts and more seeds (hours)")
+    parser.add_argument("--tiny", action="store_true", help="hardly any, to try the program itself")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+    parser.add_argument("--keep", type=Path, help="write what became of each world into this file, as JSON lines")
+    parser.add_argument("--from", type=Path, dest="kept", help="report what such a file holds instead of trying anew")
+    parser.add_argument("--pictures", type=Path, help="draw the curves into this folder")
+    said = parser.parse_args()
+    found = _kept(said.kept) if said.kept else _tried(said)
+    report(found)
+    if said.pictures:
+        draw(found, said.pictures)
+
+
+def _kept(path: Path) -> list[Outcome]:
+    return [msgspec.json.decode(line, type=Outcome) for line in path.read_bytes().splitlines()]
+
+
+def _tried(said: argparse.Namespace) -> list[Outcome]:
+    wanted = sorted(jobs(FULL if said.full else TINY if said.tiny else USUAL), key=lambda job: -job.work)
+    began, found, all_work, done = time.monotonic(), [], sum(job.work for job in wanted), 0.0
+    say(f"{len(wanted)} worlds on {said.processes} processes")
+    with Pool(said.processes) as pool:
+        for number, each in enumerate(pool.imap_unordered(outcome, wanted), 1):
+            found.append(each)
+            done += each.job.work
+            if said.keep:
+                with said.keep.open("ab") as file:
+                    file.write(msgspec.json.encode(each) + b"\n")
+            if number % 20 == 0:
+                say(f"{done / all_work:.0%} after {time.monotonic() - began:.0f} s")
+    answers = sum(o.answers for o in found)
+    say(f"{answers:,} answers in {time.monotonic() - began:.0f} s")
+    return sorted(found, key=lambda o: (o.job.part, o.job.world, o.job.rule, o.job.share, o.job.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Which worlds are tried, under which rules, and how much of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from dsage_validator.reputation import RULES, Rules
+from simulator import adversaries as who
+from simulator.rules import Boinc, Ours, Rule
+from simulator.tally import Dossier, Mark
+from simulator.world import Setting, World
+
+Others = tuple[tuple[Callable[[], who.Behaviour], float], ...]
+
+WORLDS: Final[dict[str, tuple[str, Others]]] = {
+    "honest": ("everybody honest, crashes and lost leases only", ()),
+    "liars": ("2 % lie in 30 % of their answers, each in its own way", ((partial(who.Liar, 0.3), 0.02),)),
+    "rare liars": ("2 % lie in 2 % of their answers", ((partial(who.Liar, 0.02), 0.02),)),
+    "colluders": ("10 % always tell the same lie", ((partial(who.Colluder, 1.0), 0.1),)),
+    "sleepers": ("5 % are honest until their word alone is taken, and always lie then",
+                 ((partial(who.Sleeper, 1.0), 0.05),)),
+    "colluding sleepers": ("10 % sleepers who tell the same lie", ((partial(who.Conspirator, 1.0), 0.1),)),
+    "Sybils": ("5 % colluders of one person, each under a new name a day after it was convicted",
+               ((partial(who.Sybil, 1.0), 0.05),)),
+    "copiers": ("2 % return a constant, 20 times as fast as one can compute", ((partial(who.Copier, 1.0), 0.02),)),
+    "credit farmers": ("2 % return at once what is right one time in five", ((partial(who.Farmer, 0.8), 0.02),)),
+    "cherry-pickers": ("5 % hand back long units, and lie in 10 % of the others", ((partial(who.Picker, 0.1), 0.05),)),
+    "bad memory": ("10 % are honest and wrong in one answer of 1,000", ((partial(who.BadMemory, 0.001), 0.1),)),
+}  # fmt: skip
+CROWDED: Final = frozenset({"liars", "rare liars"})
+"""Worlds with so few who are not honest that twice as many hosts are asked for."""
+EVERY: Final[dict[str, Callable[[], Rule]]] = {
+    "DSage": Ours, "BOINC": Boinc, "quorum 2": partial(Rule, 2), "quorum 3": partial(Rule, 3),
+    "no checking": partial(Rule, 1),
+}  # fmt: skip
+LEARN: Final = ("DSage", "BOINC")
+OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
+    "DSage": Ours,
+    "DSage without pairing": partial(Ours, pairing=False),
+    "DSage, known answers": partial(Ours, known=True),
+    "DSage, server checks 0.5 %": partial(Ours, spot=0.005),
+    "DSage, server decides disputes": partial(Ours, arbiter=True),
+    "DSage, probation 20": partial(Ours, Rules(probation=20.0, audit=RULES.audit)),
+    "DSage, audit 6 %": partial(Ours, Rules(probation=RULES.probation, audit=0.06)),
+}
+OPTION_WORLDS: Final = ("honest", "colluding sleepers", "Sybils", "rare liars")
+RATES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is tried: hosts and seeds of worlds with 1,000 and with 100 units per host, and of those beside."""
+
+    long_hosts: int
+    long_seeds: int
+    short_hosts: int
+    short_seeds: int
+    side_hosts: int
+    side_seeds: int
+
+
+USUAL: Final = Size(long_hosts=100, long_seeds=2, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=1)
+FULL: Final = Size(long_hosts=300, long_seeds=10, short_hosts=1000, short_seeds=10, side_hosts=300, side_seeds=5)
+TINY: Final = Size(long_hosts=20, long_seeds=1, short_hosts=30, short_seeds=2, side_hosts=20, side_seeds=1)
+"""For trying the program itself."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One world to be gone through: `part` says what for; `share`: of those who are not honest, or how often they lie
+    where that is what is tried."""
+
+    part: str
+    world: str
+    rule: str
+    hosts: int
+    units: int
+    seed: int
+    share: float = 0.0
+    life_days: float = 0.0
+
+    @property
+    def work(self) -> float:
+        """How long it takes, in something."""
+        return self.hosts * self.units * {"quorum 2": 2.0, "quorum 3": 3.0}.get(self.rule, 1.2)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one world."""
+
+    job: Job
+    leases: int
+    answers: int
+    checks: int
+    acceptances: int
+    wrong_at_acceptance: int
+    accepted: int
+    wrong: int
+    failed: int
+    reopened: int
+    honest: int
+    honest_convicted: int
+    honest_convicted_now: int
+    days: float
+    median_wait_h: float
+    p99_wait_h: float
+    marks: list[Mark]
+    dossiers: list[Dossier]
+
+
+def jobs(size: Size) -> Iterator[Job]:
+    """Yield all worlds to be tried."""
+    for seed in range(1, size.long_seeds + 1):
+        for name in WORLDS:
+            hosts = size.long_hosts * (2 if name in CROWDED else 1)
+            yield from [Job("long", name, rule, hosts, 1000, seed) for rule in LEARN]
+    for seed in range(1, size.short_seeds + 1):
+        for name in WORLDS:
+            yield from [Job("short", name, rule, size.short_hosts, 100, seed) for rule in EVERY]
+    for seed in range(1, size.side_seeds + 1):
+        for rule in OPTIONS:
+            yield from [Job("option", name, rule, size.side_hosts, 300, seed) for name in OPTION_WORLDS]
+        for share in SHARES:
+            yield from [
+                Job("share", name, rule, size.side_hosts, 100, seed, share)
+                for name in ("colluders", "colluding sleepers") for rule in ("DSage", "BOINC", "quorum 2")
+            ]  # fmt: skip
+        for rate in RATES:
+            yield from [Job("rate", "sleepers", rule, size.side_hosts, 300, seed, rate) for rule in LEARN]
+        yield from [Job("churn", "honest", rule, size.side_hosts, 300, seed, 0.0, 8.0) for rule in LEARN]
+
+
+def outcome(job: Job) -> Outcome:
+    """Go through one world."""
+    others = WORLDS[job.world][1]
+    if job.part == "rate":
+        others = ((partial(who.Sleeper, job.share), 0.1),)
+    elif job.share:
+        others = tuple((make, job.share) for make, _ in others)
+    rule = (OPTIONS | EVERY)[job.rule]()
+    tally = World(Setting(job.world, job.hosts, job.units, others, job.life_days), rule, job.seed).run()
+    waits = tally.waits or [0.0]
+    return Outcome(
+        job=job, leases=tally.leases, answers=tally.answers, checks=tally.checks, acceptances=tally.acceptances,
+        wrong_at_acceptance=tally.wrong_at_acceptance, accepted=tally.accepted, wrong=tally.wrong,
+        failed=tally.failed, reopened=tally.reopened, honest=tally.honest, honest_convicted=tally.honest_convicted,
+        honest_convicted_now=tally.honest_convicted_now, days=tally.days, marks=tally.marks, dossiers=tally.dossiers,
+        median_wait_h=waits[len(waits) // 2] / 3600, p99_wait_h=waits[int(len(waits) * 0.99)] / 3600,
+    )  # fmt: skip
