@@ -51,7 +51,7 @@ def whole_file(path: Path, *, private: bool = False, durable: bool = True) -> It
 def unwritten(error: OSError, path: Path | str = "") -> StorageFull:
     """Return in words that a file or folder (`path`, or what the error names) could not be written."""
     hint = "Make it writable, or use another folder." if error.errno in (errno.EROFS, errno.EACCES) else None
-    place = path or error.filename or "a file"
+    place = path or error.filename2 or error.filename or "a file"
     return StorageFull(f"{place} cannot be written: {error.strerror or error}", hint=hint)
 
 

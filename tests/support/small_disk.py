@@ -30,19 +30,18 @@ class Disk:
     def __init__(self, place: Path, keeper: int) -> None:
         self.place = place
         self.inside = ["nsenter", "--target", str(keeper), "--mount", "--"]
+        self._shut = False
         self.path = Path(f"/proc/{keeper}/root") / place.relative_to("/")
 
     def fill(self) -> None:
-        """Leave no byte; names may still be added."""
-        with suppress(OSError), (self.path / "ballast").open("wb", buffering=0) as file:
-            while file.write(bytes(BLOCK)):
-                pass
-        with suppress(OSError), (self.path / "crumbs").open("wb", buffering=0) as file:
-            while file.write(bytes(4096)):
-                pass
+        """Leave no byte; names may still be added. May be done again, for what was freed meanwhile."""
+        for name, piece in (("ballast", BLOCK), ("crumbs", 4096)):
+            with suppress(OSError), (self.path / name).open("ab", buffering=0) as file:
+                while file.write(bytes(piece)):
+                    pass
 
     def crowd(self) -> None:
-        """Leave no room for one more name; files that are there may still grow."""
+        """Leave no room for one more name; files that are there may still grow. May be done again."""
         number = 0
         while True:
             try:
@@ -59,12 +58,16 @@ class Disk:
             path.unlink(missing_ok=True)
 
     def shut(self) -> None:
-        """Let nothing be written from now on."""
+        """Let nothing be written from now on. May be done again."""
+        if self._shut:
+            return
+        self._shut = True
         self._run("mount", "--bind", str(self.place), str(self.place))
         self._run("mount", "-o", "remount,bind,ro", str(self.place))
 
     def reopen(self) -> None:
         """Let it be written again."""
+        self._shut = False
         self._run("umount", str(self.place))
 
     def _run(self, *command: str) -> None:

@@ -30,7 +30,7 @@ MEMORY_EVERY_S: Final = 5.0
 BATTERY_EVERY_S: Final = 10.0
 APPS_EVERY_S: Final = 10.0
 HEAT_EVERY_S: Final = 15.0
-DISK_EVERY_S: Final = 15.0
+DISK_EVERY_S: Final = 5.0
 PRESSED_PERCENT: Final = 10.0
 """Memory is short if programs waited for it during this share of the last ten seconds."""
 HOTTEST_C: Final = 125.0

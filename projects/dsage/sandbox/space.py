@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -21,14 +21,19 @@ def working_space(place: Path) -> Iterator[Path]:
     if os.geteuid() == 0:
         space = Path(tempfile.mkdtemp(prefix="dsage-"))
         space.chmod(0o711)
-        place.symlink_to(space)
+        try:
+            place.symlink_to(space)
+        except OSError:
+            space.rmdir()
+            raise
     else:
         space = place
         space.mkdir(mode=0o700)
     try:
         yield space
     finally:
-        _remove_space(place)
+        with suppress(OSError):  # a disk that may only be read by now keeps the link; the next start clears it away
+            _remove_space(place)
 
 
 def _remove_space(place: Path) -> None:

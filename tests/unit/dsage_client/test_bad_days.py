@@ -15,9 +15,10 @@ import pytest
 from tests.unit.dsage_client.test_station import client
 
 from dsage import files
-from dsage.errors import BadSignature, Conflict, ServerAway, StorageFull
+from dsage.errors import BadSignature, Conflict, NoAgent, ServerAway, StorageFull
 from dsage.sandbox import Level
 from dsage_client import joining, membership, runner
+from dsage_client.door import serving
 from dsage_client.door.desk import DOOR
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Work
@@ -117,9 +118,12 @@ async def test_a_server_that_is_gone_for_a_week_is_waited_for(client: Any) -> No
         client.runner.gate.set()
         await client.until(lambda: any(event.kind == "away" for event in client.events))
         client.computer.ahead_s = 7 * 86400.0
-        status = await desk.status()
-        assert (status.work, status.reason) == (Work.RUN, Reason.SERVER_AWAY)
-        assert re.search(r"has not answered since .*\d\d:\d\d; next try", status.sentence), status.sentence
+        said = r"has not answered since .*\d\d:\d\d; next try"
+        async with asyncio.timeout(20):
+            while not re.search(
+                said, (status := await desk.status()).sentence
+            ):  # between two tries there is none ahead
+                assert (status.work, status.reason) == (Work.RUN, Reason.SERVER_AWAY)
         await client.server.strike(None)
         await client.until(lambda: client.server.statuses() == {1: "done"})
 
@@ -135,6 +139,27 @@ async def test_a_clock_that_jumps_ends_nothing(client: Any, ahead_s: float) -> N
         client.computer.ahead_s = 0.0
         client.runner.gate.set()
         await client.until(lambda: client.server.statuses() == {1: "done"})
+
+
+async def test_a_door_for_which_there_is_no_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("socket.socket.bind", refuse)
+    with pytest.raises(StorageFull, match=f"{tmp_path / DOOR} cannot be written: "):
+        async with serving.opened(tmp_path, None):  # type: ignore[arg-type]
+            pytest.fail("nobody can reach it")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ECONNREFUSED])
+async def test_a_wish_that_finds_no_room_is_answered(client: Any, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, "no", "/some/where")
+
+    async with client.at_work() as (station, desk):
+        monkeypatch.setattr(station, "link", refuse)
+        with pytest.raises(StorageFull if number == errno.ENOSPC else NoAgent):
+            await desk.link()
 
 
 async def test_a_full_disk_is_said_before_what_servers_have(client: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -392,3 +393,16 @@ def test_a_session_has_one_helper_and_two_sessions_one_each(tmp_path: Path) -> N
         pytest.fail("two helpers in one session")
     with only_one(tmp_path, first):
         assert (processes.started(os.getpid()) or 0) > 0
+
+
+def test_where_its_place_cannot_be_kept_a_helper_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(helpers.os, "open", refuse)
+        with only_one(tmp_path, {}):
+            ran = True
+    assert ran

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import statistics
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -193,6 +195,22 @@ def test_what_is_wrong_is_found_before_anything_is_sent(
 ) -> None:
     assert main(args) == status
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)])
+def test_a_disk_that_takes_nothing_is_said_by_every_command(
+    number: int, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    monkeypatch.setattr(command_line, "find", lambda name: SimpleNamespace(main=refuse))
+    if not told:
+        with pytest.raises(OSError, match="No such file"):
+            main(["keys", "status"])
+        return
+    assert main(["keys", "status"]) == 1
+    assert capsys.readouterr().err.startswith(f"dsage: /some/where cannot be written: {os.strerror(number)}\n  ")
 
 
 def test_help_imports_little() -> None:
