@@ -78,4 +78,4 @@ async def make_units(driver: HandDriver, count: int, *, quorum: int = 2) -> None
 
 def _enrol(connection: Connection, numbers: range, seed: str, code: str) -> None:
     for number in numbers:
-        hosts.enrol(connection, key_of(seed, number).public, code, False, time.time())
+        hosts.enrol(connection, key_of(seed, number).public, code, wire.Privacy(), time.time())
