@@ -145,7 +145,7 @@ async def test_the_command_measures_a_server_and_says_what_it_found(
         said = command.parser().parse_args([*arguments, "--seconds", "0.5", "--warm-up", "0"])
         assert await command.run(said) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (set(found["acks"]), found["faults"], found["hosts"]) == ({"ok"}, [], 3)
+    assert (found["acks"].keys() - {"unanswered"}, found["faults"], found["hosts"]) == ({"ok"}, [], 3)
     assert 0 < found["acks"]["ok"] <= 80
     assert 0 < found["p50_ms"] <= found["p99_ms"]
 
