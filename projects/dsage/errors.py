@@ -319,7 +319,7 @@ class SandboxRefused(DSageError):
 
 
 class StorageFull(DSageError):
-    """The disk has no room for what must be kept."""
+    """The disk has no room for what must be kept, or may only be read."""
 
     code = "storage-full"
     status = 507

@@ -13,6 +13,7 @@ from typing import Final
 
 from dsage import __version__
 from dsage.errors import SandboxRefused
+from dsage.files import keeping
 from dsage.sandbox import Level, Report, offers, strongest
 from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
@@ -49,7 +50,8 @@ async def volunteer(
     with membership.locked(settings.lock_file):
         found = parts.choose(settings, link)
         with working_space(settings.work) as work_dir:
-            report = await strongest(work_dir, strangers=not settings.own_work)
+            with keeping(settings.work):
+                report = await strongest(work_dir, strangers=not settings.own_work)
             tell(_sandbox_event(report, own_work=settings.own_work))
             if report.level is None:
                 raise SandboxRefused(report.sentence)
