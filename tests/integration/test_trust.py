@@ -157,7 +157,9 @@ async def test_a_proven_lie_reopens_all_that_rested_on_that_hosts_word(
     monkeypatch.setattr(standings, "drawn", lambda key, number: 0.99)
     assert set(await work(one)) == set(alone)
     assert await states(world, alone) == {"valid"}
-    assert await work(liar) == []
+    await driver.make(*range(950, 955), quorum=2, adaptive=True)
+    assert len(await liar.fetch(5)) == 1, "who was found lying gets a copy at a time, and is not heard"
+    assert await liar.fetch(5) == []
 
 
 async def test_what_a_liar_holds_is_asked_of_others_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

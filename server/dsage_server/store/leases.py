@@ -118,7 +118,7 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     if chosen:
         group.signed, group.envelopes = signed_units(connection, chosen)
         if any(book.now[number].adaptive for number in chosen if number in book.now):
-            group.standings = standings.of(connection, {call.caller.host for call in calls if call.chosen})
+            group.trusts(standings.of(connection, {call.caller.host for call in calls if call.chosen}))
     done = [group.call(call, entries) for call, entries in zip(calls, lost, strict=True)]
     insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
     if group.longer:
@@ -143,9 +143,17 @@ class _Group:
         self.signed: dict[int, tuple[bytes, int, int, bytes]] = {}
         self.envelopes: dict[int, bytes] = {}
         self.standings: standings.Known = {}
+        self.undecided: dict[int, int] = {}
+        """Of hosts that were found lying: how many copies each has out, or has answered to be judged."""
         self.proofs: list[tuple[int, int, bytes, float]] = []
         self.longer: list[dict[str, Any]] = []
         self.printed: list[tuple[int, bytes]] = []
+
+    def trusts(self, known: standings.Known) -> None:
+        """Take how the hosts stand that get adaptive units."""
+        self.standings = known
+        lost = [host for host, apps in known.items() if standings.distrusted(apps, self.at)]
+        self.undecided = standings.undecided(self.book.connection, lost)
 
     def call(self, call: Call, lost: list[tuple[int, int]]) -> Applied | Exception:
         """Serve one call, or leave no trace of it."""
@@ -278,6 +286,7 @@ class _Group:
             current is None
             or current.state is not UnitState.READY
             or current.unsent < 1
+            or self.undecided.get(caller.host, 0) > 0
             or self.book.heads[number].run_state != RunState.RUNNING
             or not life.may_take(current, caller.volunteer)
         ):
@@ -295,6 +304,8 @@ class _Group:
             id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
             hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds), trust=trust,
         )  # fmt: skip
+        if caller.host in self.undecided:
+            self.undecided[caller.host] += 1
         token = os.urandom(16)
         self.book.leases[copy.id] = Lease(token, self.at, seconds)
         self._change(number, life.lease(current, copy))

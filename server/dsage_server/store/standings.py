@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import standing
+from dsage_server.store.schema import among, replica, standing
 from dsage_validator.life import Trust, Unit, first_copy
 from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
 
@@ -76,6 +76,14 @@ def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -
         connection.execute(_DUE, [{"b_host": host, "b_app": app, "b_now": now} for host, app in sorted(liars)])
 
 
+def undecided(connection: Connection, hosts: Iterable[int]) -> dict[int, int]:
+    """Return how many copies each of some hosts has out."""
+    found = dict.fromkeys(hosts, 0)
+    if found:
+        found |= dict(connection.execute(_OUT, {"ids": numbers(connection, found)}).tuples().all())
+    return found
+
+
 def due(connection: Connection) -> list[int]:
     """Return the hosts that were found lying and not looked at since."""
     return sorted(set(connection.execute(select(standing.c.host_id).where(standing.c.due.is_not(None))).scalars()))
@@ -105,6 +113,11 @@ _OF = (
     .order_by(standing.c.host_id, standing.c.app)
 )
 _LOCKED = _OF.with_for_update()
+_OUT = (
+    select(replica.c.host_id, func.count())
+    .where(among_ids(replica.c.host_id), among(replica.c.state, ["leased"]))
+    .group_by(replica.c.host_id)
+)
 _DUE = (
     update(standing)
     .where(standing.c.host_id == bindparam("b_host"), standing.c.app == bindparam("b_app"))
