@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client simulate simulate-full fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -57,6 +57,14 @@ bench-client:  ## Measure what the owner of a computer notices (ten minutes); AR
 test-long:  ## Run what takes too long for `make test`: every proxy, a network that is gone, 50,000 units (half an hour)
 	$(SETUP) test
 	@$(BIN)/pytest -m slow tests/acceptance tests/integration --ignore tests/acceptance/test_mixed.py $(ARGS)
+
+simulate:  ## Measure wrong results, waste and stolen credit with simulated liars (a quarter of an hour); ARGS="--pictures build"
+	$(SETUP) demo
+	@PYTHONPATH=benchmarks $(BIN)/python -m simulator $(ARGS)
+
+simulate-full:  ## The same with more hosts and seeds (hours)
+	$(SETUP) demo
+	@PYTHONPATH=benchmarks $(BIN)/python -m simulator --full $(ARGS)
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo

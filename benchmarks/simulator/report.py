@@ -150,9 +150,9 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
         figure(f"wrong when accepted: {at}", ours.at_acceptance, "per million",
                peer=("BOINC's rule", boinc.at_acceptance))  # fmt: skip
         figure(f"more copies than BOINC's rule: {at}", 100 * (ours.replicas - boinc.replicas), "points", bar=MORE_WASTE)
-        figure(f"credit stolen, net: {at}", ours.net, "units", bar=0.0 if world in NO_PROFIT else None,
+        figure(f"net credit stolen: {at}", ours.net, "units", bar=0.0 if world in NO_PROFIT else None,
                peer=("BOINC's rule", boinc.net))  # fmt: skip
-        figure(f"credit stolen, net, upper 95 % limit: {at}", ours.net_high, "units")
+        figure(f"net credit stolen, upper 95 % limit: {at}", ours.net_high, "units")
         figure(f"answers until a lie was refused, median: {at}", ours.to_detect, "answers",
                peer=("BOINC's rule", boinc.to_detect))  # fmt: skip
         figure(f"honest hosts convicted in the end: {at}", ours.convicted_now, f"of {ours.honest}")
