@@ -80,7 +80,7 @@ def undecided(connection: Connection, hosts: Iterable[int]) -> dict[int, int]:
     """Return how many copies each of some hosts has out."""
     found = dict.fromkeys(hosts, 0)
     if found:
-        found |= dict(connection.execute(_OUT, {"ids": numbers(connection, found)}).tuples().all())
+        found |= dict(connection.execute(_OUT, {"ids": numbers(connection, found)}).all())
     return found
 
 
