@@ -23,10 +23,13 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="hardly any, to try the program itself")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
     parser.add_argument("--keep", type=Path, help="write what became of each world into this file, as JSON lines")
+    parser.add_argument("--only", help="a part: long, short, option, share, turn, rate or churn; nothing is reported")
     parser.add_argument("--from", type=Path, dest="kept", help="report what such a file holds instead of trying anew")
     parser.add_argument("--pictures", type=Path, help="draw the curves into this folder")
     said = parser.parse_args()
     found = _kept(said.kept) if said.kept else _tried(said)
+    if said.only:
+        return
     report(found)
     if said.pictures:
         draw(found, said.pictures)
@@ -37,7 +40,8 @@ def _kept(path: Path) -> list[Outcome]:
 
 
 def _tried(said: argparse.Namespace) -> list[Outcome]:
-    wanted = sorted(jobs(FULL if said.full else TINY if said.tiny else USUAL), key=lambda job: -job.work)
+    size = FULL if said.full else TINY if said.tiny else USUAL
+    wanted = sorted([job for job in jobs(size) if said.only in (None, job.part)], key=lambda job: -job.work)
     began, found, all_work, done = time.monotonic(), [], sum(job.work for job in wanted), 0.0
     say(f"{len(wanted)} worlds on {said.processes} processes")
     with Pool(said.processes) as pool:

@@ -80,6 +80,21 @@ class Conspirator(Colluder):
         return super().answer(trusted, rng) if trusted else RIGHT
 
 
+class Turncoat(Colluder):
+    """Is honest for a number of answers, whatever becomes of them, and tells the same lie ever after, as its like do
+    who turn about then: hosts that are all well established."""
+
+    name = "turncoats"
+
+    def __init__(self, rate: float, honest_answers: int) -> None:
+        super().__init__(rate)
+        self.honest_answers = honest_answers
+
+    def answer(self, trusted: bool, rng: Random) -> int:
+        self.honest_answers -= 1
+        return super().answer(trusted, rng) if self.honest_answers < 0 else RIGHT
+
+
 class Sybil(Colluder):
     """Tells the same lie as all of its kind, who were invited by one person, and takes a new name when convicted."""
 

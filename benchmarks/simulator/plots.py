@@ -13,10 +13,10 @@ from simulator.tally import MARKS
 
 WIDTH: Final = 720
 LEFT: Final = 150
-RIGHT: Final = 20
+RIGHT: Final = 44
 TOP: Final = 56
 COLOURS: Final = {
-    "DSage": "a", "BOINC": "b", "quorum 2": "c", "quorum 3": "d", "no checking": "e", "taken": "f",
+    "DSage": "a", "BOINC": "b", "quorum 2": "c", "quorum 3": "d", "no checking": "e", "taken": "f", "turned": "d",
 }  # fmt: skip
 STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-size: 15px; font-weight: 600 }
@@ -77,16 +77,22 @@ def cost(found: Sequence[Outcome]) -> str:
 
 
 def colluders(found: Sequence[Outcome]) -> str:
-    """Wrong results in the end by the share of hosts that always tell the same lie."""
+    """Wrong results in the end by the share of hosts that tell the same lie, always or from some day on."""
     bottom = 340
     across, up = _even(0.0, 0.5, LEFT, WIDTH - RIGHT), _powers(FLOOR, 1e6, bottom, TOP)
-    parts = [_text(LEFT, bottom + 38, "share of hosts that always tell the same lie, all new at the beginning")]
+    parts = [
+        _text(
+            LEFT, bottom + 38, "share of hosts that tell the same lie: from the beginning, or once they are established"
+        )
+    ]
     parts += _ticks_across(across, bottom, [(share, f"{share:.0%}") for share in SHARES])
     parts += _per_million(up)
     for rule in ("DSage", "BOINC", "quorum 2"):
         ends = [sum_up(select(found, "share", "colluders", rule, share)).end for share in SHARES]
         parts += _curve([(across(x), up(max(FLOOR, y))) for x, y in zip(SHARES, ends, strict=True)], rule)
-    return _page("How many may collude", parts, ("DSage", "BOINC", "quorum 2"), bottom + 56)
+    ends = [sum_up(select(found, "turn", "colluders", "DSage", share)).end for share in SHARES]
+    parts += _curve([(across(x), up(max(FLOOR, y))) for x, y in zip(SHARES, ends, strict=True)], "turned")
+    return _page("How many may collude", parts, ("DSage", "turned", "BOINC", "quorum 2"), bottom + 56)
 
 
 def rates(found: Sequence[Outcome]) -> str:
@@ -110,7 +116,12 @@ def rates(found: Sequence[Outcome]) -> str:
 
 
 def _page(title: str, parts: Sequence[str], legend: Sequence[str], height: int) -> str:
-    words = {"BOINC": "BOINC's rule", "taken": "DSage, when accepted", **{q: q for q in EVERY if q != "BOINC"}}
+    words = {
+        "BOINC": "BOINC's rule",
+        "taken": "DSage, when accepted",
+        "turned": "DSage, they turn later",
+        **{q: q for q in EVERY if q != "BOINC"},
+    }
     head = [_text(12, 22, title, style="title")]
     x = LEFT
     for name in legend:

@@ -9,7 +9,7 @@ import msgspec
 from figures import figure, say
 
 from simulator.intervals import between, most_wrong
-from simulator.scenarios import EVERY, LEARN, OPTION_WORLDS, OPTIONS, RATES, SHARES, WORLDS, Outcome
+from simulator.scenarios import EVERY, LEARN, OPTION_WORLDS, OPTIONS, RATES, SHARES, TURN, WORLDS, Outcome
 
 MILLION = 1e6
 MORE_WASTE = 4.0
@@ -119,6 +119,11 @@ def _beside(found: Sequence[Outcome]) -> None:
             say(f"{share:.0%} {world}")
             for rule in ("DSage", "BOINC", "quorum 2"):
                 _row(rule, sum_up(select(found, "share", world, rule, share)))
+    say(f"\nHow many who were honest for {TURN} answers may turn together, 300 units per host:\n" + HEAD)
+    for share in SHARES:
+        say(f"{share:.0%} turn")
+        for rule in LEARN:
+            _row(rule, sum_up(select(found, "turn", "colluders", rule, share)))
     say("\nHow often one lies, 10 % who are honest until trusted, 300 units per host:\n" + HEAD)
     for rate in RATES:
         say(f"{rate:.1%} of its answers")

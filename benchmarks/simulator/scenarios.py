@@ -49,6 +49,8 @@ OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
 }
 OPTION_WORLDS: Final = ("honest", "colluding sleepers", "Sybils", "rare liars")
 RATES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+TURN: Final = 100
+"""Answers after which turncoats turn."""
 SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -130,6 +132,8 @@ def jobs(size: Size) -> Iterator[Job]:
             ]  # fmt: skip
         for rate in RATES:
             yield from [Job("rate", "sleepers", rule, size.side_hosts, 300, seed, rate) for rule in LEARN]
+        for share in SHARES:
+            yield from [Job("turn", "colluders", rule, size.side_hosts, 300, seed, share) for rule in LEARN]
         yield from [Job("churn", "honest", rule, size.side_hosts, 300, seed, 0.0, 8.0) for rule in LEARN]
 
 
@@ -138,6 +142,8 @@ def outcome(job: Job) -> Outcome:
     others = WORLDS[job.world][1]
     if job.part == "rate":
         others = ((partial(who.Sleeper, job.share), 0.1),)
+    elif job.part == "turn":
+        others = ((partial(who.Turncoat, 1.0, TURN), job.share),)
     elif job.share:
         others = tuple((make, job.share) for make, _ in others)
     rule = (OPTIONS | EVERY)[job.rule]()

@@ -6,6 +6,7 @@ follow from there, as they do in the server after a commit. There is no database
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 from array import array
@@ -131,14 +132,14 @@ class World:
 
     def _call(self, who: Host) -> None:
         if self.now >= who.leaves:
-            self.join(type(who.behaviour)(*vars(who.behaviour).values()), self.now + HOUR)
+            self.join(copy.copy(who.behaviour), self.now + HOUR)
             return
         who.view.record.seen(self.now)
         for held in who.held:
             self._report(who, held)
         who.held = []
         if who.behaviour.reborn and who.standing.lies:
-            self.join(type(who.behaviour)(*vars(who.behaviour).values()), self.now + REBIRTH_S, who.kin)
+            self.join(copy.copy(who.behaviour), self.now + REBIRTH_S, who.kin)
             return
         if self.ready.unsent < AHEAD:
             self._make()
@@ -146,7 +147,7 @@ class World:
         if not choice.copies:
             self._call_at(self.now + RETRY_S * (0.5 + self.rng.random()), who)
             return
-        work_s = sum([self._lease(who, copy) for copy in choice.copies])
+        work_s = sum([self._lease(who, each) for each in choice.copies])
         who.view.record.sent(len(choice.copies), self.now)
         at, lost = who.works(work_s, len(choice.copies), self.now, self.rng)
         if lost:
@@ -250,19 +251,19 @@ class World:
         if valid:
             for number, n in self.blame.answered(RUN).items():
                 self.hosts[number - 1].view.record.failed(n)
-        for copy in unit.replicas:
-            state = copy.state
-            if state is before.get(copy.id):
+        for r in unit.replicas:
+            state = r.state
+            if state is before.get(r.id):
                 continue
-            who = self.hosts[copy.host - 1]
+            who = self.hosts[r.host - 1]
             if state is ReplicaState.VALID:
                 who.view.record.validated()
                 who.stood.append(unit.id)
-            elif state is ReplicaState.ERROR and not self.blame.failed(RUN, copy.host, self.now):
+            elif state is ReplicaState.ERROR and not self.blame.failed(RUN, r.host, self.now):
                 who.view.record.stopped()
             elif state in _LOST:
                 who.view.record.failed()
-                if state is ReplicaState.INVALID and copy.id in self.lies and who.detected < 0:
+                if state is ReplicaState.INVALID and r.id in self.lies and who.detected < 0:
                     who.detected = who.answers
             if state not in _OUT:
                 who.open.discard(unit.id)

@@ -103,6 +103,8 @@ def test_what_each_of_them_answers() -> None:
     assert adversaries.Sleeper(1.0).answer(False, rng) == adversaries.RIGHT
     assert adversaries.Sleeper(1.0).answer(True, rng) != adversaries.Sleeper(1.0).answer(True, rng)
     assert adversaries.Conspirator(1.0).answer(True, rng) == adversaries.Colluder(1.0).answer(False, rng)
+    turncoat = adversaries.Turncoat(1.0, 2)
+    assert [turncoat.answer(True, rng) for _ in range(4)] == [adversaries.RIGHT] * 2 + [adversaries.SAME_LIE] * 2
     farmed = [adversaries.Farmer(0.8).answer(False, rng) for _ in range(500)]
     assert 60 < farmed.count(adversaries.RIGHT) < 140
 
