@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
@@ -65,16 +67,15 @@ def fold(connection: Connection, most: int = FOLD) -> int:
     reversed_ids = [row.reverses for row in rows if row.reverses is not None]
     times = dict(connection.execute(_GRANTED, {"ids": numbers(connection, reversed_ids)}).all()) if reversed_ids else {}
     sums: defaultdict[Table, Sums] = defaultdict(dict)
-    weights: dict[float, float] = {}
-    for volunteer, host, team, run, app, project, kind, amount, granted, reverses, house in rows:
-        at = times.get(reverses, granted)
-        if at not in weights:
-            weights[at] = weight(at) / 1000
-        valid = COUNTED.get(kind, 0)
+    for alike, several in groupby(rows, _ALIKE):
+        volunteer, host, team, run, app, project, kind, granted, reverses, house = alike
+        amounts = [row[-1] for row in several]
+        amount, valid = sum(amounts), len(amounts) * COUNTED.get(kind, 0)
         if house:
             _put(sums[credit_house], (volunteer, project), amount, valid)
             continue
-        score = amount * weights[at]
+        at = times.get(reverses, granted)
+        score = amount * weight(at) / 1000
         _put(sums[credit_sum], (volunteer,), amount, valid, score)
         _put(sums[credit_daily], (volunteer, int(at // 86400), app), amount, valid)
         _put(sums[credit_app], (app,), amount, valid, score)
@@ -170,6 +171,8 @@ def _add(connection: Connection, table: Table, sums: Sums, public: Mapping[Any, 
     add_rows(connection, table, names, list(rows), keys=keys, once=("public",))
 
 
+_ALIKE: Final = itemgetter(*range(10))
+"""All of a row but its amount: what was reported in one call stands together."""
 _GRANTED = select(credit_entry.c.id, credit_entry.c.granted).where(among_ids(credit_entry.c.id))
 _LISTED = select(credit_sum.c.volunteer_id, credit_sum.c.public).where(among_ids(credit_sum.c.volunteer_id))
 _PAID = select(run_credit.c.volunteer_id, run_credit.c.valid).where(
@@ -188,7 +191,7 @@ _TAKE = (
     .values(folded=bindparam("page"))
     .returning(
         credit_entry.c.volunteer_id, credit_entry.c.host_id, credit_entry.c.team_id, credit_entry.c.run_id,
-        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind, credit_entry.c.amount_milli,
-        credit_entry.c.granted, credit_entry.c.reverses, credit_entry.c.house,
+        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind, credit_entry.c.granted,
+        credit_entry.c.reverses, credit_entry.c.house, credit_entry.c.amount_milli,
     )
 )  # fmt: skip
