@@ -61,7 +61,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def established(self, now: float, rules: Rules = RULES) -> bool:
         """Whether it has passed what is asked of it; the last check may have begun to fade."""
-        return self.checks(now, rules) > rules.probation * 4 ** min(self.lies, MAX_LIES) - 1.0
+        return self.checks(now, rules) > rules.probation * (1 << 2 * min(self.lies, MAX_LIES)) - 1.0
 
     def distrusted(self, now: float, rules: Rules = RULES) -> bool:
         """Whether it was found lying, and has not made up for that."""
