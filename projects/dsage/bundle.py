@@ -90,6 +90,7 @@ def manifest(bundle: Bundle, project: str) -> Manifest:
         has_agree=function.agree is not base.agree and rule is None,
         has_partial=function.partial is not base.partial,
         agreement=msgspec.UNSET if rule is None else rule,
+        homogeneous=function.homogeneous or msgspec.UNSET,
     )
 
 

@@ -93,6 +93,8 @@ class DistributedFunction(Generic[A, V]):
     """Kinds of computers that this is for, by the beginning of their name (`"linux-x86_64"`, `"linux"`); empty: any."""
     tags: ClassVar[tuple[str, ...]] = ()
     """Labels that a computer's owner must have given it; empty: none."""
+    homogeneous: ClassVar[bool] = False
+    """Whether all copies of a unit go to computers of one kind (`"linux-x86_64"`): that of the first that got one."""
     shown_as: ClassVar[str] = ""
     """The picture that volunteers' screens show while a unit runs (`"curves"`, `"tiles"`, `"spectrum"`); empty: a plain
     one. What `dsage.progress` tells beside the share is drawn in it."""

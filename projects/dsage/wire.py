@@ -27,7 +27,8 @@ MAX_BODY_BYTES: Final = 32 << 20
 INPUTS: Final = "inputs"
 """The feature of hosts that can fetch input files: others get no units that have any."""
 AGREEMENT: Final = "agreement"
-"""The feature of hosts that can read a rule of agreement in a manifest: others get no units of such apps."""
+"""The feature of hosts that can read in a manifest how answers are compared (its rule, `homogeneous`): others get no
+units of such apps."""
 MAX_RETRIES: Final = 50
 """More failures than this teach nobody anything, and every event of a unit looks at all its copies."""
 MAX_OUTPUT: Final = 16 << 10

@@ -41,7 +41,7 @@ from dsage_server.settings import Quota
 from dsage_server.store import runs, units
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
-from dsage_server.store.ready import as_ready, ready_units
+from dsage_server.store.ready import as_ready, kind_of, ready_units
 from dsage_validator import life
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,9 @@ class Hub:
                 self._opened(entry.run)
                 self.ready.more(entry.run)
                 return
-        self.ready.put(as_ready(entry, self._opened(entry.run)))
+        terms = self._opened(entry.run)
+        kind = self.store.read_now(lambda c: kind_of(c, entry.unit, terms)) if terms.homogeneous else ""
+        self.ready.put(as_ready(entry, terms, kind))
 
     def _rests(self, entry: units.Changed) -> bool:
         """Whether a unit rests, because a copy of it failed now or shortly before."""

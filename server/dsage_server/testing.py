@@ -127,11 +127,15 @@ class Host:
         self.token = (await login(self.conn, self.key, "host", self.running.hub.server_id)).token
 
     async def introduce(
-        self, *holding: wire.Assignment, offers: Sequence[str] = (), features: Sequence[str] = ()
+        self,
+        *holding: wire.Assignment,
+        offers: Sequence[str] = (),
+        features: Sequence[str] = (),
+        platform: str = "test",
     ) -> wire.ExchangeReply:
         """Say what the host is and what it holds, as at the start of a client."""
         info = wire.HostInfo(
-            client="test", platform="test", cores=1, memory_bytes=1 << 34, disk_bytes=1 << 34, sandbox="none",
+            client="test", platform=platform, cores=1, memory_bytes=1 << 34, disk_bytes=1 << 34, sandbox="none",
             offers=list(offers), features=list(features),
         )  # fmt: skip
         return await self.exchange(holding=[held(each) for each in holding], host=info)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from dsage import codec
 from dsage.bundle import manifest, pack
 from dsage.errors import BundleError, SandboxRefused
 from dsage.wire import AGREEMENT
-from dsage_server.store import events
+from dsage_server.store import events, views
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, until
 
@@ -30,6 +31,10 @@ class Near(DistributedFunction):
 
     def process_result(self, unit, value):
         pass
+
+
+class Same(Near):
+    homogeneous = True
 
 
 class Picture(Near):
@@ -72,9 +77,9 @@ async def submitted(world: World, kind: str, *, quorum: int = 2) -> HandDriver:
     return driver
 
 
-async def host(world: World, *features: str) -> Host:
+async def host(world: World, *features: str, platform: str = "test") -> Host:
     made = await world.host()
-    await made.introduce(features=features)
+    await made.introduce(features=features, platform=platform)
     return made
 
 
@@ -176,11 +181,36 @@ async def test_a_function_that_nobody_could_call_is_refused_when_it_is_submitted
         await submitted(world, "Bare")
 
 
+@pytest.mark.parametrize("kind", ["Same", "Near"])
+async def test_copies_of_one_unit_go_to_computers_of_one_kind_where_the_app_asks_for_it(
+    world: World, kind: str
+) -> None:
+    driver = await submitted(world, kind, quorum=3)
+    one = await host(world, AGREEMENT, platform="linux-x86_64")
+    other = await host(world, AGREEMENT, platform="darwin-arm64")
+    (first,) = await one.fetch(5, 5.0)
+    reply = await other.exchange(want=1)
+    assert len(reply.units) == (kind == "Near")
+    if kind == "Near":
+        return
+    assert "a computer of the kind linux-x86_64, and this one is darwin-arm64" in reply.reason
+    hub = world.running.hub
+    view = await hub.store.read(lambda c: views.run_view(c, driver.run, hub.clock()))
+    assert "another computer of the kind linux-x86_64, like the first that got unit" in view.reason
+    alike = await host(world, AGREEMENT, platform="linux-x86_64")
+    (second,) = await alike.fetch(5, 5.0)
+    assert await one.report([first], [b""], status="returned") == ["ok"]
+    assert await alike.report([second], [b""], status="returned") == ["ok"]
+    assert len(await other.fetch(5, 5.0)) == 1, "nobody has a copy any more: any kind will do"
+
+
 async def test_the_signed_manifest_says_the_rule(world: World) -> None:
     source = world.folder / "rules.py"
     source.write_text(APP)
     packed = pack(f"{source}:Near")
     said = manifest(packed, "lab")
     assert (said.rule, said.has_agree, said.judges, said.needs_box) == (packed.function.agree, False, True, False)
+    assert manifest(pack(f"{source}:Same"), "lab").homogeneous is True
+    assert b"homogeneous" not in msgspec.json.encode(said), "older clients can read it"
     own = manifest(pack(f"{source}:Words"), "lab")
     assert (own.rule, own.has_agree, own.needs_box) == (None, True, True)

@@ -280,6 +280,12 @@ def first_copy(unit: Unit) -> bool:
     return not any(_heard(unit, r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas)
 
 
+def first_host(unit: Unit) -> int:
+    """Return the host of the first copy that is out or has answered in the present try; 0 if there is none."""
+    out = (ReplicaState.LEASED, ReplicaState.REPORTED)
+    return next((r.host for r in unit.replicas if r.state in out), 0)
+
+
 def failures(unit: Unit) -> int:
     """Return how many copies of the present try ended with an error."""
     return sum([r.state is ReplicaState.ERROR and r.id > unit.since for r in unit.replicas])

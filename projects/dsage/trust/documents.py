@@ -59,7 +59,8 @@ class Manifest(Document, frozen=True, kw_only=True):
     """An app version, signed by a code key; its name everywhere is the SHA-256 of these bytes.
 
     `agreement` is the rule by which answers are the same. Without one the field is left out, so that clients which know
-    none can read it: then `agree` of the source says so (`has_agree`), or equal bytes do.
+    none can read it: then `agree` of the source says so (`has_agree`), or equal bytes do. The copies of a unit of a
+    `homogeneous` app are for computers of one kind; the field is left out where they are not.
     """
 
     payload_type: ClassVar[str] = PAYLOAD_PREFIX + "app+json"
@@ -74,6 +75,7 @@ class Manifest(Document, frozen=True, kw_only=True):
     has_agree: bool = False
     has_partial: bool = False
     agreement: Agreement | msgspec.UnsetType = msgspec.UNSET
+    homogeneous: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def rule(self) -> Agreement | None:

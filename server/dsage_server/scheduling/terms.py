@@ -46,11 +46,16 @@ class RunTerms(msgspec.Struct, frozen=True):
     """Whether its app verifies answers."""
     features: frozenset[str] = frozenset()
     """What clients must be able to do to read its app."""
+    homogeneous: bool = False
+    """Whether the copies of one unit are for computers of one kind."""
 
-    def needs(self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0, inputs: bool = False) -> Needs:
-        """Return what a unit of this run with these limits, and perhaps with input files, asks of a host."""
+    def needs(
+        self, *, memory_bytes: int = 0, disk_bytes: int = 0, wall_s: float = 0.0, inputs: bool = False, kind: str = ""
+    ) -> Needs:
+        """Return what a unit of this run with these limits, perhaps with input files, asks of a host: one of this
+        `kind`, if another has a copy already that it is to be like."""
         return Needs(
-            packages=self.packages, platforms=self.platforms, tags=self.tags,
+            packages=self.packages, platforms=(kind,) if kind else self.platforms, tags=self.tags,
             memory_bytes=memory_bytes, disk_bytes=disk_bytes, wall_s=wall_s,
             features=self.features | {INPUTS} if inputs else self.features, proves=self.proves,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.store.bulk import among_ids, numbers
-from dsage_server.store.ready import as_ready
+from dsage_server.store.ready import as_ready, kind_of
 from dsage_server.store.schema import unit
 from dsage_server.store.units import Book
 
@@ -25,7 +25,11 @@ def claim(connection: Connection, terms: RunTerms, limit: int, now: float) -> tu
     asked = {"run": terms.run, "limit": limit, "now": now, "slot": connection.info["slot"], "until": now + CLAIM_S}
     mine = sorted(connection.execute(_CLAIM, asked).scalars())
     book = Book.of(connection, mine, lock=False)
-    found = [as_ready(book.entry(number), terms) for number in sorted(book.now) if book.now[number].unsent]
+    found = [
+        as_ready(book.entry(number), terms, kind_of(connection, current, terms))
+        for number, current in sorted(book.now.items())
+        if current.unsent
+    ]
     return found, len(mine) < limit
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.store.bulk import among_ids, numbers
-from dsage_server.store.schema import replica, unit
+from dsage_server.store.schema import host, replica, unit
 from dsage_server.store.units import Book, Changed, Head
 from dsage_validator import life
 
@@ -20,28 +20,39 @@ def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int)
     for row in rows:
         if row.id in sent:
             if book.now[row.id].unsent:
-                found.append(as_ready(book.entry(row.id), terms))
+                found.append(as_ready(book.entry(row.id), terms, kind_of(connection, book.now[row.id], terms)))
         else:
             fresh = life.created(row.id, row.quorum, splits=row.splits, retries=row.retries, adaptive=row.adaptive)
             head = Head(
                 terms.run, row.credit_milli, row.deadline_s, row.memory_bytes, row.disk_bytes, row.output_bytes,
                 row.wall_s, terms.project, "", row.inputs,
             )  # fmt: skip
-            found.append(as_ready(Changed(fresh, fresh, head), terms))
+            found.append(as_ready(Changed(fresh, fresh, head), terms, ""))
     return found, len(rows) < limit
 
 
-def as_ready(changed: Changed, terms: RunTerms) -> ReadyUnit:
-    """Return a unit that has copies to send as the queue wants to know it."""
+def as_ready(changed: Changed, terms: RunTerms, kind: str) -> ReadyUnit:
+    """Return a unit that has copies to send as the queue wants to know it; `kind` as `kind_of` says.
+
+    Of a unit whose copies are to be of one kind a single one goes out until the kind is known.
+    """
     current, head = changed.unit, changed.head
     return ReadyUnit(
-        unit=current.id, run=head.run, unsent=current.unsent, credit_milli=head.credit_milli,
+        unit=current.id, run=head.run, unsent=min(1, current.unsent) if terms.homogeneous and not kind
+        else current.unsent, credit_milli=head.credit_milli,
         deadline_s=head.deadline_s, freed=len(current.replicas) + current.unsent > current.quorum,
         needs=terms.needs(
-            memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s, inputs=head.inputs
+            memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s, inputs=head.inputs,
+            kind=kind,
         ),
         barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
     )  # fmt: skip
+
+
+def kind_of(connection: Connection, current: life.Unit, terms: RunTerms) -> str:
+    """Return the kind of computers that a unit's further copies are for; empty: any, or not known yet."""
+    first = life.first_host(current) if terms.homogeneous else 0
+    return (connection.scalar(select(host.c.platform).where(host.c.id == first)) or "") if first else ""
 
 
 _READY = (

@@ -50,11 +50,12 @@ class RunInfo:
     @property
     def terms(self) -> RunTerms:
         """What scheduling goes by."""
+        homogeneous = self.manifest.homogeneous is True
         return RunTerms(
             run=self.id, project=self.project, researcher=self.researcher, priority=self.priority,
             packages=frozenset(self.manifest.needs), platforms=self.platforms, tags=frozenset(self.tags),
             proves=self.manifest.has_verify,
-            features=frozenset({wire.AGREEMENT}) if self.manifest.rule else frozenset(),
+            features=frozenset({wire.AGREEMENT} if self.manifest.rule or homogeneous else ()), homogeneous=homogeneous,
         )  # fmt: skip
 
     @property

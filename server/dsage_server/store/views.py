@@ -15,6 +15,7 @@ from dsage.states import RunState
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
+from dsage_server.store.ready import kind_of
 from dsage_server.store.runs import info
 from dsage_server.store.schema import (
     archive,
@@ -226,8 +227,11 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
         return ""
     waiting = Book.of(connection, [oldest], lock=False).now[oldest]
     barred = {r.volunteer for r in waiting.replicas if not life.may_take(waiting, r.volunteer)}
-    if _is_live(connection, now, barred):
+    kind = kind_of(connection, waiting, info(connection, row.id).terms)
+    if _is_live(connection, now, barred, kind):
         return ""
+    if kind and _is_live(connection, now, barred):
+        return f"needs another computer of the kind {kind}, like the first that got unit {oldest}"
     if refused := sum(r.state == "invalid" and r.id > waiting.since for r in waiting.replicas):
         wrong = "answer was" if refused == 1 else "answers were"
         return f"needs another volunteer: {refused} {wrong} found wrong, of every computer that is here (unit {oldest})"
@@ -249,10 +253,12 @@ def _lacking(connection: Connection, needs: Sequence[str], now: float) -> list[s
     return sorted(set(needs).difference(*offered)) or sorted(needs)
 
 
-def _is_live(connection: Connection, now: float, besides: Iterable[int] = ()) -> bool:
-    """Whether the computer of any volunteer is there, besides those of some."""
+def _is_live(connection: Connection, now: float, besides: Iterable[int] = (), kind: str = "") -> bool:
+    """Whether the computer of any volunteer is there, besides those of some; one of a `kind` if it names one."""
     there = host.c.last_seen > now - LIVE_S
     query = select(host.c.id).where(there, host.c.volunteer_id.not_in(list(besides))).limit(1)
+    if kind:
+        query = query.where(host.c.platform == kind)
     return connection.execute(query).first() is not None
 
 
