@@ -106,15 +106,16 @@ class Boinc(Rule):
 class Ours(Rule):
     """DSage's: `dsage_validator.reputation` for each host, and everything a liar stood for is looked at again.
 
-    `pairing`: while either partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ
-    the server computes the unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check
-    is a unit whose answer is known, instead of a second copy.
+    The rest are other ways, which the server does not go (docs/trust.md says what they bring). `pairing`: while either
+    partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
+    unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check is a unit whose answer
+    is known, instead of a second copy.
     """
 
     learns = True
 
     def __init__(
-        self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = True, arbiter: bool = False,
+        self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
         spot: float = 0.0, known: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(2)

@@ -40,7 +40,7 @@ EVERY: Final[dict[str, Callable[[], Rule]]] = {
 LEARN: Final = ("DSage", "BOINC")
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
-    "DSage without pairing": partial(Ours, pairing=False),
+    "DSage, kin kept apart": partial(Ours, pairing=True),
     "DSage, known answers": partial(Ours, known=True),
     "DSage, server checks 0.5 %": partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),

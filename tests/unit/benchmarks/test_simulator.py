@@ -67,10 +67,10 @@ def test_sleepers_lie_only_when_trusted_and_what_they_alone_said_is_reopened() -
 
 def test_sybils_come_back_and_kin_do_not_confirm_each_other_while_new() -> None:
     sybils = ((partial(adversaries.Sybil, 1.0), 0.3),)
-    world, tally = gone(Ours(), sybils, units=80)
+    world, tally = gone(Ours(pairing=True), sybils, units=80)
     assert len(world.hosts) > 15
     assert tally.wrong_at_acceptance == 0
-    assert gone(Ours(pairing=False), sybils, units=80)[1].wrong_at_acceptance > 0
+    assert gone(Ours(), sybils, units=80)[1].wrong_at_acceptance > 0
 
 
 def test_the_server_s_own_checks_are_counted_apart_and_find_what_nobody_else_would() -> None:
@@ -79,7 +79,7 @@ def test_the_server_s_own_checks_are_counted_apart_and_find_what_nobody_else_wou
     assert (tally.wrong, tally.honest_convicted) == (0, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("DSage", "DSage without pairing")])
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("DSage", "DSage, kin kept apart")])
 def test_every_option_makes_a_difference(name: str) -> None:
     usual, other = [outcome(Job("option", "colluding sleepers", rule, 20, 60, 1)) for rule in ("DSage", name)]
     assert usual.answers != other.answers
