@@ -29,6 +29,8 @@ MAX_UNITS_A_STEP: Final = 256
 """Units pulled from `next_job` in one step: one Merkle batch of the server's."""
 MAX_PULL_BYTES: Final = MAX_BODY_BYTES // 4
 """Arguments pulled in one step stop growing here, far below what one request may hold."""
+MOST_CREDIT: Final = 1_000_000
+"""Minutes of the reference core that one unit may be worth: two years of it. The server has the same bound."""
 PULL_S: Final = 1.0
 """Units that are slow to make go out as they come."""
 OURS: Final = Path(__file__).parent
@@ -202,6 +204,11 @@ def _new(function: DistributedFunction, unit: Unit, step: int, index: int) -> Ne
         asked, allowed = getattr(unit.limits, name), getattr(function.limits, name)
         if not 0 < asked <= allowed:
             raise UsageError(f"a unit asks for {name} = {asked}; {type(function).__name__}.limits allow {allowed}")
+    if not (isinstance(unit.credit, int | float) and 0 < unit.credit <= MOST_CREDIT):
+        raise UsageError(
+            f"a unit asks for credit = {unit.credit!r}; it must be above 0 and at most {MOST_CREDIT:,}",
+            hint="Credit is in minutes of the reference core: `dsage estimate` measures what a unit is worth.",
+        )
     if unit.retries is not None and not 0 <= unit.retries <= MAX_RETRIES:
         raise UsageError(f"a unit asks for {unit.retries} retries; 0 to {MAX_RETRIES} can be had")
     return NewUnit(

@@ -17,9 +17,10 @@ from dsage import DistributedFunction, Limits, Unit, codec
 from dsage.driver import Driver, Ended
 from dsage.errors import Busy, Conflict
 from dsage.states import RunState, UnitState
-from dsage.stepping import Position, next_step
+from dsage.stepping import MOST_CREDIT, Position, next_step
 from dsage.testing import Died, Fault, FaultyApi, MemoryServer
 from dsage.wire import MAX_WAIT_S, Answers, StepReply
+from dsage_server.signing import ALLOWED
 
 
 class Sum(DistributedFunction):
@@ -273,6 +274,22 @@ def test_an_authors_bug_fails_the_run_and_says_where(kind: type[Sum], sentence: 
     assert re.search(sentence, ended.reason), ended.reason
     assert codec.decode(server.steps[-1].state)["result"] == 0, "the state is the last committed one"
     assert server.steps[-1].folded == []
+
+
+@pytest.mark.parametrize("credit", [0, -1.0, float("nan"), float("inf"), 1_000_000.1, "5", None])
+def test_a_unit_that_is_worth_what_cannot_be_fails_the_run(credit: Any) -> None:
+    class Worth(Sum):
+        def units(self) -> Iterator[Unit]:
+            yield Unit(1, credit=credit)
+
+    ended = drive(Worth(n=2), MemoryServer(Worth(n=2), hungry=1))
+    assert ended.state is RunState.FAILED
+    assert f"credit = {credit!r}; it must be above 0 and at most 1,000,000" in ended.reason
+
+
+def test_what_a_unit_may_be_worth_is_the_servers_bound_too() -> None:
+    assert ALLOWED["credit_milli"] == MOST_CREDIT * 1000
+    assert ALLOWED["credit_milli"] * 2**33 < 2**63
 
 
 def test_a_unit_that_was_given_up_reaches_the_author() -> None:
