@@ -125,7 +125,21 @@ def test_a_first_day(deb: Path, desk: Desk, link: str) -> None:
     subprocess.run(["dpkg", "-i", str(deb)], check=True, capture_output=True)
     assert "dsage.desktop" in ada.run("gio", "mime", "x-scheme-handler/dsage")
     ada.run("xfce4-popup-applicationsmenu")
-    ada.run("xdotool", "mousemove", "40", "154", "mousemove_relative", "2", "2")
+    ada.run(
+        "xdotool",
+        "sleep",
+        "1",
+        "mousemove",
+        "40",
+        "154",
+        "mousemove_relative",
+        "2",
+        "2",
+        "sleep",
+        "0.5",
+        "key",
+        "Right",
+    )
     desk.shot("installed")
     ada.run("xdotool", "key", "Escape", "Escape", "mousemove", "700", "500")
 
