@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsage import codec
@@ -51,6 +51,7 @@ def test_an_answer_that_leads_is_the_centre_however_many_stand_elsewhere() -> No
     assert found(standing(2, 0.0, leads=True), standing(1, 0.5, leads=True)) == {1: 1, 2: 1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=7), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(values: list[int], random: Any) -> None:
     answers = [standing(number, value / 2) for number, value in enumerate(values, 1)]
@@ -59,6 +60,7 @@ def test_the_order_of_arrival_changes_nothing(values: list[int], random: Any) ->
 
 
 @pytest.mark.parametrize("quorum", [2, 3, 4])
+@settings(deadline=None)
 @given(values=st.lists(st.integers(0, 6), min_size=4, max_size=7), random=st.randoms(use_true_random=False))
 def test_a_unit_is_decided_as_soon_as_some_answer_has_a_quorum_of_neighbours(
     quorum: int, values: list[int], random: Any

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsage.agreement import Detections, detections
@@ -37,6 +37,7 @@ def test_detections(a: Any, b: Any, same: bool) -> None:
     assert RULE(None, a, b) is RULE(None, b, a) is same
 
 
+@settings(deadline=None)
 @given(*[st.lists(st.tuples(st.integers(0, 5), st.integers(4, 7)).map(list), max_size=3)] * 2)
 def test_a_matching_is_found_if_there_is_one(a: Any, b: Any) -> None:
     rule = detections(threshold=5.0, tolerance=1.0, rtol=0.19)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsage.agreement import image, png
@@ -52,6 +52,7 @@ def test_files_of_an_independent_writer_are_read_as_it_reads_them(mode: str) -> 
         assert (found.width, found.height) == picture.size
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_every_filter_is_undone(kind: int, step: int, random: Any) -> None:
     rows = [[random.randrange(256) for _ in range(3 * step)] for _ in range(3)]
@@ -120,6 +121,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(why: str, value: Any) -> 
     assert not image(share=0.99)(None, value, value)
 
 
+@settings(deadline=None)
 @given(st.integers(8, 300), st.binary(max_size=4))
 def test_a_file_that_was_changed_anywhere_makes_nothing_fail(at: int, by: bytes) -> None:
     whole = grey(SMOOTH)

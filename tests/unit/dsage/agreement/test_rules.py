@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsage import codec
@@ -62,16 +62,19 @@ def has_nan(value: Any) -> bool:
     return isinstance(value, float | complex) and value != value
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RULES), ANSWERS, ANSWERS)
 def test_the_order_of_two_answers_never_matters_and_nothing_raises(rule: Rule, a: Any, b: Any) -> None:
     assert rule(None, a, b) is rule(None, b, a)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RULES), ROWS, ROWS)
 def test_nor_that_of_two_lists_of_rows(rule: Rule, a: Any, b: Any) -> None:
     assert rule(None, a, b) is rule(None, b, a)
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 def test_an_answer_is_close_to_itself_and_so_it_is_after_it_has_travelled(value: Any) -> None:
     again = codec.decode(codec.encode(value))
@@ -79,6 +82,7 @@ def test_an_answer_is_close_to_itself_and_so_it_is_after_it_has_travelled(value:
     assert close(nan="never")(None, value, again) is not has_nan(again)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_rows_match_themselves_in_any_order(rows: Any) -> None:
     assert detections(threshold=5.0, tolerance=0.0, rtol=1e-9)(None, rows, rows[::-1])
