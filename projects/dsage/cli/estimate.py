@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from dsage import codec
+from dsage import calibration, codec
 from dsage.bundle import Bundle, pack
 from dsage.cli.options import json_option, server_option, target_argument
 from dsage.cli.output import count, emit, say, size
@@ -29,6 +29,8 @@ UNEVEN: Final = 5.0
 """Samples that differ by more than this factor make a poor estimate."""
 OFF: Final = 2.0
 """By how much credit may miss the time measured here before it is worth a word: computers differ."""
+CALIBRATED: Final = 1.5
+"""The same where `dsage calibrate` has compared this computer with the reference core."""
 PER_UNIT_BYTES: Final = 1500
 """What a copy of a unit costs on the wire beside arguments and answer: its signed document, path and lease."""
 
@@ -69,7 +71,9 @@ def estimate(target: str, params: tuple[str, ...], samples: int, server: Link | 
     if why:
         say(f"no word from a server about when it would end: {why}")
     measured = asyncio.run(_measure(packed, list(sample(units, samples)))) if units else []
-    found = _estimated(packed.function, units, whole, measured, view)
+    calibrated = calibration.known(Home())
+    speed = None if calibrated is None else calibrated.speed
+    found = _estimated(packed.function, units, whole, measured, view, speed)
     for note in found.notes:
         say(f"note: {note}")
     emit(SCHEMA, asdict(found), as_json, _text(found))
@@ -107,6 +111,7 @@ def _estimated(
     whole: bool,
     measured: list[tuple[float, int, bool]],
     view: StatusView | None,
+    speed: float | None = None,
 ) -> Estimate:
     times = [cpu_s for cpu_s, _, _ in measured] or [0.0]
     mean_s = sum(times) / len(times)
@@ -128,11 +133,13 @@ def _estimated(
         sent_bytes=round(sent),
         computers=computers,
         eta_s=max(cpu_s / computers, max(times)) if computers else None,
-        notes=_notes(units, whole, times, mean_s, minutes),
+        notes=_notes(units, whole, times, mean_s, minutes, speed),
     )
 
 
-def _notes(units: list[NewUnit], whole: bool, times: list[float], mean_s: float, minutes: float) -> list[str]:
+def _notes(
+    units: list[NewUnit], whole: bool, times: list[float], mean_s: float, minutes: float, speed: float | None
+) -> list[str]:
     notes = []
     if not units:
         notes.append("it ends without any unit")
@@ -143,10 +150,12 @@ def _notes(units: list[NewUnit], whole: bool, times: list[float], mean_s: float,
             f"samples took from {min(times):.2f} to {max(times):.2f} s: the time of all is uncertain, and smaller "
             "units would end together"
         )
-    told_s, took_s = minutes * 60 / max(1, len(units)), mean_s
-    if units and took_s > 0 and not took_s / OFF <= told_s <= took_s * OFF:
+    told_s, took_s = minutes * 60 / max(1, len(units)), mean_s * (speed or 1.0)
+    off = OFF if speed is None else CALIBRATED
+    if units and took_s > 0 and not took_s / off <= told_s <= took_s * off:
+        where = "here" if speed is None else "on the reference core, by this computer's calibration,"
         notes.append(
-            f"a unit takes {took_s:.2f} s here and is worth {told_s:.2f} s of the reference core: "
+            f"a unit takes {took_s:.2f} s {where} and is worth {told_s:.2f} s of the reference core: "
             f"credit={took_s / 60:.2g} would be nearer"
         )
     return notes

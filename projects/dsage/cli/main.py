@@ -46,6 +46,7 @@ GROUPS = {
         "check": "Try whether code gives the same answers everywhere.",
         "run": "Run a whole run, or some units, on this computer.",
         "estimate": "Estimate what a run would take.",
+        "calibrate": "Compare a core of this computer with the reference core.",
     },
     "Researchers: runs": {
         "login": "Remember the server that you work with.",
