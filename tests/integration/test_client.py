@@ -29,7 +29,7 @@ MOST_IDLE_BYTES = 80 << 20
 
 APP = '''
 import time
-from dsage import DistributedFunction, Unit, checkpoint, restored
+from dsage import DistributedFunction, Unit, checkpoint, close, restored
 
 
 class Sum(DistributedFunction):
@@ -45,6 +45,21 @@ class Sum(DistributedFunction):
 
     def process_result(self, unit, value):
         self.result = (self.result or 0) + value
+
+
+class Noisy(Sum):
+    """No two answers are the same bytes."""
+
+    agree = close(rtol=1e-6)
+    homogeneous = True
+
+    def units(self):
+        for i in range(1, self.n + 1):
+            yield Unit(i, quorum=2, adaptive=False)
+
+    @staticmethod
+    def compute(i):
+        return i + time.time_ns() % 10**9 * 1e-16
 
 
 class Slow(Sum):
@@ -165,6 +180,18 @@ async def test_a_volunteer_joins_computes_and_leaves_nothing_behind(server: Runn
     assert not list((part / "held").glob("*"))
     assert not os.path.lexists(home / "client" / "work")
     assert (part / "client.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_two_volunteers_agree_by_the_rule_of_an_app_whose_answers_are_never_the_same(
+    server: Running, tmp_path: Path
+) -> None:
+    async with (
+        joined(tmp_path / "a", await server.invite(), "--slots", "1") as one,
+        joined(tmp_path / "b", await server.invite(), "--slots", "1") as other,
+    ):
+        assert await (await submitted(tmp_path, "Noisy", n=3)) == pytest.approx(6, rel=1e-6)
+        for client in (one, other):
+            await client.until(lambda client=client: client.count("accepted") == 3)  # type: ignore[misc]
 
 
 async def test_a_client_comes_back_without_its_link_and_a_used_code_is_not_sent_again(
