@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from dsage.wire import Discovered
+
     A = TypeVar("A", default=Any)
     V = TypeVar("V", default=Any)
 else:
@@ -28,6 +30,8 @@ from dsage.errors import UsageError
 
 MAX_STATE_BYTES: Final = 1 << 20
 """A driver's state travels with each step; collections that outgrow this belong into results."""
+MAX_WAITING: Final = 100
+"""Discoveries after which a step folds no further answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,7 @@ class DistributedFunction(Generic[A, V]):
             setattr(self, name, value)
         self._outbox: list[Unit[A]] = []
         self._cancelled_groups: list[str] = []
+        self._discovered: list[Discovered] = []
         self._source: Iterator[Any] | None = None
 
     # -- what authors override -------------------------------------------------------------------------------
@@ -187,6 +192,19 @@ class DistributedFunction(Generic[A, V]):
         """Cancel every unfinished unit of a group, at once on the volunteers' machines too."""
         self._cancelled_groups.append(group)
 
+    def discover(
+        self, unit: Unit[A], *, title: str, facts: Mapping[str, str | int | float] | None = None, check: str = ""
+    ) -> None:
+        """Declare a discovery that the accepted answer of `unit` shows, once for each title; call it where the answer
+        is folded. It stays yours alone until another volunteer has confirmed the answer and you publish it.
+
+        `facts` are shown by name (text, numbers), `check` is a line of Python that convinces whoever pastes it. Raises
+        UsageError for a unit that has no answer, or what cannot be shown in a line each.
+        """
+        from dsage.discoveries import declared
+
+        self._discovered.append(declared(unit.id, title, facts or {}, check))
+
     def as_unit(self, job: A | Unit[A]) -> Unit[A]:
         """Return `job` as a Unit: bare arguments get the class's limits, and every default."""
         return job if isinstance(job, Unit) else Unit(job, limits=self.limits)
@@ -221,6 +239,16 @@ class DistributedFunction(Generic[A, V]):
         from dsage import hosted
 
         return hosted.step(cls, params, stand, heard)
+
+    @property
+    def discoveries_wait(self) -> bool:
+        """Whether so many discoveries were declared that a step should take them."""
+        return len(self._discovered) >= MAX_WAITING
+
+    def take_discoveries(self) -> list[Discovered]:
+        """Return and forget the discoveries declared since the last call."""
+        found, self._discovered = self._discovered, []
+        return found
 
     def take_outbox(self) -> tuple[list[Unit[A]], list[str]]:
         """Return and forget the units submitted and the groups cancelled since the last call."""

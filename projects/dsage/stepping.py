@@ -85,7 +85,7 @@ def _folded(function: DistributedFunction, at: Position, heard: Answers, number:
     folded: list[Answer] = []
     _retract(function, heard.retracted)
     for answer in heard.answers:
-        if function.done:
+        if function.done or function.discoveries_wait:
             break
         _fold(function, answer)
         folded.append(answer)
@@ -103,6 +103,7 @@ def _folded(function: DistributedFunction, at: Position, heard: Answers, number:
     last = over and not heard.retracted
     if not (last or folded or heard.retracted or units or groups):
         return None, dry
+    discoveries = function.take_discoveries()
     progress, state = _author("progress", lambda: (codec.encode(function.progress()), function.dump_state()))
     result = _author("result", lambda: codec.encode(function.result)) if last else None
     return (
@@ -114,6 +115,7 @@ def _folded(function: DistributedFunction, at: Position, heard: Answers, number:
             retracted=[answer.unit for answer in heard.retracted],
             units=units,
             cancel_groups=groups,
+            discoveries=discoveries,
             state=state,
             progress=progress,
             finished=last,

@@ -7,7 +7,7 @@ say more. docs/protocol.md describes the conversation.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,15 @@ MAX_OUTPUT: Final = 16 << 10
 MANY: Final = msgspec.Meta(max_length=100_000)
 """What a server reads of any list: a longer one, whose values may be a byte each, is refused before objects are made of
 it. The limits of each call are narrower."""
+
+
+MAX_TITLE: Final = 200
+MAX_CHECK: Final = 2000
+MAX_FACTS: Final = 32
+MAX_FACT: Final = 2000
+"""What a discovery may say (characters): its title, its check, each of so many facts."""
+MAX_DISCOVERIES: Final = 1000
+"""Discoveries of one step."""
 
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -266,9 +275,48 @@ class NewUnit(Message):
     adaptive: bool = False
 
 
+class Discovered(Message):
+    """Something that a unit's answer shows, as its author declares it: `facts` by name, `check` a line of Python."""
+
+    unit: Count
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE)]
+    facts: Annotated[
+        dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=MAX_FACT)]],
+        msgspec.Meta(max_length=MAX_FACTS),
+    ] = {}
+    check: Annotated[str, msgspec.Meta(max_length=MAX_CHECK)] = ""
+
+
+class DiscoveryView(Message):
+    """A discovery as it stands: `state` is candidate, confirmed or published; times are Unix seconds.
+
+    Only a published one is shown to others than its researcher. `reason` is why it waits or was taken back,
+    `correction` why a published one does not hold any more. `finder` sent the first answer that holds it, and the
+    `confirmers` the same independently; `proven` says that the answer proves itself. Names are of those who agreed.
+    """
+
+    id: int
+    run: int
+    unit: int
+    project: str
+    title: str
+    facts: dict[str, str]
+    check: str
+    state: str
+    declared: float
+    confirmed: float | None = None
+    published: float | None = None
+    reason: str = ""
+    correction: str = ""
+    proven: bool = False
+    finder: str = ""
+    confirmers: list[str] = []
+    link: str = ""
+
+
 class Step(Message, kw_only=True):
-    """What a driver commits at once: results folded, answers taken back, new state, new units, groups cancelled, the
-    end.
+    """What a driver commits at once: results folded, answers taken back, new state, new units, groups cancelled,
+    discoveries declared, the end.
 
     `replicas` are those of the answers folded (`Answer.replica`), in the same order: an answer that was refused after
     the driver had heard it is not folded. Left out, nothing is compared.
@@ -281,6 +329,7 @@ class Step(Message, kw_only=True):
     retracted: Annotated[list[Count], MANY] = []
     units: Annotated[list[NewUnit], MANY] = []
     cancel_groups: Annotated[list[str], MANY] = []
+    discoveries: Annotated[list[Discovered], msgspec.Meta(max_length=MAX_DISCOVERIES)] = []
     state: bytes
     progress: bytes = b""
     finished: bool = False
@@ -428,7 +477,8 @@ class Finder(Message):
 class RunView(Message):
     """One run as people see it. Counts are of units (`ready` .. `cancelled`) and replicas; `volunteers` earned credit.
 
-    `priority`, `platforms`, `tags` and `hosted` as in SubmitRun; `researcher` is the name of whose it is.
+    `priority`, `platforms`, `tags` and `hosted` as in SubmitRun; `researcher` is the name of whose it is. Of
+    `discoveries` a server tells those that are published; a run on one's own computers tells all.
     """
 
     run: int
@@ -453,6 +503,7 @@ class RunView(Message):
     tags: list[str] = []
     hosted: bool = False
     researcher: str = ""
+    discoveries: list[DiscoveryView] = []
 
 
 class CreditLine(Message):
@@ -534,11 +585,13 @@ class About(Message):
 class Privacy(Message):
     """What may be shown of a volunteer: all off until they switch it on. The body of POST /v1/account/privacy.
 
-    `leaderboard` lists the pseudonym with its credit, `discoveries` names it beside what its computers found.
+    `leaderboard` lists the pseudonym with its credit, `discoveries` names it beside what its computers found. `export`
+    puts it, with its team, and its computers without their names, into the daily files for statistics sites.
     """
 
     leaderboard: bool = False
     discoveries: bool = False
+    export: bool = False
 
 
 class DeviceView(Message):
@@ -582,6 +635,66 @@ class AccountView(Message):
     taken_milli: int = 0
     house_milli: int = 0
     corrections: list[Correction] = []
+
+
+class TeamWish(Message):
+    """What a volunteer does about a team: the body of POST /v1/account/team.
+
+    `create` takes a `name`, `join` the `code` of an invite. `invite` makes such a code, in place of an older one, for
+    whoever leads the team; `lead` takes over a team whose founder has been silent for long.
+    """
+
+    do: Literal["create", "join", "leave", "invite", "lead"]
+    name: str = ""
+    code: str = ""
+
+
+class TeamView(Message):
+    """The team that a volunteer is in since `since`: the reply to GET and POST /v1/account/team; `team` is 0 in none.
+
+    `granted_milli` is what its members were granted while they were in it, `recent` in credits a day. `leads` is
+    whether the volunteer who asks leads it, `vacant` whether any member may take it over. `founder` is "" unless they
+    are on the leaderboard. `code` is a new invite, good for `valid_s`.
+    """
+
+    team: Count = 0
+    name: str = ""
+    founder: str = ""
+    leads: bool = False
+    vacant: bool = False
+    members: Count = 0
+    granted_milli: int = 0
+    recent: float = 0.0
+    since: float | None = None
+    code: str = ""
+    valid_s: Seconds = 0.0
+
+
+class BadgeView(Message):
+    """Something earned for good: for the credit of an app (`kind` is app, `level` 1 to 10) or by an event. `at` is the
+    UTC day, in Unix seconds; credit that is taken back takes along what it earned."""
+
+    kind: str
+    name: str
+    title: str
+    criterion: str
+    at: float
+    level: int = 0
+
+
+class BadgesView(Message):
+    """A volunteer's own badges: the reply of GET /v1/account/badges.
+
+    `streak` and `longest` count weeks (Monday to Sunday, UTC) with a valid answer; two weeks without one in a quarter
+    do not end a streak, and `free` are left of them. `steady` of the last `steady_of` whole weeks had a valid answer.
+    """
+
+    badges: list[BadgeView]
+    streak: int
+    longest: int
+    free: int
+    steady: int
+    steady_of: int
 
 
 class LinkCode(Message):

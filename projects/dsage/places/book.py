@@ -15,11 +15,25 @@ from typing import Any, Final
 
 from dsage import codec
 from dsage.bundle import Bundle
+from dsage.discoveries import kept_here
 from dsage.errors import Conflict, NotFound
 from dsage.sandbox.level import Outcome
 from dsage.states import FINAL_UNITS, OPEN_RUNS, TIME_LIMITS, RunState, UnitState, move
 from dsage.trust.envelope import Envelope
-from dsage.wire import Answer, Answers, Attempt, Drive, Event, NewUnit, Remainder, RunView, Step, StepReply, UnitView
+from dsage.wire import (
+    Answer,
+    Answers,
+    Attempt,
+    DiscoveryView,
+    Drive,
+    Event,
+    NewUnit,
+    Remainder,
+    RunView,
+    Step,
+    StepReply,
+    UnitView,
+)
 
 KEPT: Final = 10_000
 """Ended units of a run that are kept to be looked at, and events."""
@@ -90,6 +104,7 @@ class Run:
     keys: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT))
+    discoveries: dict[tuple[int, str], DiscoveryView] = field(default_factory=dict)
 
 
 class Book:
@@ -157,6 +172,7 @@ class Book:
             raise Conflict("a folded unit has no answer that waits to be folded")
         for folded in step.folded:
             run.kept.append(run.unfolded.pop(folded))
+        kept_here(run.discoveries, step.discoveries, run.id, time.time())
         for new in step.units:
             self._make(run, new)
         if step.cancel_groups:
@@ -295,7 +311,7 @@ class Book:
             finished=run.finished, driver_seen=run.driver_seen, step=run.step, units=units,
             replicas={"leased": len([e for e in self._running.values() if e.run is run]), "valid": units["valid"]},
             credit_milli=0, volunteers=0, progress=run.progress, result=run.result, reason=run.reason,
-            params=run.params, priority=run.priority,
+            params=run.params, priority=run.priority, discoveries=list(run.discoveries.values()),
         )  # fmt: skip
 
     # -- within ----------------------------------------------------------------------------------------------
