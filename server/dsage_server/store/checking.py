@@ -24,14 +24,15 @@ from dsage_validator.checks import Candidate, Verdict
 class Case:
     """One unit with answers to judge; `cancelled` as it stood when they were read.
 
-    `standing` are the answers judged before that the fresh ones may agree with. `blobs` are the large answers, by copy:
-    their values stand empty until `filled`.
+    `judged` are the answers judged before that the fresh ones may agree with, `standing` those of them whose values are
+    kept. `blobs` are the large answers, by copy: their values stand empty until `filled`.
     """
 
     unit: int
     run: int
     cancelled: bool
     args: bytes
+    judged: frozenset[int]
     standing: list[Standing]
     candidates: list[Candidate]
     blobs: dict[int, str]
@@ -69,6 +70,7 @@ def case(connection: Connection, number: int) -> Case | None:
         run=head.run,
         cancelled=cancelled,
         args=units.args_of(connection, number),
+        judged=frozenset([r.id for r in before]),
         standing=[
             Standing(replica=r.id, value=values[r.id], leads=current.final)
             for r in before
@@ -99,7 +101,7 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
     book = units.Book.of(connection, [number])
     if (book.now[number].state is UnitState.CANCELLED) != judged.cancelled:
         return []
-    if not {r.id for r in life.standing(book.now[number])} <= {each.replica for each in judged.standing}:
+    if not {r.id for r in life.standing(book.now[number])} <= judged.judged:
         raise Conflict("the answers of a unit were judged by another process in between")
     book.now[number] = life.judged(
         book.now[number],
