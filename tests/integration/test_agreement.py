@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from typing import Any
 
 import msgspec
@@ -162,6 +164,30 @@ async def test_an_agree_that_fails_is_told_and_breaks_nothing(world: World, kind
     await answer(world, 2.0)
     (found,) = (await driver.answers(10.0)).answers
     assert codec.decode(found.value or b"") == 2.0, "equal answers need no question"
+
+
+def picture(level: int, compression: int, *, more: int = 0) -> bytes:
+    """A grey PNG file of 64 x 64 pixels, of which one has this level; with `more` bytes of pixels than it says."""
+    lines = bytearray(64 * 65 + more)
+    lines[100] = level
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(lines, compression)))
+    parts = [
+        struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in (*chunks, (b"IEND", b""))
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+async def test_pictures_are_compared_in_the_sandbox_and_a_bomb_is_no_picture(world: World) -> None:
+    if not world.running.hub.can_check:
+        pytest.skip("no sandbox for checks on this computer")
+    driver = await submitted(world, "Picture")
+    bomb = picture(7, 9, more=1 << 26)
+    good = picture(7, 9)
+    assert len(bomb) < 1 << 20
+    await answer(world, bomb, good, picture(9, 1), picture(8, 0))
+    (found,) = (await driver.answers(20.0)).answers
+    assert codec.decode(found.value or b"") == picture(8, 0), "the neighbour of both"
+    assert (await world.view(driver)).replicas == {"valid": 3, "invalid": 1}
 
 
 async def test_an_agree_that_never_ends_is_stopped_and_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
