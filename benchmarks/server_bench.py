@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sqlite3
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import psutil
 import uvloop
 from figures import figure, say
 from fleet import prepare
 from fleet.habits import Habits
+from fleet.tally import percentile
 from lab import kill
 from peers import peers
 from serving import Bench, Options, table
@@ -28,6 +31,7 @@ UNITS = 1_000_000
 HEADLINES = ((1, 128, 1500.0), (10, 128, 5000.0), (50, 32, 8000.0))
 """Copies a call, hosts, demanded replicas a second."""
 CROWD = 10_000
+AGREED_RATE = 500.0
 SETTLE_S = 30.0
 CROWD_WORK_S = 40.0
 RETURN_S = 60.0
@@ -66,6 +70,49 @@ async def validation(bench: Bench) -> None:
     await bench.prepare(int(rate * (seconds + 10)))
     done = await bench.measure(Habits(batch=batch, work_s=batch * hosts / rate), hosts, seconds, follow=True)
     figure("server: last needed answer to canonical, p99 at half load", done.completing_p99_ms, "ms", bar=50)
+
+
+async def agreement(folder: Path, options: Options) -> None:
+    """From the last needed answer to the unit being decided and paid, where an author's own `agree` decides in the
+    sandbox, at 500 replicas a second; by the server's clock, out of its tables."""
+    bench = Bench(folder / "agree", options, kind="Near")
+    seconds = options.window(20.0)
+    await bench.prepare(int(AGREED_RATE * (seconds + 10)))
+    hosts = 50
+    await bench.measure(Habits(batch=1, work_s=hosts / AGREED_RATE, noise=0.4), hosts, seconds)
+    with sqlite3.connect(f"file:{bench.where}?mode=ro", uri=True) as database:
+        took = [row[0] for row in database.execute(_DECIDED)]
+    figure("server: last needed answer to canonical by a sandboxed agree, p50", 1e3 * percentile(took, 0.5), "ms")
+    figure("server: the same, p99", 1e3 * percentile(took, 0.99), "ms", bar=1000)
+    bench.audit()
+
+
+async def adaptive(folder: Path, options: Options) -> None:
+    """Units accepted a second where hosts have proved themselves, beside the same with a quorum of two; 10 a call."""
+    batch, hosts, _ = HEADLINES[1]
+    rates = {}
+    for kind in (False, True):
+        bench = Bench(folder / f"adaptive-{kind}", options, adaptive=kind)
+        seconds = options.window(20.0)
+        await bench.prepare(int(12_000 * (seconds + 5)))
+        done = await bench.measure(Habits(batch=batch), hosts, seconds)
+        with sqlite3.connect(f"file:{bench.where}?mode=ro", uri=True) as database:
+            valid, copies = database.execute(_WASTE).fetchone()
+        rates[kind] = done.replicas_per_s * valid / copies
+        bench.audit()
+    figure(
+        "server: units accepted, adaptive, 10 a call", rates[True], "units/s", better="higher",
+        peer=("quorum of two", rates[False]),
+    )  # fmt: skip
+
+
+_DECIDED: Final = """
+    SELECT unit.finished - MAX(replica.reported) FROM unit JOIN replica ON replica.unit_id = unit.id
+    WHERE unit.state = 'valid' AND replica.state = 'valid' AND replica.reported <= unit.finished GROUP BY unit.id
+"""
+_WASTE: Final = """
+    SELECT (SELECT COUNT(*) FROM unit WHERE state = 'valid'), COUNT(*) FROM replica WHERE state = 'valid'
+"""
 
 
 async def crowd(bench: Bench) -> None:
@@ -124,7 +171,7 @@ async def postgresql(folder: Path, options: Options, sqlite: float) -> None:
 CELLS: dict[str, Callable[[Bench], Awaitable[object]]] = {
     "throughput": throughput, "latency": latency, "validation": validation,
 }  # fmt: skip
-ALL = [*CELLS, "crowd", "postgres", "peers"]
+ALL = [*CELLS, "agreement", "adaptive", "crowd", "postgres", "peers"]
 
 
 async def main(only: list[str], options: Options) -> None:
@@ -139,6 +186,8 @@ async def main(only: list[str], options: Options) -> None:
                 many = Bench(folder / "crowd", options)
                 await crowd(many)
                 many.audit()
+            elif cell in ("agreement", "adaptive"):
+                await (agreement if cell == "agreement" else adaptive)(folder, options)
             elif cell == "postgres":
                 await postgresql(folder, options, rates.get(10, 0.0))
             elif cell == "peers":

@@ -50,7 +50,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Bench:
     """Server processes on one database, SQLite in the home's folder or a PostgreSQL `cluster`."""
 
-    def __init__(self, folder: Path, options: Options, *, cluster: Cluster | None = None, servers: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: Options,
+        *,
+        cluster: Cluster | None = None,
+        servers: int = 1,
+        kind: str = "Echo",
+        adaptive: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.adaptive = adaptive
         self.labs = [Lab(folder / str(n)) for n in range(servers)]
         for lab in self.labs:
             lab.folder.mkdir(parents=True)
@@ -92,11 +103,11 @@ class Bench:
         with self.serving():
             if first:
                 prepare.enrol(self.where, hosts)
-            async with prepare.driving(self.home, self.run) as driver:
+            async with prepare.driving(self.home, self.run, self.kind) as driver:
                 self.run = driver.run
                 begin, missing = time.perf_counter(), units - self.left
                 memory = _memory(self.servers()[:1])
-                await prepare.make_units(driver, missing)
+                await prepare.make_units(driver, missing, adaptive=self.adaptive)
                 took, grown = time.perf_counter() - begin, _memory(self.servers()[:1]) - memory
             self.left += missing
         say(f"made {missing} units in {took:.1f} s: {missing / took:.0f}/s; the server grew by {grown / 1e6:.0f} MB")

@@ -28,6 +28,7 @@ HABITS = {
     "spread": "by which share the speeds of hosts differ",
     "failed": "share of copies reported as failed",
     "wrong": "share of copies with a wrong answer",
+    "noise": "by how much numbers in answers differ from the right one",
     "vanish": "share of batches taken along into an absence",
     "forget": "share of absences after which the host has lost what it held",
     "cut": "share of reports whose connection breaks before the reply",

@@ -19,10 +19,11 @@ _RULES: Final = {
         WHERE unit.state = 'valid' AND (replica.id IS NULL OR replica.state <> 'valid')""",
     "units have a canonical answer and are not valid": """
         SELECT count(*) FROM unit WHERE canonical_id IS NOT NULL AND state <> 'valid'""",
-    "units are valid with fewer valid copies than their quorum": """
+    "units are valid with fewer valid copies than their quorum, of hosts that are not trusted alone": """
         SELECT count(*) FROM (SELECT unit.id FROM unit LEFT JOIN replica ON replica.unit_id = unit.id
         AND replica.state = 'valid' WHERE unit.state = 'valid' GROUP BY unit.id, unit.quorum
-        HAVING count(replica.id) < unit.quorum AND coalesce(max(CASE WHEN replica.proven THEN 1 END), 0) = 0) AS f""",
+        HAVING count(replica.id) < unit.quorum
+        AND coalesce(max(CASE WHEN replica.proven OR replica.trust = 2 THEN 1 END), 0) = 0) AS f""",
     "valid copies were not paid": """
         SELECT count(*) FROM replica LEFT JOIN credit_entry ON credit_entry.replica_id = replica.id
         AND credit_entry.kind = 'grant' WHERE replica.state = 'valid' AND credit_entry.id IS NULL""",

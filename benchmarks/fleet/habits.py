@@ -24,6 +24,8 @@ class Habits:
     """Share of copies reported as failed."""
     wrong: float = 0.0
     """Share of copies with an answer that nobody else gives."""
+    noise: float = 0.0
+    """Answers are numbers that differ from the right one by up to this."""
     vanish: float = 0.0
     """Share of batches that a host takes along into an absence."""
     forget: float = 0.0

@@ -206,6 +206,9 @@ class Host:
             return speech.answer(task, None, "failed", "crash")
         if chance < habits.failed + habits.wrong:
             return speech.answer(task, codec.encode([task.replica, self._draw.random()]), "done", "")
+        if habits.noise:
+            near = codec.decode(task.args) + habits.noise * self._draw.uniform(-1.0, 1.0)
+            return speech.answer(task, codec.encode(near), "done", "")
         return speech.answer(task, task.args, "done", "")
 
     async def _call(self, line: Line, path: bytes, body: bytes) -> bytes:

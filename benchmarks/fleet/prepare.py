@@ -31,6 +31,13 @@ class Echo(DistributedFunction):
 
     def process_result(self, unit, value):
         pass
+
+
+# Its answers are judged by code of its own, which runs in the server's sandbox.
+class Near(Echo):
+    @staticmethod
+    def agree(args, a, b):
+        return abs(a - b) < 1
 """
 STEP_UNITS: Final = 2_000
 """Units in one step of the driver: about a quarter of a megabyte of arguments and keys."""
@@ -54,8 +61,9 @@ def enrol(where: Path | str, count: int, *, seed: str = "fleet") -> None:
 
 
 @asynccontextmanager
-async def driving(home: Home, run: int = 0) -> AsyncIterator[HandDriver]:
-    """Drive a run of the server that this home is logged in to: a new one of APP, or the one with this number."""
+async def driving(home: Home, run: int = 0, kind: str = "Echo") -> AsyncIterator[HandDriver]:
+    """Drive a run of the server that this home is logged in to: a new one of a class of APP, or the one with this
+    number."""
     async with await Researcher.open(home) as researcher:
         if run:
             drive = await researcher.drive(run)
@@ -64,15 +72,18 @@ async def driving(home: Home, run: int = 0) -> AsyncIterator[HandDriver]:
         with tempfile.TemporaryDirectory(prefix="dsage-fleet-") as folder:
             source = Path(folder) / "echo.py"
             source.write_text(APP)
-            yield await HandDriver.submitted(researcher, f"{source}:Echo")
+            yield await HandDriver.submitted(researcher, f"{source}:{kind}")
 
 
-async def make_units(driver: HandDriver, count: int, *, quorum: int = 2) -> None:
+async def make_units(driver: HandDriver, count: int, *, quorum: int = 2, adaptive: bool = False) -> None:
     """Make units whose arguments are numbers, step by step, as a researcher's driver does."""
     for made in range(0, count, STEP_UNITS):
         numbers = range(made, min(count, made + STEP_UNITS))
         await driver.commit(
-            units=[wire.NewUnit(key=f"{driver.step}.{n}", args=codec.encode(n), quorum=quorum) for n in numbers]
+            units=[
+                wire.NewUnit(key=f"{driver.step}.{n}", args=codec.encode(n), quorum=quorum, adaptive=adaptive)
+                for n in numbers
+            ]
         )
 
 

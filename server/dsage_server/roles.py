@@ -22,7 +22,7 @@ from dsage_server.looking_back import look_back
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.settings import Settings
 from dsage_server.store import claims, processes
-from dsage_validator.checks import Boxes
+from dsage_validator.boxes import Boxes
 
 log = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.joining import Invitation
 from dsage_server.web.pages import make_pages
-from dsage_validator.checks import Boxes
+from dsage_validator.boxes import Boxes
 
 log = logging.getLogger(__name__)
 

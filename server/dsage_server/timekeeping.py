@@ -39,7 +39,8 @@ from dsage_server.store import checking, credit, renewal, runs, units
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import run
 from dsage_validator import life
-from dsage_validator.checks import Boxes, judge
+from dsage_validator.boxes import Boxes
+from dsage_validator.checks import judge
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ WRITE_BACK_S: Final = 0.5
 ROOT_S: Final = 2.0
 RENEW_S: Final = 3600.0
 RENEW_BEFORE_S: Final = 7 * 86400.0
-HURRIED_CHECKERS: Final = 2
+HURRIED_CHECKERS: Final = 32
 """Checkers for answers that somebody waits for; one more looks at those of cancelled units first."""
 RETRIES: Final = 2
 ROOT_VERSION: Final = "root_version"

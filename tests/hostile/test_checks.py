@@ -5,25 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dsage import codec
 from dsage.errors import UnitFailed
 from dsage.sandbox import Level
-from dsage_validator import checks
-from dsage_validator.checks import Boxes
+from dsage_validator.boxes import MAX_BOXES, Boxes
+from dsage_validator.checks import NoOpinion
 
 APP = """
+import os
 import time
 
 
 class App:
     @staticmethod
     def verify(args, value):
+        if value == -1:
+            os.abort()
         time.sleep(value)
         return True
+
+    @staticmethod
+    def agree(args, a, b):
+        if a == -1:
+            os.abort()
+        return abs(a - b) < 1
 """
+DEADLY = -1
 SLOW = "import time\ntime.sleep(60)\n"
 ENTRY = "app:App"
 
@@ -47,11 +58,11 @@ async def test_many_apps_do_not_close_a_box_that_is_in_use(boxes: Boxes, tmp_pat
     started = asyncio.Event()
     waiting = asyncio.create_task(honest())
     await started.wait()
-    for number in range(checks.MAX_BOXES + 2):
+    for number in range(MAX_BOXES + 2):
         async with boxes.judging(f"greedy-{number}", tmp_path / "good", ENTRY):
             pass
     assert await waiting == [True] * 4
-    assert len(boxes._warm) <= checks.MAX_BOXES
+    assert len(boxes._warm) <= MAX_BOXES
 
 
 async def test_an_app_that_takes_a_minute_to_load_holds_up_itself(boxes: Boxes, tmp_path: Path) -> None:
@@ -76,3 +87,30 @@ async def test_a_box_that_failed_is_not_used_again_nor_closed_under_others(boxes
         assert await first.ask("verify", codec.encode(0), codec.encode(0)) is True
         async with boxes.judging("app", tmp_path / "good", ENTRY) as second:
             assert second.box is not first.box
+
+
+async def test_questions_that_wait_go_together_and_none_suffers_for_another(boxes: Boxes, tmp_path: Path) -> None:
+    async def asked(value: float | str) -> object:
+        try:
+            return await judge.ask("agree", codec.encode(0), codec.encode(value), codec.encode(0))
+        except NoOpinion as error:
+            return str(error)
+
+    async with boxes.judging("app", tmp_path / "good", ENTRY) as judge:
+        calls: list[str] = []
+        ask = judge.box.call
+
+        async def counted(function: str, *args: Any, **more: Any) -> Any:
+            calls.append(function)
+            return await ask(function, *args, **more)
+
+        judge.box.call = counted  # type: ignore[method-assign]
+        said = await asyncio.gather(*[asked(value) for value in (0.1, 5, "no number", 0.2)] * 3)
+        assert [one if isinstance(one, bool) else str(one)[:13] for one in said] == [
+            True, False, "agree failed ", True,
+        ] * 3  # fmt: skip
+        assert len(calls) < len(said)
+        calls.clear()
+        said = await asyncio.gather(*[asked(value) for value in [0.1] * 3 + [DEADLY] + [0.3] * 3])
+        assert [one for one in said if one is True] == [True] * 6
+        assert str(said[3]).startswith("agree failed (crash")

@@ -11,25 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from dsage import codec
 from dsage.agreement import Rule, Unfit
-from dsage.errors import CodecError, SandboxRefused, UnitFailed
-from dsage.function import Limits
-from dsage.sandbox import Box, Level
+from dsage.errors import CodecError, UnitFailed
 from dsage.trust.documents import Manifest
 from dsage_validator.camps import Standing, camps
 
 T = TypeVar("T")
 
-CHECK_LIMITS: Final = Limits(cpu_s=120.0, wall_s=240.0, memory_bytes=1 << 30, disk_bytes=64 << 20, output_bytes=4096)
-"""A partial check repeats a single piece of the unit; nothing else here takes longer than milliseconds."""
-MAX_BOXES: Final = 4
 LARGE: Final = 1 << 14
 """Answers of more bytes are read beside the loop."""
 SHOWN: Final = 200
@@ -209,86 +202,3 @@ def _what_is_wrong(data: bytes) -> str:
         return "" if codec.encode(codec.decode(data)) == data else "it is not in canonical form"
     except CodecError as error:
         return error.message
-
-
-class BoxJudge:
-    """Asks the app inside a sandbox."""
-
-    def __init__(self, box: Box) -> None:
-        self.box = box
-
-    async def ask(self, function: str, *args: bytes) -> Any:
-        """Return the decoded answer. Raises NoOpinion if the app's function failed, ran out of limits or answered no
-        data, UnitFailed if the box itself is gone, which is nobody's answer's fault.
-        """
-        outcome = await self.box.call(function, args, CHECK_LIMITS)
-        if outcome.status in ("broken", "stopped"):
-            raise UnitFailed(f"the validator's sandbox ended: {outcome.reason}")
-        if outcome.status != "done" or outcome.value is None:
-            last = (outcome.detail.strip().splitlines() or [""])[-1][:SHOWN]
-            raise NoOpinion(f"{function} failed ({outcome.reason or outcome.status}){last and ': ' + last}")
-        try:
-            return codec.decode(outcome.value)
-        except CodecError as error:
-            raise NoOpinion(f"{function} gave what is no value: {error.message}") from None
-
-
-@dataclass(slots=True)
-class _Warm:
-    box: Box
-    users: int = 0
-    worn: bool = False
-
-
-class Boxes:
-    """Warm boxes by app version. Those that nobody uses are closed, the least recently used first.
-
-    An app's box may take a minute to open and its checks minutes to answer: neither holds up another app's, and no
-    box is closed under a check that runs in it. Without a `level` there is none: no sandbox works here.
-    """
-
-    def __init__(self, level: Level | None, work_dir: Path) -> None:
-        self.level = level
-        self.work_dir = work_dir
-        self._warm: dict[str, _Warm] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
-
-    @asynccontextmanager
-    async def judging(self, app: str, app_dir: Path, entry: str) -> AsyncIterator[BoxJudge]:
-        """Give a judge for an app version, opening its box if need be. A box that ends meanwhile is not used again.
-
-        Raises SandboxRefused or UnitFailed if it cannot be opened.
-        """
-        warm = await self._taken(app, app_dir, entry)
-        try:
-            yield BoxJudge(warm.box)
-        except UnitFailed:
-            warm.worn = True
-            raise
-        finally:
-            warm.users -= 1
-            await self._tidy(app, warm)
-
-    async def close(self) -> None:
-        """Close every box."""
-        for app in list(self._warm):
-            await self._warm.pop(app).box.close()
-
-    async def _taken(self, app: str, app_dir: Path, entry: str) -> _Warm:
-        async with self._opening.setdefault(app, asyncio.Lock()):
-            if self.level is None:
-                raise SandboxRefused("this server has no sandbox for the checks of apps")
-            if app not in self._warm:
-                self._warm[app] = _Warm(await Box.open(self.level, app_dir, entry, self.work_dir))
-            warm = self._warm[app] = self._warm.pop(app)
-            warm.users += 1
-            return warm
-
-    async def _tidy(self, app: str, warm: _Warm) -> None:
-        if warm.worn and self._warm.get(app) is warm:
-            del self._warm[app]
-        if warm.worn and not warm.users:
-            await warm.box.close()
-        idle = [name for name, other in self._warm.items() if not other.users]
-        for name in idle[: max(0, len(self._warm) - MAX_BOXES)]:
-            await self._warm.pop(name).box.close()

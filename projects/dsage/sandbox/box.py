@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dsage import codec
 from dsage.errors import SandboxRefused, UnitFailed
 from dsage.function import Limits
-from dsage.sandbox import reach, runtime, seccomp, slots
+from dsage.sandbox import frames, reach, runtime, seccomp, slots
 from dsage.sandbox.lane import Lane, Request
 from dsage.sandbox.launch import Plan, box_folder, dropped_user
 from dsage.sandbox.level import Level, Outcome
@@ -107,6 +108,15 @@ class Box:
         if self._closed and outcome.status != "done":
             return replace(outcome, status="stopped", value=None, reason="closed", detail="the box was closed")
         return outcome
+
+    async def call_each(self, function: str, calls: Sequence[tuple[bytes, ...]], limits: Limits) -> Outcome:
+        """Call a function many times in one fresh process, which costs as much as one `call`; the limits are for all.
+
+        The value is a list with [True, answer] or [False, reason] for each call. What kills the process takes all of
+        them along, and one call may spoil the next one's: for short questions to one app, which are asked again alone
+        if that happens.
+        """
+        return await self.call(function + frames.EACH, tuple([codec.encode(list(call)) for call in calls]), limits)
 
     def pause(self) -> None:
         """Stop every process in the box within a millisecond or so, until `resume`; wall limits stand still."""

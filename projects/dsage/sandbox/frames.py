@@ -22,6 +22,8 @@ MAX_DETAIL: Final = 4096
 MAX_FAILURE: Final = 1 << 15
 """A reason and a detail of `MAX_DETAIL` characters, whatever alphabet they are in."""
 CHUNK: Final = 1 << 18
+EACH: Final = "[]"
+"""Behind the name of a function: each argument is a list of encoded arguments, of a call of its own."""
 MOST_SHOWN: Final = 16
 LONGEST_SHOWN: Final = 120
 """Characters of a text that a picture may show; names have as many at most."""

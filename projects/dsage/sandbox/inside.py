@@ -30,6 +30,8 @@ from dsage.sandbox.frames import Kind
 MAX_CONTROL: Final = 1 << 16
 MAX_REQUEST: Final = 1 << 30
 MAX_OPEN_FILES: Final = 256
+EACH_DETAIL: Final = 200
+"""Characters of why one of many calls failed."""
 BETWEEN_REPORTS_S: Final = 0.2
 """Progress and checkpoints that come faster than this are thinned out."""
 CHECKPOINT_BYTES_PER_S: Final = 1 << 20
@@ -157,8 +159,7 @@ def _run(channel: socket.socket, owner: Any) -> None:
     Hooks.checkpoint, Hooks.progress = reporter.checkpoint, reporter.progress
     _limit(request)
     try:
-        function = request["function"]
-        value = codec.encode(getattr(owner, function)(*typed.arguments(owner, function, arguments)))
+        value = codec.encode(_called(owner, request["function"], arguments))
         if len(value) > request["output_bytes"]:
             frame = _failure("output", f"{len(value)} bytes of answer; {request['output_bytes']} are allowed")
         else:
@@ -170,6 +171,25 @@ def _run(channel: socket.socket, owner: Any) -> None:
             stream.flush()
     channel.sendall(frame)
     os._exit(0)
+
+
+def _called(owner: Any, function: str, arguments: list[Any]) -> Any:
+    if not function.endswith(frames.EACH):
+        return getattr(owner, function)(*typed.arguments(owner, function, arguments))
+    name = function.removesuffix(frames.EACH)
+    return [_one(owner, name, [codec.decode(argument) for argument in call]) for call in arguments]
+
+
+def _one(owner: Any, function: str, arguments: list[Any]) -> list[Any]:
+    """Return [True, the answer], or [False, why there is none], of one of many calls."""
+    try:
+        answer = getattr(owner, function)(*typed.arguments(owner, function, arguments))
+        codec.encode(answer)
+    except Exception as error:  # noqa: BLE001 - the other calls are not to suffer for it
+        reason, detail = _described(error)
+        last = detail.strip().rpartition("\n")[2]
+        return [False, f"{reason}: {last}".encode("utf-8", "backslashreplace").decode()[-EACH_DETAIL:]]
+    return [True, answer]
 
 
 def _limit(request: dict[str, Any]) -> None:
