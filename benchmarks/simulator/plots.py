@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.report import cost_at, select, sum_up
-from simulator.scenarios import EVERY, LEARN, RATES, SHARES, WORLDS, Outcome
+from simulator.scenarios import CHECKED, EVERY, LEARN, RATES, SHARED, SHARES, WORLDS, Outcome
 from simulator.tally import MARKS
 
 WIDTH: Final = 720
@@ -16,7 +16,8 @@ LEFT: Final = 150
 RIGHT: Final = 44
 TOP: Final = 56
 COLOURS: Final = {
-    "DSage": "a", "BOINC": "b", "quorum 2": "c", "quorum 3": "d", "no checking": "e", "taken": "f", "turned": "d",
+    "DSage": "a", "BOINC": "b", "quorum 2": "c", "quorum 3": "d", "no checking": "e", "taken": "f",
+    "turned": "d", CHECKED: "f",
 }  # fmt: skip
 STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-size: 15px; font-weight: 600 }
@@ -87,12 +88,12 @@ def colluders(found: Sequence[Outcome]) -> str:
     ]
     parts += _ticks_across(across, bottom, [(share, f"{share:.0%}") for share in SHARES])
     parts += _per_million(up)
-    for rule in ("DSage", "BOINC", "quorum 2"):
+    for rule in SHARED["colluders"]:
         ends = [sum_up(select(found, "share", "colluders", rule, share)).end for share in SHARES]
         parts += _curve([(across(x), up(max(FLOOR, y))) for x, y in zip(SHARES, ends, strict=True)], rule)
     ends = [sum_up(select(found, "turn", "colluders", "DSage", share)).end for share in SHARES]
     parts += _curve([(across(x), up(max(FLOOR, y))) for x, y in zip(SHARES, ends, strict=True)], "turned")
-    return _page("How many may collude", parts, ("DSage", "turned", "BOINC", "quorum 2"), bottom + 56)
+    return _page("How many may collude", parts, ("DSage", "turned", CHECKED, "BOINC", "quorum 2"), bottom + 56)
 
 
 def rates(found: Sequence[Outcome]) -> str:
@@ -119,7 +120,8 @@ def _page(title: str, parts: Sequence[str], legend: Sequence[str], height: int) 
     words = {
         "BOINC": "BOINC's rule",
         "taken": "DSage, when accepted",
-        "turned": "DSage, they turn later",
+        "turned": "they turn later",
+        CHECKED: "server checks 0.5 %",
         **{q: q for q in EVERY if q != "BOINC"},
     }
     head = [_text(12, 22, title, style="title")]

@@ -9,7 +9,7 @@ import msgspec
 from figures import figure, say
 
 from simulator.intervals import between, most_wrong
-from simulator.scenarios import EVERY, LEARN, OPTION_WORLDS, OPTIONS, RATES, SHARES, TURN, WORLDS, Outcome
+from simulator.scenarios import EVERY, LEARN, OPTION_WORLDS, OPTIONS, RATES, SHARED, SHARES, TURN, WORLDS, Outcome
 
 MILLION = 1e6
 MORE_WASTE = 4.0
@@ -114,10 +114,10 @@ def _beside(found: Sequence[Outcome]) -> None:
         for rule in OPTIONS:
             _row(rule, sum_up(select(found, "option", world, rule)))
     say("\nHow many may collude, 100 units per host:\n" + HEAD)
-    for world in ("colluders", "colluding sleepers"):
+    for world, rules in SHARED.items():
         for share in SHARES:
             say(f"{share:.0%} {world}")
-            for rule in ("DSage", "BOINC", "quorum 2"):
+            for rule in rules:
                 _row(rule, sum_up(select(found, "share", world, rule, share)))
     say(f"\nHow many who were honest for {TURN} answers may turn together, 300 units per host:\n" + HEAD)
     for share in SHARES:

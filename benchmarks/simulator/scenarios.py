@@ -38,14 +38,19 @@ EVERY: Final[dict[str, Callable[[], Rule]]] = {
     "no checking": partial(Rule, 1),
 }  # fmt: skip
 LEARN: Final = ("DSage", "BOINC")
+CHECKED: Final = "DSage, server checks 0.5 %"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
     "DSage, known answers": partial(Ours, known=True),
-    "DSage, server checks 0.5 %": partial(Ours, spot=0.005),
+    CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
     "DSage, probation 20": partial(Ours, Rules(probation=20.0, audit=RULES.audit)),
     "DSage, audit 6 %": partial(Ours, Rules(probation=RULES.probation, audit=0.06)),
+}
+SHARED: Final = {
+    "colluders": ("DSage", CHECKED, "BOINC", "quorum 2"),
+    "colluding sleepers": ("DSage", "BOINC", "quorum 2"),
 }
 OPTION_WORLDS: Final = ("honest", "colluding sleepers", "Sybils", "rare liars")
 RATES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -63,11 +68,18 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     short_seeds: int
     side_hosts: int
     side_seeds: int
+    share_seeds: int
 
 
-USUAL: Final = Size(long_hosts=100, long_seeds=2, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=1)
-FULL: Final = Size(long_hosts=300, long_seeds=10, short_hosts=1000, short_seeds=10, side_hosts=300, side_seeds=5)
-TINY: Final = Size(long_hosts=20, long_seeds=1, short_hosts=30, short_seeds=2, side_hosts=20, side_seeds=1)
+USUAL: Final = Size(
+    long_hosts=100, long_seeds=4, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=1, share_seeds=3
+)
+FULL: Final = Size(
+    long_hosts=300, long_seeds=10, short_hosts=1000, short_seeds=10, side_hosts=300, side_seeds=5, share_seeds=20
+)
+TINY: Final = Size(
+    long_hosts=20, long_seeds=1, short_hosts=30, short_seeds=2, side_hosts=20, side_seeds=1, share_seeds=1
+)
 """For trying the program itself."""
 
 
@@ -122,19 +134,22 @@ def jobs(size: Size) -> Iterator[Job]:
     for seed in range(1, size.short_seeds + 1):
         for name in WORLDS:
             yield from [Job("short", name, rule, size.short_hosts, 100, seed) for rule in EVERY]
+    yield from _shares(size)
     for seed in range(1, size.side_seeds + 1):
         for rule in OPTIONS:
             yield from [Job("option", name, rule, size.side_hosts, 300, seed) for name in OPTION_WORLDS]
-        for share in SHARES:
-            yield from [
-                Job("share", name, rule, size.side_hosts, 100, seed, share)
-                for name in ("colluders", "colluding sleepers") for rule in ("DSage", "BOINC", "quorum 2")
-            ]  # fmt: skip
         for rate in RATES:
             yield from [Job("rate", "sleepers", rule, size.side_hosts, 300, seed, rate) for rule in LEARN]
         for share in SHARES:
             yield from [Job("turn", "colluders", rule, size.side_hosts, 300, seed, share) for rule in LEARN]
         yield from [Job("churn", "honest", rule, size.side_hosts, 300, seed, 0.0, 8.0) for rule in LEARN]
+
+
+def _shares(size: Size) -> Iterator[Job]:
+    for seed in range(1, size.share_seeds + 1):
+        for share in SHARES:
+            for name, rules in SHARED.items():
+                yield from [Job("share", name, rule, size.side_hosts, 100, seed, share) for rule in rules]
 
 
 def outcome(job: Job) -> Outcome:
