@@ -6,7 +6,6 @@ a part that changes while the page is open; the element around it has the block'
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from markupsafe import Markup, escape
 
 from dsage import __version__
 from dsage.assets import Asset
+from dsage_client.guest import sentences
 from dsage_client.guest.preferences import DAYS
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager import forms, schedule
@@ -105,13 +105,8 @@ def result(status: str) -> Look:
 @pass_context
 def clock(context: Context, at: float) -> str:
     """Return a moment in the local time of this computer, as short as it can be told from `now` of the page."""
-    then, now = time.localtime(at), time.localtime(context["now"])
-    hour = time.strftime("%H:%M", then)
-    if then[:3] == now[:3]:
-        return hour
-    if abs(at - context["now"]) < 6 * 86400:
-        return f"{schedule.day_names()[DAYS[then.tm_wday]]} {hour}"
-    return time.strftime("%Y-%m-%d %H:%M", then)
+    now = context["now"]
+    return sentences.moment(at, now=now) if at > now else sentences.earlier(at, now=now)
 
 
 def iso(at: float) -> str:
