@@ -13,10 +13,12 @@ import pytest
 from dsage import codec
 from dsage.bundle import manifest, pack
 from dsage.errors import BundleError, SandboxRefused
+from dsage.function import Limits
 from dsage.wire import AGREEMENT
 from dsage_server.store import events, views
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, until
+from dsage_validator import boxes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -193,9 +195,7 @@ async def test_pictures_are_compared_in_the_sandbox_and_a_bomb_is_no_picture(wor
 async def test_an_agree_that_never_ends_is_stopped_and_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     if not world.running.hub.can_check:
         pytest.skip("no sandbox for checks on this computer")
-    from dsage_validator import checks
-
-    monkeypatch.setattr(checks, "CHECK_LIMITS", checks.Limits(cpu_s=1.0, wall_s=2.0, output_bytes=4096))
+    monkeypatch.setattr(boxes, "CHECK_LIMITS", Limits(cpu_s=1.0, wall_s=2.0, output_bytes=4096))
     driver = await submitted(world, "Loops")
     await answer(world, 1.0, 2.0)
     await settled(world, driver, 1)
