@@ -143,7 +143,9 @@ class Exchanges:
             return self._reply(leases.Applied(), reason, choice), False
         record = guest.record
         call = leases.Call(
-            caller=leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key),
+            caller=leases.Caller(
+                host=session.host, volunteer=session.volunteer, key=session.key, kin=guest.view.offer.kin
+            ),
             results=results, envelope=msgspec.msgpack.encode(request.proof) if results else b"",
             holding=request.holding, fresh=first, describe=describe, stored=stored,
             chosen={copy.unit: deadline_s(copy.deadline_s, copy.credit_milli, record) for copy in choice.copies},
@@ -203,6 +205,7 @@ class Exchanges:
             platform=row.platform, packages=frozenset(row.offers), tags=frozenset(row.tags),
             memory_bytes=row.memory_bytes or UNKNOWN, disk_bytes=row.disk_bytes or UNKNOWN, cores=row.cores,
             features=frozenset(row.features), refuses=frozenset(row.refuses), verifiable_only=row.verifiable_only,
+            kin=row.kin,
         )  # fmt: skip
         view = HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=row.record)
         return self.crowd.meet(session.host, view)
@@ -269,11 +272,12 @@ class Exchanges:
         if not rows:
             return
         await hub.store.write(lambda c: hosts.note_seen(c, rows))
-        strangers = await hub.store.read(lambda c: hosts.verifiable_only(c, [host for host, _ in found]))
+        strangers = await hub.store.read(lambda c: hosts.strangers(c, [host for host, _ in found]))
         for host, guest in found:
             guest.noted = ticks
-            if guest.view.offer.verifiable_only is not (host in strangers):
-                offer = msgspec.structs.replace(guest.view.offer, verifiable_only=host in strangers)
+            only, kin = strangers.get(host, (False, frozenset()))
+            if (guest.view.offer.verifiable_only, guest.view.offer.kin) != (only, kin):
+                offer = msgspec.structs.replace(guest.view.offer, verifiable_only=only, kin=kin)
                 guest.view = HostView(host=host, volunteer=guest.view.volunteer, offer=offer, record=guest.record)
                 hub.waiting.call(("host", host))
 
@@ -283,6 +287,6 @@ def _view(session: Session, said: wire.HostInfo, guest: Guest) -> HostView:
         platform=said.platform, packages=frozenset(said.offers), tags=frozenset(said.tags),
         memory_bytes=said.memory_bytes or UNKNOWN, disk_bytes=said.disk_bytes or UNKNOWN, cores=said.cores,
         features=frozenset(said.features), refuses=frozenset(said.refuses),
-        verifiable_only=guest.view.offer.verifiable_only,
+        verifiable_only=guest.view.offer.verifiable_only, kin=guest.view.offer.kin,
     )  # fmt: skip
     return HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=guest.record)

@@ -38,10 +38,10 @@ from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.settings import Quota
-from dsage_server.store import runs, units
+from dsage_server.store import kinship, runs, units
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
-from dsage_server.store.ready import as_ready, kind_of, ready_units
+from dsage_server.store.ready import as_ready, ready_units, wanted_of
 from dsage_validator import life
 
 log = logging.getLogger(__name__)
@@ -173,8 +173,11 @@ class Hub:
                 self.ready.more(entry.run)
                 return
         terms = self._opened(entry.run)
-        kind = self.store.read_now(lambda c: kind_of(c, entry.unit, terms)) if terms.homogeneous else ""
-        self.ready.put(as_ready(entry, terms, kind))
+        if kinship.partners(entry.unit) or terms.homogeneous:
+            wanted = self.store.read_now(lambda c: wanted_of(c, entry.unit, terms))
+            self.ready.put(as_ready(entry, terms, *wanted))
+        else:
+            self.ready.put(as_ready(entry, terms))
 
     def _rests(self, entry: units.Changed) -> bool:
         """Whether a unit rests, because a copy of it failed now or shortly before."""

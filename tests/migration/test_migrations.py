@@ -155,6 +155,8 @@ ROWS["0014"] = ROWS["0013"] | {
     "standing": ["1, 'app', 2.5, 0, 4.0, NULL"],
 }
 
+ROWS["0015"] = ROWS["0014"] | {"kin": ["2, 'day-20000'", "2, 'net-ab'"]}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

@@ -1,8 +1,8 @@
 """Waiting units in a row, of which each volunteer takes the first that are not barred to it.
 
-A volunteer's next look begins where its last one ended: what it passed was taken, or was barred to it. That stays
-true because a unit that is no longer barred to somebody is put at a line's end anew. So a volunteer with thousands
-of copies out passes each once, not at every call.
+A volunteer's next look begins where its last one ended: what it passed was taken, or was barred to it or its kin. That
+stays true because a unit that is no longer barred to somebody is put at a line's end anew. So a volunteer with
+thousands of copies out passes each once, not at every call.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class Entry:
         self.denied = 0.0
         """When a slow host was first passed over for a faster one."""
 
+    def open_to(self, volunteer: int, kin: frozenset[str]) -> bool:
+        """Whether a volunteer may have a copy, as far as is known here."""
+        unit = self.unit
+        return volunteer not in unit.barred and volunteer not in self.held and kin.isdisjoint(unit.kin)
+
 
 class Line:
     """Entries by rising number. `lane` and `first` are for the queue: whose line this is, and of which kind."""
@@ -50,7 +55,7 @@ class Line:
         self._entries: list[Entry] = []
         self._numbers: list[int] = []
         self._head = 0
-        self._places: dict[int, int] = {}
+        self._places: dict[tuple[int, frozenset[str]], int] = {}
 
     def add(self, entry: Entry) -> None:
         """Put an entry at the end; its number is higher than any before."""
@@ -66,10 +71,10 @@ class Line:
             self._numbers = [entry.number for entry in self._entries]
             self._head = 0
 
-    def find(self, volunteer: int, want: int) -> list[Entry]:
-        """Return the first `want` entries for a volunteer, all of which it must take."""
+    def find(self, volunteer: int, want: int, kin: frozenset[str] = frozenset()) -> list[Entry]:
+        """Return the first `want` entries for a volunteer, all of which it must take; `kin` as in its host's offer."""
         entries, numbers = self._entries, self._numbers
-        place = self._places.get(volunteer, 0)
+        place = self._places.get((volunteer, kin), 0)
         if not self.alive or numbers[-1] <= place:
             return []
         at = self._head = self._first_alive()
@@ -80,13 +85,13 @@ class Line:
         while at < end:
             entry = entries[at]
             at += 1
-            if entry.unsent and volunteer not in entry.unit.barred and volunteer not in entry.held:
+            if entry.unsent and entry.open_to(volunteer, kin):
                 found.append(entry)
                 if len(found) == want:
                     break
         if len(self._places) >= MAX_PLACES:
             self._places.clear()
-        self._places[volunteer] = numbers[at - 1]
+        self._places[volunteer, kin] = numbers[at - 1]
         return found
 
     def oldest(self) -> int:

@@ -5,7 +5,7 @@
    Priority orders the runs of one researcher (shares.py).
 3. Of the run whose turn it is, units are passed over that the host cannot do: platform, features of its client,
    packages, tags, memory, disk (fitting.py), and time.
-4. Units are passed over of which the host's volunteer has a copy, or which it has failed repeatedly.
+4. Units are passed over of which the host's volunteer or its kin has a copy, or which it has failed repeatedly.
 5. Copies that came back go first, then units in the order their driver made them (line.py).
 6. The last copies of a run wait a while for fast, reliable hosts (tail.py).
 7. What the run lacks for a full call comes from the next one.
@@ -42,13 +42,17 @@ _SENTENCES: Final = {
     "you have a copy of each waiting unit already: another volunteer must confirm": (
         "every waiting unit needs another volunteer: you have a copy of each already"
     ),
+    "each waiting unit has a copy of yours, or of one who joined from your network or on your day": (
+        "every waiting unit has a copy of yours, or of a volunteer who joined from your network or on the same day: "
+        "another must confirm"
+    ),
     "its last units go to faster computers now": "the last units of a run go to faster computers now",
     "its units want a faster computer": "the waiting units want a faster computer",
     "its run is paused": "the runs that have work are paused by their researchers",
     "its units failed just now, and rest": "the waiting units failed just now, and rest a while",
     "you refuse it": "you refuse the projects that have work",
 }
-BARRED, LAST, SLOW, PAUSED, RESTING, REFUSED = _SENTENCES
+BARRED, KIN, LAST, SLOW, PAUSED, RESTING, REFUSED = _SENTENCES
 NOTHING: Final = "no unit waits"
 MAX_SENTENCES: Final = 3
 MAX_PAUSED: Final = 20
@@ -145,19 +149,19 @@ def _of_run(run: RunQueue, tail: Tail, host: HostView, want: int, now: float) ->
     found: list[Entry] = []
     for line in [lane.first for lane in lanes] + [lane.rest for lane in lanes]:
         if line.alive:
-            found += line.find(host.volunteer, want - len(found))
+            found += line.find(host.volunteer, want - len(found), host.offer.kin)
             if len(found) >= want:
                 break
-    return found, BARRED
+    return found, KIN if host.offer.kin else BARRED
 
 
 def _of_tail(lanes: list[Lane], tail: Tail, host: HostView, want: int, now: float) -> tuple[list[Entry], str]:
     """Return what a slow host gets of a run at its end: what no better one is likely to take soon."""
     found: list[Entry] = []
-    words = BARRED
+    words = KIN if host.offer.kin else BARRED
     for lane in lanes:
         for entry in (*lane.first, *lane.rest):
-            if host.volunteer in entry.unit.barred or host.volunteer in entry.held:
+            if not entry.open_to(host.volunteer, host.offer.kin):
                 continue
             if tail.patient(entry, now) and tail.awaited(entry, lane, now):
                 words = LAST

@@ -104,7 +104,14 @@ class ReadyQueue:
         unsent = unit.unsent - len(held)
         known = entry.unit
         stays = entry.line.first or not unit.freed
-        if unsent > 0 and entry.unsent and stays and known.barred <= unit.barred and unit.needs == known.needs:
+        if (
+            unsent > 0
+            and entry.unsent
+            and stays
+            and known.barred <= unit.barred
+            and known.kin <= unit.kin
+            and unit.needs == known.needs
+        ):
             run = self.runs[unit.run]
             run.copies += unsent - entry.unsent
             self.unsent += (unsent - entry.unsent) * run.counts

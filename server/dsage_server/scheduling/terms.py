@@ -75,11 +75,14 @@ class HostOffer(msgspec.Struct, frozen=True):
     """Projects that its owner does nothing for."""
     verifiable_only: bool = False
     """Whether it gets nothing but units whose answers prove themselves: its volunteer is a stranger. The server says
-    this of a host, and no host of itself."""
+    this of a host, and no host of itself; so it does of the next."""
+    kin: frozenset[str] = frozenset()
+    """What its volunteer shares with others who may be the same person: they do not confirm each other."""
 
 
 class ReadyUnit(msgspec.Struct, frozen=True, gc=False):
-    """A unit as it stands in the tables: `unsent` copies are to go out, to volunteers who are not `barred`.
+    """A unit as it stands in the tables: `unsent` copies are to go out, to volunteers who are not `barred`, nor
+    `kin` to one who has a copy.
 
     `freed`: a copy came back, ran out of time or disagreed, so somebody waits for this unit already.
     """
@@ -89,6 +92,7 @@ class ReadyUnit(msgspec.Struct, frozen=True, gc=False):
     unsent: int
     needs: Needs
     barred: frozenset[int] = frozenset()
+    kin: frozenset[str] = frozenset()
     credit_milli: int = 1000
     deadline_s: float = 3600.0
     freed: bool = False

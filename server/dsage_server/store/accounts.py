@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, literal, select, update
 
 from dsage import wire
 from dsage.states import OPEN_RUNS
-from dsage_server.store import credit, hosts, ledger
+from dsage_server.store import credit, hosts, kinship, ledger
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, credit_sum, event, host, invite, meta, replica, run, unit, volunteer
 
@@ -109,6 +109,7 @@ def leave(connection: Connection, caller: hosts.Known, *, erase: bool, now: floa
         connection.execute(delete(invite).where(invite.c.volunteer_id == caller.volunteer))
         erased = {"gone": now, "pseudonym": f"left-{caller.volunteer}"}
         connection.execute(update(volunteer).where(volunteer.c.id == caller.volunteer).values(**erased))
+        kinship.forget(connection, caller.volunteer)
         note(connection, now, "left", "a volunteer left")
     return wire.Left(returned=0, erased=erase and not others, others=others)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.store.bulk import among_ids, numbers
-from dsage_server.store.ready import as_ready, kind_of
+from dsage_server.store.ready import as_ready, wanted_of
 from dsage_server.store.schema import unit
 from dsage_server.store.units import Book
 
@@ -26,7 +26,7 @@ def claim(connection: Connection, terms: RunTerms, limit: int, now: float) -> tu
     mine = sorted(connection.execute(_CLAIM, asked).scalars())
     book = Book.of(connection, mine, lock=False)
     found = [
-        as_ready(book.entry(number), terms, kind_of(connection, current, terms))
+        as_ready(book.entry(number), terms, *wanted_of(connection, current, terms))
         for number, current in sorted(book.now.items())
         if current.unsent
     ]

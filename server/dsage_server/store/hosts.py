@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotFound
 from dsage_server.pseudonyms import is_pseudonym, pseudonym
 from dsage_server.scheduling.record import HostRecord
-from dsage_server.store import credit, open_links
+from dsage_server.store import credit, kinship, open_links
 from dsage_server.store.bulk import among_ids, numbers, update_rows
 from dsage_server.store.events import note
 from dsage_server.store.open_links import code_hash
-from dsage_server.store.schema import host, invite, volunteer
+from dsage_server.store.schema import host, invite, kin, volunteer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +88,14 @@ def enrol(
     known = find(connection, key)
     if known is not None:
         return known
-    owner, verifiable_only = _use_up(connection, code, now, peer)
+    owner, verifiable_only, stranger = _use_up(connection, code, now, peer)
     gone = connection.execute(_FIND.where(host.c.key == key)).first()
     if owner is None and gone is not None and gone.erased is None:
         owner = gone.volunteer_id
     if owner is None:
         owner = _new_volunteer(connection, name, shown, verifiable_only, now)
+        if stranger:
+            kinship.enter(connection, owner, peer, now)
     if gone is None:
         machine = connection.execute(
             insert(host).values(volunteer_id=owner, key=key, created=now).returning(host.c.id)
@@ -105,14 +107,14 @@ def enrol(
     return Known(host=machine, volunteer=owner, pseudonym=called)
 
 
-def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[int | None, bool]:
-    """Take one use of a code; return whose account it is for, None if for a new one, and whether that one is for units
-    whose answers prove themselves only."""
+def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[int | None, bool, bool]:
+    """Take one use of a code; return whose account it is for, None if for a new one, whether that one is for units
+    whose answers prove themselves only, and whether anybody may use the code."""
     row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code)).with_for_update()).first()
     if row is None:
         only = open_links.use(connection, code, peer, now)
         if only is not None:
-            return None, only
+            return None, only, True
         raise InviteRefused("this invite code is not one of this server's")
     if row.expires < now:
         raise InviteRefused("this invite code has run out of time")
@@ -124,7 +126,7 @@ def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[i
         if erased is not None:
             raise InviteRefused("the account that this code is for was erased")
     connection.execute(update(invite).where(invite.c.code_hash == row.code_hash).values(uses_left=row.uses_left - 1))
-    return owner, row.verifiable_only
+    return owner, row.verifiable_only, False
 
 
 def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, verifiable_only: bool, now: float) -> int:
@@ -170,6 +172,7 @@ class Described(msgspec.Struct):
     refuses: list[str]
     record: HostRecord
     verifiable_only: bool
+    kin: frozenset[str]
 
 
 def described(connection: Connection, number: int) -> Described:
@@ -184,23 +187,31 @@ def described(connection: Connection, number: int) -> Described:
         offers=_names.decode(row.offers), tags=_names.decode(row.tags), features=_names.decode(row.features),
         refuses=_names.decode(row.refuses),
         record=_record.decode(row.record) if row.record else HostRecord(), verifiable_only=row.verifiable_only,
+        kin=kinship.of(connection, [row.volunteer_id]).get(row.volunteer_id, kinship.NOBODY),
     )  # fmt: skip
 
 
 def trust(connection: Connection, name: str, trusted: bool) -> None:
-    """Let a volunteer get every kind of unit, or those only whose answers prove themselves. Raises NotFound."""
+    """Let a volunteer get every kind of unit, or those only whose answers prove themselves. Who is trusted is vouched
+    for, and kin to nobody. Raises NotFound."""
     found = connection.execute(
         update(volunteer)
         .where(volunteer.c.pseudonym == name, volunteer.c.gone.is_(None))
         .values(verifiable_only=not trusted)
-    )
-    if not found.rowcount:
+        .returning(volunteer.c.id)
+    ).scalar()
+    if found is None:
         raise NotFound(f"there is no volunteer {name!r}", hint="A client's `dsage status` shows its pseudonym.")
+    if trusted:
+        kinship.forget(connection, found)
 
 
-def verifiable_only(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return those of these hosts that get only units whose answers prove themselves."""
-    return set(connection.execute(_ONLY, {"ids": numbers(connection, ids)}).scalars())
+def strangers(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[bool, frozenset[str]]]:
+    """Return of those of these hosts whose volunteers are strangers: whether they get only units whose answers prove
+    themselves, and what makes them kin to others."""
+    rows = connection.execute(_STRANGERS, {"ids": numbers(connection, ids)}).all()
+    known = kinship.of(connection, {row.volunteer_id for row in rows})
+    return {row.id: (row.verifiable_only, known.get(row.volunteer_id, kinship.NOBODY)) for row in rows}
 
 
 def record_text(record: HostRecord) -> str:
@@ -216,10 +227,10 @@ def note_seen(connection: Connection, rows: Sequence[tuple[float, str, int]]) ->
 _FIND = select(host.c.id, host.c.volunteer_id, volunteer.c.pseudonym, volunteer.c.gone.label("erased")).join(
     volunteer, volunteer.c.id == host.c.volunteer_id
 )
-_ONLY = (
-    select(host.c.id)
+_STRANGERS = (
+    select(host.c.id, host.c.volunteer_id, volunteer.c.verifiable_only)
     .join(volunteer, volunteer.c.id == host.c.volunteer_id)
-    .where(among_ids(host.c.id), volunteer.c.verifiable_only)
+    .where(among_ids(host.c.id), or_(volunteer.c.verifiable_only, volunteer.c.id.in_(select(kin.c.volunteer_id))))
 )
 _names = msgspec.json.Decoder(list[str])
 _record = msgspec.json.Decoder(HostRecord)

@@ -20,7 +20,7 @@ from dsage import wire
 from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import hosts, printed, standings
+from dsage_server.store import hosts, kinship, printed, standings
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
@@ -44,11 +44,12 @@ _CODE = re.compile(r"[a-z][a-z.-]{0,39}")
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """The host that calls."""
+    """The host that calls; `kin` as in its offer."""
 
     host: int
     volunteer: int
     key: bytes
+    kin: frozenset[str] = frozenset()
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -119,6 +120,9 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
         group.signed, group.envelopes = signed_units(connection, chosen)
         if any(book.now[number].adaptive for number in chosen if number in book.now):
             group.trusts(standings.of(connection, {call.caller.host for call in calls if call.chosen}))
+        if any(call.caller.kin for call in calls):
+            partners = [kinship.partners(book.now[number]) for number in chosen if number in book.now]
+            group.kin = kinship.of(connection, set().union(*partners))
     done = [group.call(call, entries) for call, entries in zip(calls, lost, strict=True)]
     insert_rows(connection, proof, ("id", "host_id", "envelope", "received"), group.proofs)
     if group.longer:
@@ -143,6 +147,8 @@ class _Group:
         self.signed: dict[int, tuple[bytes, int, int, bytes]] = {}
         self.envelopes: dict[int, bytes] = {}
         self.standings: standings.Known = {}
+        self.kin: dict[int, frozenset[str]] = {}
+        """Of volunteers who have copies of what is chosen."""
         self.undecided: dict[int, int] = {}
         """Of hosts that were found lying: how many copies each has out, or has answered to be judged."""
         self.proofs: list[tuple[int, int, bytes, float]] = []
@@ -289,6 +295,7 @@ class _Group:
             or self.undecided.get(caller.host, 0) > 0
             or self.book.heads[number].run_state != RunState.RUNNING
             or not life.may_take(current, caller.volunteer)
+            or not caller.kin.isdisjoint(kinship.barred(current, self.kin))
         ):
             return
         document, batch, index, path = self.signed[number]
@@ -306,6 +313,8 @@ class _Group:
         )  # fmt: skip
         if caller.host in self.undecided:
             self.undecided[caller.host] += 1
+        if caller.kin:
+            self.kin[caller.volunteer] = caller.kin
         token = os.urandom(16)
         self.book.leases[copy.id] = Lease(token, self.at, seconds)
         self._change(number, life.lease(current, copy))

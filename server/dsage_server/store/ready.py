@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, select
 
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
+from dsage_server.store import kinship
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.schema import host, replica, unit
 from dsage_server.store.units import Book, Changed, Head
@@ -20,19 +21,19 @@ def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int)
     for row in rows:
         if row.id in sent:
             if book.now[row.id].unsent:
-                found.append(as_ready(book.entry(row.id), terms, kind_of(connection, book.now[row.id], terms)))
+                found.append(as_ready(book.entry(row.id), terms, *wanted_of(connection, book.now[row.id], terms)))
         else:
             fresh = life.created(row.id, row.quorum, splits=row.splits, retries=row.retries, adaptive=row.adaptive)
             head = Head(
                 terms.run, row.credit_milli, row.deadline_s, row.memory_bytes, row.disk_bytes, row.output_bytes,
                 row.wall_s, terms.project, "", row.inputs,
             )  # fmt: skip
-            found.append(as_ready(Changed(fresh, fresh, head), terms, ""))
+            found.append(as_ready(Changed(fresh, fresh, head), terms))
     return found, len(rows) < limit
 
 
-def as_ready(changed: Changed, terms: RunTerms, kind: str) -> ReadyUnit:
-    """Return a unit that has copies to send as the queue wants to know it; `kind` as `kind_of` says.
+def as_ready(changed: Changed, terms: RunTerms, kind: str = "", kin: frozenset[str] = kinship.NOBODY) -> ReadyUnit:
+    """Return a unit that has copies to send as the queue wants to know it; `kind` and `kin` as `wanted_of` says.
 
     Of a unit whose copies are to be of one kind a single one goes out until the kind is known.
     """
@@ -46,7 +47,20 @@ def as_ready(changed: Changed, terms: RunTerms, kind: str) -> ReadyUnit:
             kind=kind,
         ),
         barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
+        kin=kin,
     )  # fmt: skip
+
+
+def wanted_of(connection: Connection, current: life.Unit, terms: RunTerms) -> tuple[str, frozenset[str]]:
+    """Return the kind of computers that a unit's further copies are for, as `kind_of` says, and to whom nobody may be
+    kin who gets one."""
+    return kind_of(connection, current, terms), kin_of(connection, current)
+
+
+def kin_of(connection: Connection, current: life.Unit) -> frozenset[str]:
+    """Return what nobody may have who takes another copy of a unit."""
+    partners = kinship.partners(current)
+    return kinship.barred(current, kinship.of(connection, partners)) if partners else kinship.NOBODY
 
 
 def kind_of(connection: Connection, current: life.Unit, terms: RunTerms) -> str:

@@ -101,6 +101,15 @@ invite = Table(
 """Codes to join with; one that has a `volunteer_id` takes a further computer into that account. Accounts that are made
 by one get its `verifiable_only`."""
 
+kin = Table(
+    "kin",
+    metadata,
+    Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
+    Column("word", String, primary_key=True),
+    Index("ix_kin_word", "word"),
+)
+"""What strangers share with others who may be the same person, in words (kinship.py)."""
+
 open_link = Table(
     "open_link",
     metadata,

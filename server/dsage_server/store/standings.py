@@ -6,7 +6,6 @@ accepted on its word, also after a kill.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
-from dsage_server.store.meta import recall, remember
+from dsage_server.store.meta import secret
 from dsage_server.store.schema import among, replica, standing
 from dsage_validator.life import Trust, Unit, first_copy
 from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
@@ -40,7 +39,7 @@ def trust(connection: Connection, known: dict[str, Standing], app: str, unit: Un
         return Trust.LOST
     if app not in known:
         return Trust.NEW
-    found = known[app].trust(drawn(_key(connection), unit.id), now)
+    found = known[app].trust(drawn(secret(connection, KEY), unit.id), now)
     return found if first_copy(unit) else min(found, Trust.KNOWN)
 
 
@@ -92,19 +91,6 @@ def due(connection: Connection) -> list[int]:
 def looked_at(connection: Connection, host: int) -> None:
     """Everything that was accepted on a host's word was looked at."""
     connection.execute(update(standing).where(standing.c.host_id == host).values(due=None))
-
-
-def _key(connection: Connection) -> bytes:
-    found = connection.info.get(KEY)
-    if found is None:
-        found = connection.info[KEY] = bytes.fromhex(recall(connection, KEY) or _new_key(connection))
-    return bytes(found)
-
-
-def _new_key(connection: Connection) -> str:
-    key = secrets.token_hex(32)
-    remember(connection, KEY, key)
-    return key
 
 
 _OF = (

@@ -15,7 +15,7 @@ from dsage.states import RunState
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
-from dsage_server.store.ready import kind_of
+from dsage_server.store.ready import kin_of, kind_of
 from dsage_server.store.runs import info
 from dsage_server.store.schema import (
     archive,
@@ -29,6 +29,7 @@ from dsage_server.store.schema import (
     unit,
     volunteer,
 )
+from dsage_server.store.schema import kin as kin_table
 from dsage_server.store.units import Book, tallies
 from dsage_validator import life
 
@@ -228,9 +229,14 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     waiting = Book.of(connection, [oldest], lock=False).now[oldest]
     barred = {r.volunteer for r in waiting.replicas if not life.may_take(waiting, r.volunteer)}
     kind = kind_of(connection, waiting, info(connection, row.id).terms)
-    if _is_live(connection, now, barred, kind):
+    kin = kin_of(connection, waiting)
+    if _is_live(connection, now, barred, kind, kin):
         return ""
-    if kind and _is_live(connection, now, barred):
+    if kin and _is_live(connection, now, barred, kind):
+        return (
+            f"needs a volunteer who joined from another network, and on another day, than those who have unit {oldest}"
+        )
+    if kind and _is_live(connection, now, barred, kin=kin):
         return f"needs another computer of the kind {kind}, like the first that got unit {oldest}"
     if refused := sum(r.state == "invalid" and r.id > waiting.since for r in waiting.replicas):
         wrong = "answer was" if refused == 1 else "answers were"
@@ -253,12 +259,22 @@ def _lacking(connection: Connection, needs: Sequence[str], now: float) -> list[s
     return sorted(set(needs).difference(*offered)) or sorted(needs)
 
 
-def _is_live(connection: Connection, now: float, besides: Iterable[int] = (), kind: str = "") -> bool:
-    """Whether the computer of any volunteer is there, besides those of some; one of a `kind` if it names one."""
+def _is_live(
+    connection: Connection,
+    now: float,
+    besides: Iterable[int] = (),
+    kind: str = "",
+    kin: frozenset[str] = frozenset(),
+) -> bool:
+    """Whether the computer of any volunteer is there, besides those of some and of whoever has part in `kin`; one of a
+    `kind` if it names one."""
     there = host.c.last_seen > now - LIVE_S
     query = select(host.c.id).where(there, host.c.volunteer_id.not_in(list(besides))).limit(1)
     if kind:
         query = query.where(host.c.platform == kind)
+    if kin:
+        akin = select(kin_table.c.volunteer_id).where(kin_table.c.word.in_(sorted(kin)))
+        query = query.where(host.c.volunteer_id.not_in(akin))
     return connection.execute(query).first() is not None
 
 
