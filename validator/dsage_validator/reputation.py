@@ -8,8 +8,9 @@ volunteer's answer confirmed, or that proves itself; what is checked is drawn fo
 shop for units that are not.
 
 A *proven lie* is an answer that was outvoted by a camp in which an established host stands, or that its app's `verify`
-refused. To be outvoted by newcomers is a *doubt*: it takes away what was earned, and convicts nobody. Everything here
-can be taken back: when an accepted answer falls, what it proved of others falls with it.
+refused while it took another host's: a check that takes nobody's answer is broken itself. To be outvoted by newcomers
+is a *doubt*: it takes away what was earned, and convicts nobody. Everything here can be taken back: when an accepted
+answer falls, what it proved of others falls with it.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def drawn(key: bytes, unit: int) -> float:
 
 
 def evidence(was: Unit, unit: Unit) -> Iterator[Evidence]:
-    """Yield what the change of a unit says of the hosts that answered it."""
+    """Yield what the change of a unit says of the hosts that answered it: nothing, before it has an accepted answer."""
     before = {r.id: r for r in was.replicas}
     fell = was.state is UnitState.VALID and unit.state is not UnitState.VALID
     if fell:
@@ -132,17 +133,14 @@ def evidence(was: Unit, unit: Unit) -> Iterator[Evidence]:
         yield from [Evidence(Kind.UNPASSED, r.id, r.host) for r in old if _confirmed(r, old)]
         yield from [Evidence(Kind.CLEARED, r.id, r.host) for r in was.replicas if _convicted(was, r, old)]
     if unit.state is not UnitState.VALID:
-        yield from [
-            Evidence(Kind.LIED, r.id, r.host)
-            for r in unit.replicas
-            if not fell and r.proof is False and r.state is ReplicaState.INVALID and _fresh(before, r)
-        ]
         return
     now, old = supporters(unit), supporters(was) if was.state is UnitState.VALID else ()
     known = {r.id for r in old if _confirmed(r, old)}
     yield from [Evidence(Kind.PASSED, r.id, r.host) for r in now if r.id not in known and _confirmed(r, now)]
+    settled = was.state is UnitState.VALID
     for r in unit.replicas:
-        if r.state is ReplicaState.INVALID and _fresh(before, r) and not r.partial:
+        wrong = r.state is ReplicaState.INVALID and not r.partial and r.id > unit.since
+        if wrong and not (settled and _unchanged(before, r)):
             yield Evidence(Kind.LIED if _convicted(unit, r, now) else Kind.DOUBTED, r.id, r.host)
 
 
@@ -174,6 +172,6 @@ def _convicted(unit: Unit, replica: Replica, camp: tuple[Replica, ...]) -> bool:
     return any(r.proof for r in camp) or (len(counted) > 1 and max(counted) > Trust.NEW)
 
 
-def _fresh(before: dict[int, Replica], replica: Replica) -> bool:
+def _unchanged(before: dict[int, Replica], replica: Replica) -> bool:
     was = before.get(replica.id)
-    return was is None or was.state is not replica.state
+    return was is not None and was.state is replica.state

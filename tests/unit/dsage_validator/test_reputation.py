@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,11 +121,23 @@ def test_established_hosts_that_contradict_each_other_need_a_lead_of_two() -> No
     assert answered(unit, 4, camp=1).state is U.VALID
 
 
-def test_a_proof_passes_and_a_refusal_convicts_at_once() -> None:
+def test_a_refusal_convicts_once_somebody_elses_answer_is_taken() -> None:
     unit = answered(new(), 1, camp=1, proof=False)
-    assert said(new(), unit) == {1: "lied"}
+    assert said(new(), unit) == {}
     done = answered(unit, 2, camp=2, proof=True)
-    assert said(unit, done) == {2: "passed"}
+    assert said(unit, done) == {1: "lied", 2: "passed"}
+    late = answered(msgspec.structs.replace(done, unsent=0), 3, camp=3, proof=False)
+    assert said(done, late) == {3: "lied"}
+
+
+def test_a_check_that_takes_nobodys_answer_convicts_nobody() -> None:
+    unit = new()
+    while not unit.final:
+        number = len(unit.replicas) + 1
+        after = answered(unit, number, camp=number, proof=False)
+        assert said(unit, after) == {}
+        unit = after
+    assert unit.state is U.FAILED
 
 
 def test_a_late_answer_confirms_the_one_that_was_taken_alone() -> None:
