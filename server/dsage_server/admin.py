@@ -38,6 +38,7 @@ from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
 from dsage_server.store.welcome import numbers as running_welcomes
+from dsage_server.teams import teams
 
 DAY_S: Final = 86400.0
 RELEASE_DAYS: Final = 400.0
@@ -317,6 +318,7 @@ def own_accounts(name: str, pseudonyms: tuple[str, ...], off: bool, as_json: boo
 
 
 admin.add_command(books)
+admin.add_command(teams)
 
 
 def _named(home: Home, name: str | None) -> dict[str, bytes]:

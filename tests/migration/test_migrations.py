@@ -157,6 +157,15 @@ ROWS["0014"] = ROWS["0013"] | {
 
 ROWS["0015"] = ROWS["0014"] | {"kin": ["2, 'day-20000'", "2, 'net-ab'"]}
 
+ROWS["0016"] = ROWS["0015"] | {
+    "volunteer": [
+        f"{row}, {team}"
+        for row, team in zip(ROWS["0015"]["volunteer"], ("7, 3.0, 1, NULL", "NULL, NULL, 0, 9.0"), strict=True)
+    ],
+    "invite": [f"{row}, 7" for row in ROWS["0015"]["invite"]],
+    "team": ["7, 'Otters', 'otters', 1, 3.0, NULL"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

@@ -16,7 +16,7 @@ from dsage_server.hub import Hub
 from dsage_server.published import Published
 from dsage_server.sessions import Session
 from dsage_server.shared import Shared
-from dsage_server.store import accounts, hosts
+from dsage_server.store import accounts, earned, hosts, teams
 from dsage_server.store.schema import replica
 from dsage_server.store.welcome import runs_here
 
@@ -45,6 +45,9 @@ class Accounts:
             web.post("/v1/account/link", self.link),
             web.post("/v1/account/privacy", self.privacy),
             web.post("/v1/account/leave", self.leave),
+            web.get("/v1/account/team", self.team),
+            web.post("/v1/account/team", self.change_team),
+            web.get("/v1/account/badges", self.badges),
         ]
 
     async def say(self, request: web.Request) -> web.Response:
@@ -84,9 +87,25 @@ class Accounts:
     async def privacy(self, request: web.Request) -> web.Response:
         """Show what the volunteer wishes, and no more."""
         caller = self._caller(request)
-        wish = await body(request, wire.Privacy, MAX_WISH_BYTES)
-        await self.hub.store.write(lambda c: accounts.set_privacy(c, caller.volunteer, wish))
+        wish, now = await body(request, wire.Privacy, MAX_WISH_BYTES), self.hub.clock()
+        await self.hub.store.write(lambda c: accounts.set_privacy(c, caller.volunteer, wish, now))
         return reply(wish)
+
+    async def team(self, request: web.Request) -> web.Response:
+        """The team of the volunteer who asks."""
+        caller, now = self._caller(request), self.hub.clock()
+        return reply(await self.hub.store.read(lambda c: teams.look(c, caller.volunteer, now)))
+
+    async def change_team(self, request: web.Request) -> web.Response:
+        """Make a team, join or leave one, invite others, or take over from a founder who has long been silent."""
+        caller, now = self._caller(request), self.hub.clock()
+        wish = await body(request, wire.TeamWish, MAX_WISH_BYTES)
+        return reply(await self.hub.store.write(lambda c: teams.act(c, caller.volunteer, wish, now)))
+
+    async def badges(self, request: web.Request) -> web.Response:
+        """What the volunteer who asks has earned for good, and for how long without a break."""
+        caller, now = self._caller(request), self.hub.clock()
+        return reply(await self.hub.store.read(lambda c: earned.badges_of(c, caller.volunteer, now)))
 
     async def leave(self, request: web.Request) -> web.Response:
         """A host goes: what it holds goes to others, and its key opens nothing any more."""

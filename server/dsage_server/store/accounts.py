@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, literal, select, update
 
 from dsage import wire
 from dsage.states import OPEN_RUNS
-from dsage_server.store import credit, hosts, kinship, ledger
+from dsage_server.store import credit, hosts, kinship, ledger, teams
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, credit_sum, event, host, invite, meta, replica, run, unit, volunteer
 
@@ -26,7 +26,11 @@ def view(connection: Connection, caller: hosts.Known, page: str) -> wire.Account
     """Return the account of a host; `page` is where the public finds those who are listed."""
     row = connection.execute(
         select(
-            volunteer.c.pseudonym, volunteer.c.public, credit_sum.c.amount_milli, credit_sum.c.public.label("listed")
+            volunteer.c.pseudonym,
+            volunteer.c.public,
+            volunteer.c.exported,
+            credit_sum.c.amount_milli,
+            credit_sum.c.public.label("listed"),
         )
         .join(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id)
         .where(volunteer.c.id == caller.volunteer)
@@ -52,7 +56,8 @@ def view(connection: Connection, caller: hosts.Known, page: str) -> wire.Account
             )
             for machine in machines
         ],
-        privacy=wire.Privacy(leaderboard=row.listed, discoveries=row.public),
+        privacy=wire.Privacy(leaderboard=row.listed, discoveries=row.public, export=row.exported),
+        team=teams.name_of(connection, caller.volunteer),
         projects={offer.name: offer.title for offer in offers(connection)}, page=page if row.listed else "",
         taken_milli=taken, house_milli=own,
         corrections=[
@@ -88,9 +93,12 @@ def link_code(connection: Connection, volunteer_id: int, now: float) -> wire.Lin
     return wire.LinkCode(code=code, valid_s=LINK_S)
 
 
-def set_privacy(connection: Connection, volunteer_id: int, wish: wire.Privacy) -> None:
-    """Show of a volunteer what they wish, and no more."""
+def set_privacy(connection: Connection, volunteer_id: int, wish: wire.Privacy, now: float) -> None:
+    """Show of a volunteer what they wish, and no more. Statistics sites are told for a while whom to forget."""
     credit.show(connection, volunteer_id, wish.leaderboard)
+    other = (volunteer.c.id == volunteer_id) & (volunteer.c.exported != wish.export)
+    withdrawn = None if wish.export else now
+    connection.execute(update(volunteer).where(other).values(exported=wish.export, withdrawn=withdrawn))
     connection.execute(update(volunteer).where(volunteer.c.id == volunteer_id).values(public=wish.discoveries))
     if not (wish.leaderboard or wish.discoveries):
         _unmention(connection, volunteer_id)
@@ -105,7 +113,8 @@ def leave(connection: Connection, caller: hosts.Known, *, erase: bool, now: floa
         select(func.count()).select_from(host).where(host.c.volunteer_id == caller.volunteer, host.c.gone.is_(None))
     ).scalar_one()
     if erase and not others:
-        set_privacy(connection, caller.volunteer, wire.Privacy())
+        set_privacy(connection, caller.volunteer, wire.Privacy(), now)
+        teams.depart(connection, caller.volunteer, now)
         connection.execute(delete(invite).where(invite.c.volunteer_id == caller.volunteer))
         erased = {"gone": now, "pseudonym": f"left-{caller.volunteer}"}
         connection.execute(update(volunteer).where(volunteer.c.id == caller.volunteer).values(**erased))

@@ -13,7 +13,7 @@ from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotFound
 from dsage_server.pseudonyms import is_pseudonym, pseudonym
 from dsage_server.scheduling.record import HostRecord
-from dsage_server.store import credit, kinship, open_links
+from dsage_server.store import credit, kinship, open_links, teams
 from dsage_server.store.bulk import among_ids, numbers, update_rows
 from dsage_server.store.events import note
 from dsage_server.store.open_links import code_hash
@@ -96,6 +96,7 @@ def enrol(
         owner = _new_volunteer(connection, name, shown, verifiable_only, now)
         if stranger:
             kinship.enter(connection, owner, peer, now)
+        teams.admit(connection, owner, code, now)
     if gone is None:
         machine = connection.execute(
             insert(host).values(volunteer_id=owner, key=key, created=now).returning(host.c.id)
@@ -126,7 +127,7 @@ def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[i
         if erased is not None:
             raise InviteRefused("the account that this code is for was erased")
     connection.execute(update(invite).where(invite.c.code_hash == row.code_hash).values(uses_left=row.uses_left - 1))
-    return owner, row.verifiable_only, False
+    return owner, row.verifiable_only, row.team_id is not None
 
 
 def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, verifiable_only: bool, now: float) -> int:

@@ -59,9 +59,39 @@ volunteer = Table(
     Column("created", Float, nullable=False),
     Column("gone", Float),
     Column("verifiable_only", Boolean, nullable=False, server_default=false()),
+    Column("team_id", Id),
+    Column("team_since", Float),
+    Column("exported", Boolean, nullable=False, server_default=false()),
+    Column("withdrawn", Float),
+    Index(
+        "ix_volunteer_team",
+        "team_id",
+        sqlite_where=text("team_id IS NOT NULL"),
+        postgresql_where=text("team_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_volunteer_withdrawn",
+        "withdrawn",
+        sqlite_where=text("withdrawn IS NOT NULL"),
+        postgresql_where=text("withdrawn IS NOT NULL"),
+    ),
 )
 """`public` is whether discoveries may name the volunteer (the leaderboard goes by `credit_sum.public`). `gone` is when
-they had themselves erased. With `verifiable_only` they get nothing but units whose answers prove themselves."""
+they had themselves erased. With `verifiable_only` they get nothing but units whose answers prove themselves. Those who
+are `exported` are in the files for statistics sites; `withdrawn` is when they last ended that."""
+
+team = Table(
+    "team",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("name_key", String, nullable=False, unique=True),
+    Column("founder_id", Id),
+    Column("created", Float, nullable=False),
+    Column("gone", Float),
+)
+"""Teams; no two have names that differ in case only (`name_key`). `founder_id` is the volunteer who leads it; a team is
+`gone` when its last member left it or the operator closed it, and keeps its credit."""
 
 host = Table(
     "host",
@@ -97,9 +127,10 @@ invite = Table(
     Column("expires", Float, nullable=False),
     Column("volunteer_id", ForeignKey("volunteer.id")),
     Column("verifiable_only", Boolean, nullable=False, server_default=false()),
+    Column("team_id", Id, index=True),
 )
 """Codes to join with; one that has a `volunteer_id` takes a further computer into that account. Accounts that are made
-by one get its `verifiable_only`."""
+by one get its `verifiable_only`. One that has a `team_id` takes volunteers into that team."""
 
 kin = Table(
     "kin",

@@ -22,6 +22,7 @@ from dsage_server.store import blobs, house, standings
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
+from dsage_server.store.memberships import teams_of
 from dsage_server.store.schema import answer, batch, credit_entry, replica, run, signed_unit, tally, unit, volunteer
 from dsage_validator import life
 
@@ -246,12 +247,14 @@ class Book:
         rows = []
         asked = {head.run for _, head in paid if head.house}
         house_pairs = house.pairs(self.connection, asked) if asked else ()
+        in_teams = teams_of(self.connection, {copy.volunteer for copy, _ in paid}) if paid else {}
         for copy, head in paid:
             amount = round(head.credit_milli * copy.share)
             own = (head.run, copy.volunteer) in house_pairs
             rows.append(
-                (copy.id, copy.volunteer, copy.host, head.run, head.project, "grant", amount, now, head.app, own)
-            )
+                (copy.id, copy.volunteer, copy.host, head.run, head.project, "grant", amount, now, head.app, own,
+                 in_teams.get(copy.volunteer))
+            )  # fmt: skip
             sums[head.run, "credit"] += 0 if own else amount
         insert_rows(self.connection, credit_entry, _PAID, rows)
 
@@ -391,6 +394,7 @@ _PAID: Final = (
     "granted",
     "app",
     "house",
+    "team_id",
 )
 
 _UNITS = (
