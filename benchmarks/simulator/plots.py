@@ -125,10 +125,10 @@ def _page(title: str, parts: Sequence[str], legend: Sequence[str], height: int) 
         **{q: q for q in EVERY if q != "BOINC"},
     }
     head = [_text(12, 22, title, style="title")]
-    x = LEFT
+    x = 12.0
     for name in legend:
         head.append(f'<circle class="dot {COLOURS[name]}" cx="{x}" cy="40" r="4"/>' + _text(x + 10, 44, words[name]))
-        x += 40 + 8 * len(words[name])
+        x += 32 + 7 * len(words[name])
     body = "\n".join([*head, *parts])
     box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return (

@@ -72,7 +72,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL: Final = Size(
-    long_hosts=100, long_seeds=4, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=1, share_seeds=3
+    long_hosts=100, long_seeds=4, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=2, share_seeds=3
 )
 FULL: Final = Size(
     long_hosts=300, long_seeds=10, short_hosts=1000, short_seeds=10, side_hosts=300, side_seeds=5, share_seeds=20
