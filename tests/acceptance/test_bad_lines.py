@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,17 @@ def asleep(process: psutil.Process) -> list[psutil.Process]:
     stopped: list[psutil.Process] = []
     while fresh := [each for each in [process, *process.children(recursive=True)] if each not in stopped]:
         for each in fresh:
-            each.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGSTOP)
         stopped += fresh
     return stopped
+
+
+def still(process: psutil.Process) -> bool:
+    """Whether a process does nothing: stopped, ended, or gone."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    return True
 
 
 def test_a_computer_that_falls_asleep_with_units_takes_them_up_again_by_itself(lab: Proxied) -> None:
@@ -137,13 +146,14 @@ def test_a_computer_that_falls_asleep_with_units_takes_them_up_again_by_itself(l
         job = grid.map(rest, [3.0, 0.1, 0.2, 0.3], chunk=1, quorum=1, deadline_s=10, credit=0.005)
         wait_for(lambda: job.view.replicas.get("leased"), lab.clients["sleeper"])
         stopped = asleep(sleeper)
-        assert all(each.status() == psutil.STATUS_STOPPED for each in stopped)
+        wait_for(lambda: all(still(each) for each in stopped))
         try:
             lab.start_client("awake", link)
             assert job.wait(WAIT_S) == [3.0, 0.1, 0.2, 0.3]
         finally:
             for each in reversed(stopped):
-                each.send_signal(signal.SIGCONT)
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(signal.SIGCONT)
         wait_for(lambda: REPORTED.intersection(kinds(lab, "sleeper")), lab.clients["sleeper"])
         again = grid.map(numbered, range(8), chunk=1, quorum=1)
         assert again.wait(WAIT_S) == list(range(8))
