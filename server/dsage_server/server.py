@@ -24,6 +24,7 @@ from dsage_server.api.doors import most_connections
 from dsage_server.api.routes import Api
 from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
+from dsage_server.exporting import EXPORT
 from dsage_server.hosting.keeper import HOUSE, Keeper
 from dsage_server.hub import Hub
 from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled, visited
@@ -151,6 +152,7 @@ async def _listen(
         clock=hub.clock,
         names=page_names(settings),
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
+        exports=settings.folder / EXPORT,
     )
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"

@@ -17,7 +17,8 @@ from dsage import wire
 from dsage.codec import Value
 from dsage.errors import NotFound
 from dsage.states import OPEN_RUNS, RunState, UnitState
-from dsage_server.store import daybook, views
+from dsage_server.badges import STEADY_WEEKS
+from dsage_server.store import daybook, earned, views
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
 from dsage_server.store.units import args_of
@@ -68,6 +69,21 @@ class LedgerDays(Document, kw_only=True):
 
     schema: ClassVar[str] = "dsage.ledger/1"
     days: list[LedgerDay]
+
+
+class SteadyHand(msgspec.Struct, kw_only=True):
+    """Somebody on the leaderboard, and in how many of the last whole weeks they had a valid answer."""
+
+    pseudonym: str
+    weeks: int
+
+
+class SteadyHands(Document, kw_only=True):
+    """Who gave steadily, however fast their computers are: counted once a day over `of_weeks` weeks, UTC."""
+
+    schema: ClassVar[str] = "dsage.steady/1"
+    of_weeks: int
+    hands: list[SteadyHand]
 
 
 class Leader(msgspec.Struct, kw_only=True):
@@ -316,6 +332,13 @@ def ledger_days(connection: Connection, asked: Asked) -> LedgerDays:
             for each in daybook.days(connection, LEDGER_DAYS)
         ]
     )  # fmt: skip
+
+
+def steady_hands(connection: Connection, asked: Asked) -> SteadyHands:
+    """The board that is not about speed, from what was counted last."""
+    found = earned.steady_board(connection, PAGE_ROWS)
+    hands = [SteadyHand(pseudonym=name, weeks=weeks) for name, weeks in found]
+    return SteadyHands(of_weeks=STEADY_WEEKS, hands=hands)
 
 
 def run_line(view: wire.RunView) -> RunLine:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
 from dsage_server.web import documents, plain
 from dsage_server.web.documents import Asked, Document, Load
+from dsage_server.web.exports import Exports
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
 from dsage_server.web.refusals import add_headers, refusing
@@ -52,7 +54,8 @@ PAGES: Final = (
 )
 FRONT: Final = Page("front", "/index", documents.front)
 LEDGER: Final = Page("", "/ledger", documents.ledger_days)
-"""For programs only."""
+STEADY: Final = Page("", "/steady", documents.steady_hands)
+"""These two are for programs only."""
 
 
 class Shown:
@@ -181,12 +184,14 @@ def make_pages(
     period_s: float = PERIOD_S,
     names: frozenset[str] | None = None,
     joining: Invitation | None = None,
+    exports: Path | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
     With `names`, only visitors who asked for this machine by one of them, or by an address, are answered: a page of
     somewhere else whose name was made to point here (DNS rebinding) reads nothing.
-    With `joining`, there is the page that invite links lead to.
+    With `joining`, there is the page that invite links lead to; with `exports`, the files for statistics sites that
+    are made in that folder.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     It reads only, holds no secret and sets no cookie, so it may stand on plain http on localhost or behind any proxy.
@@ -201,6 +206,9 @@ def make_pages(
     for page in PAGES:
         app.router.add_get(page.route + FORM, pages.handler(page))
     app.router.add_get(LEDGER.route + r"{form:\.json}", pages.handler(LEDGER))
+    app.router.add_get(STEADY.route + r"{form:\.json}", pages.handler(STEADY))
+    if exports is not None:
+        Exports(exports, clock).add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     app.router.add_get("/static/{name}", pages.asset)
