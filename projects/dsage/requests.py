@@ -18,6 +18,7 @@ from dsage.wire import (
     Chosen,
     CreditLine,
     DescribeProject,
+    DiscoveryView,
     Drive,
     Event,
     Finder,
@@ -187,6 +188,14 @@ class Requests:
     async def reopen(self, run: int, units: Iterable[int]) -> None:
         """Refuse the accepted answers of units: they are computed again, and the run takes the old ones back."""
         await self._authed("POST", f"/v1/runs/{run}/reopen", Chosen(units=list(units)), None)
+
+    async def discoveries(self) -> list[DiscoveryView]:
+        """Return what one's own runs have discovered, newest first, published or not."""
+        return await self._authed("GET", "/v1/discoveries", None, list[DiscoveryView])
+
+    async def publish(self, discovery: int) -> DiscoveryView:
+        """Show a confirmed discovery of one's own to everybody. Raises Conflict if it is not confirmed."""
+        return await self._authed("POST", f"/v1/discoveries/{discovery}/publish", None, DiscoveryView)
 
     async def retire(self, run: int) -> None:
         """Free what a run that ended keeps on the server but its answer and its credit."""

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,6 +78,8 @@ class Hub:
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
     liars: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a host may have been found lying, so that what was accepted on its word is to be looked at."""
+    discovered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether a discovery was declared, or an answer came that may confirm one."""
     retired: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a run was retired, so that it is to be archived now."""
     quota: Quota = field(default_factory=Quota)
@@ -133,6 +135,8 @@ class Hub:
                 self.ready.drop(unit.id)
             told.add(run)
             fresh += unit.unsent
+            if unit.state is UnitState.VALID is entry.was.state:
+                self.discovered.set()
             if entry.ended:
                 ended.add(run)
                 stopped.update([r.host for r in unit.replicas if r.state is ReplicaState.LEASED])
@@ -201,6 +205,16 @@ class Hub:
                 if entry.unit.unsent and entry.head.run_state == RunState.RUNNING:
                     self._put(entry)
             self.wake(len(rested))
+
+    async def list_again(self, wanted: Collection[int]) -> None:
+        """List accepted units of which a copy is to go out, to confirm their answers; their runs may have ended."""
+        book = await self.store.read(lambda c: units.Book.of(c, wanted, lock=False))
+        for number in book.now:
+            entry = book.entry(number)
+            if entry.unit.unsent:
+                await self.run(entry.run)
+                self._put(entry)
+        self.wake(len(wanted))
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""

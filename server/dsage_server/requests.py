@@ -128,6 +128,8 @@ class Requests:
             await self.hub.store.write(change, then=self.hub.learn)
         if step.finished or step.failed:
             self.hub.over(number)
+        if step.discoveries:
+            self.hub.discovered.set()
         return wire.StepReply(step=step.step, hungry=self.hub.hungry())
 
     async def _signed(

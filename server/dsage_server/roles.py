@@ -18,6 +18,7 @@ from dsage.errors import Conflict, UsageError
 from dsage_server import timekeeping
 from dsage_server.bookkeeping import keep_books
 from dsage_server.exporting import EXPORT, export_daily
+from dsage_server.discovering import confirm_discoveries
 from dsage_server.hub import Hub
 from dsage_server.looking_back import look_back
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
@@ -71,6 +72,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
     ]
     if API in roles:
         found.append(("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)))
+        found.append(("confirming discoveries", partial(confirm_discoveries, hub)))
         found.append(("writing the files for statistics sites", partial(export_daily, hub, settings.folder / EXPORT)))
     if PROJECTOR in roles:
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))

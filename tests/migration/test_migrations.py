@@ -166,6 +166,13 @@ ROWS["0016"] = ROWS["0015"] | {
     "team": ["7, 'Otters', 'otters', 1, 3.0, NULL"],
 }
 
+ROWS["0017"] = ROWS["0016"] | {
+    "discovery": [
+        "1, 1, 1, 'a prime', '{\"n\":\"7\"}', 'is_prime(7)', 'published', 3, 4.0, 5.0, 6.0, 1, '[1,2]', '', ''",
+        "2, 1, 2, 'another', '{}', '', 'candidate', NULL, 4.0, NULL, NULL, 0, '[]', 'it fell', ''",
+    ],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

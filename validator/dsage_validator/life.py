@@ -262,6 +262,15 @@ def reopened(unit: Unit) -> Unit:
     return _settle(replace(unit, state=state, canonical=None, since=since, replicas=replicas))
 
 
+def asked_again(unit: Unit) -> Unit:
+    """Return an accepted unit with one more copy wanted, to be held against its answer: it stays accepted, and whoever
+    answers is judged as one who comes late. Once leased the copy is wanted no more, whatever becomes of it. Raises
+    Conflict for a unit that has no accepted answer."""
+    if unit.state is not UnitState.VALID:
+        raise Conflict(f"unit {unit.id} is {unit.state}", hint="Only an accepted answer can be confirmed.")
+    return replace(unit, unsent=1)
+
+
 def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
     """Return the unit after its trust in a host fell: what that host has not answered, or nobody has accepted yet,
     counts as a newcomer's, or for nothing if its trust is LOST."""

@@ -17,6 +17,7 @@ from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.accounts import Accounts
+from dsage_server.api.discoveries import Discoveries
 from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
 from dsage_server.api.looking import Looking
 from dsage_server.api.projects import Projects
@@ -92,6 +93,8 @@ class Api:
         )
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
         app.add_routes(Projects(hub=self.hub, who=self._who).routes())
+        shown_at = self.pages_url if self.visited else ""
+        app.add_routes(Discoveries(hub=self.hub, who=self._who, pages_url=shown_at).routes())
         about = wire.About(
             server_id=self.hub.server_id, name=self.name, operator=self.operator,
             pages_url=self.pages_url if self.visited else "",

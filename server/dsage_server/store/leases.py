@@ -274,7 +274,7 @@ class _Group:
                 or row.host_id != call.caller.host
                 or not hmac.compare_digest(row.lease, held.lease)
                 or row.state not in (ReplicaState.LEASED, ReplicaState.EXPIRED)
-                or UnitState(row.unit_state) in FINAL_UNITS
+                or (UnitState(row.unit_state) in FINAL_UNITS and not _confirms(row))
             ):
                 applied.abort.append(held.replica)
                 continue
@@ -290,10 +290,10 @@ class _Group:
         current = self.book.now.get(number)
         if (
             current is None
-            or current.state is not UnitState.READY
+            or current.state not in (UnitState.READY, UnitState.VALID)
             or current.unsent < 1
             or self.undecided.get(caller.host, 0) > 0
-            or self.book.heads[number].run_state != RunState.RUNNING
+            or not _goes_out(current, self.book.heads[number].run_state)
             or not life.may_take(current, caller.volunteer)
             or not caller.kin.isdisjoint(kinship.barred(current, self.kin))
         ):
@@ -336,6 +336,17 @@ def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, byte
         for copy, lease, size in claimed
         if copy in known and hmac.compare_digest(known[copy].lease, lease) and size <= known[copy].output_bytes
     }
+
+
+def _goes_out(current: life.Unit, run_state: str) -> bool:
+    """Whether copies of a unit may go out: of a run that is running, or to confirm an answer of one that has ended."""
+    ended = current.state is UnitState.VALID and run_state != RunState.PAUSED
+    return run_state == RunState.RUNNING or ended
+
+
+def _confirms(row: Any) -> bool:
+    """Whether a copy was leased to confirm the answer that its unit already had."""
+    return bool(row.unit_state == UnitState.VALID and row.leased > (row.finished or 0.0))
 
 
 def _lost(connection: Connection, call: Call) -> list[tuple[int, int]]:
@@ -387,6 +398,7 @@ _HELD = (
     select(
         replica.c.id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.deadline,
         replica.c.hard_deadline, replica.c.cpu_s, replica.c.length_s, unit.c.state.label("unit_state"),
+        replica.c.leased, unit.c.finished,
     )
     .join(unit, unit.c.id == replica.c.unit_id)
     .where(among_ids(replica.c.id))

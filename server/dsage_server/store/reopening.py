@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from dsage import wire
 from dsage.errors import Conflict, NotFound
 from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
-from dsage_server.store import runs, steps, units
+from dsage_server.store import discoveries, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import archive, run, unit
@@ -39,6 +39,7 @@ def reopen(connection: Connection, number: int, chosen: Sequence[int], now: floa
         values = {"state": move(state, RunState.RUNNING).value, "finished": None, "retired": None}
         connection.execute(update(run).where(run.c.id == number).values(**values))
     connection.execute(_REFUSE, {"ids": numbers(connection, folded)})
+    discoveries.fell(connection, [row.id for row in rows], now)
     book = units.Book.of(connection, [row.id for row in rows])
     for row in rows:
         unit_id, idle = row.id, row.folded_step == steps.ASIDE_STEP or (state is RunState.DONE and not row.folded_step)
@@ -74,6 +75,7 @@ def replay(
         to, driver_state = steps.kept_before(connection, number, first)
         changed = _put_later_units_aside(connection, number, to, now) + _unfold(connection, number, to, now)
         steps.forget_after(connection, number, to)
+        discoveries.gone_back(connection, number, to)
         connection.execute(update(run).where(run.c.id == number).values(driver_state=driver_state, driver_seen=now))
         note(connection, now, "replayed", f"run {number} goes back from step {row.step} to step {to}", run=number)
     return runs.standing(connection, number), changed

@@ -17,7 +17,7 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
-from dsage_server.store import blobs, ids, steps, units
+from dsage_server.store import blobs, discoveries, ids, steps, units
 from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
@@ -197,6 +197,8 @@ def commit_step(
     if not _follows(row, step):
         return []
     steps.rest(connection, number, step)
+    if step.discoveries:
+        discoveries.declare(connection, number, step, now)
     by_step = None if step.failed else step.step
     changed = cancel_groups(connection, number, step.cancel_groups, now, step=by_step)
     if signed is not None:

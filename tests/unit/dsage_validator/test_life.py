@@ -72,6 +72,18 @@ def test_an_accepted_answer_that_does_not_hold_is_refused_with_its_camp_and_aske
         life.reopened(life.created(3, 1))
 
 
+def test_an_accepted_answer_is_asked_of_one_more_and_stays_accepted() -> None:
+    unit = life.asked_again(answered(life.created(1, 1), 1, camp=1))
+    assert (unit.state, unit.unsent) == (U.VALID, 1)
+    assert not life.may_take(unit, 1001)
+    lost = life.give_up(leased(unit, 2), 2, R.ERROR)
+    assert (lost.state, lost.unsent) == (U.VALID, 0), "whoever wants one more asks again"
+    assert states(answered(unit, 2, camp=1)) == ["valid", "valid"]
+    assert states(answered(unit, 2, camp=2)) == ["valid", "invalid"]
+    with pytest.raises(Conflict, match="unit 3 is ready"):
+        life.asked_again(life.created(3, 1))
+
+
 def test_a_unit_may_be_reopened_as_often_as_it_has_to_be() -> None:
     unit = life.created(1, 2)
     for number in range(1, 21, 2):
