@@ -93,8 +93,7 @@ class Api:
         )
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
         app.add_routes(Projects(hub=self.hub, who=self._who).routes())
-        shown_at = self.pages_url if self.visited else ""
-        app.add_routes(Discoveries(hub=self.hub, who=self._who, pages_url=shown_at).routes())
+        app.add_routes(Discoveries(hub=self.hub, who=self._who, pages_url=self.pages_url).routes())
         about = wire.About(
             server_id=self.hub.server_id, name=self.name, operator=self.operator,
             pages_url=self.pages_url if self.visited else "",

@@ -18,7 +18,7 @@ from dsage.codec import Value
 from dsage.errors import NotFound
 from dsage.states import OPEN_RUNS, RunState, UnitState
 from dsage_server.badges import STEADY_WEEKS
-from dsage_server.store import daybook, earned, views
+from dsage_server.store import daybook, discoveries, earned, views
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
 from dsage_server.store.units import args_of
@@ -84,6 +84,15 @@ class SteadyHands(Document, kw_only=True):
     schema: ClassVar[str] = "dsage.steady/1"
     of_weeks: int
     hands: list[SteadyHand]
+
+
+class Discoveries(Document, kw_only=True):
+    """Published discoveries, newest first; of one that does not hold any more the `correction`, and nobody's name."""
+
+    schema: ClassVar[str] = "dsage.discoveries/1"
+    page: int
+    pages: int
+    discoveries: list[wire.DiscoveryView]
 
 
 class Leader(msgspec.Struct, kw_only=True):
@@ -339,6 +348,17 @@ def steady_hands(connection: Connection, asked: Asked) -> SteadyHands:
     found = earned.steady_board(connection, PAGE_ROWS)
     hands = [SteadyHand(pseudonym=name, weeks=weeks) for name, weeks in found]
     return SteadyHands(of_weeks=STEADY_WEEKS, hands=hands)
+
+
+def discovered(connection: Connection, asked: Asked) -> Discoveries:
+    """A page of the published discoveries."""
+    pages = min(max(1, -(-discoveries.count_public(connection) // PAGE_ROWS)), MOST_PAGES)
+    if not 1 <= asked.number <= pages:
+        raise NotFound(f"there is no page {asked.number} of the discoveries")
+    found = discoveries.public(connection, limit=PAGE_ROWS, offset=(asked.number - 1) * PAGE_ROWS)
+    for view in found:
+        view.link = f"/discovery/{view.id}.svg"
+    return Discoveries(page=asked.number, pages=pages, discoveries=found)
 
 
 def run_line(view: wire.RunView) -> RunLine:

@@ -23,8 +23,9 @@ from sqlalchemy import text
 from dsage import assets
 from dsage.errors import NotAllowed, NotFound
 from dsage_server.shared import PERIOD_S, Shared
+from dsage_server.store import discoveries
 from dsage_server.store.engine import Store
-from dsage_server.web import documents, plain
+from dsage_server.web import certificate, documents, plain
 from dsage_server.web.documents import Asked, Document, Load
 from dsage_server.web.exports import Exports
 from dsage_server.web.joining import Invitation, Joining
@@ -52,6 +53,7 @@ PAGES: Final = (
     Page("unit", r"/unit/{number:\d+}", documents.unit_page),
     Page("status", "/status", documents.status),
 )
+DISCOVERIES: Final = Page("discoveries", "/discoveries", documents.discovered)
 FRONT: Final = Page("front", "/index", documents.front)
 LEDGER: Final = Page("", "/ledger", documents.ledger_days)
 STEADY: Final = Page("", "/steady", documents.steady_hands)
@@ -139,6 +141,23 @@ class Pages:
 
         return handle
 
+    async def discoveries(self, request: web.Request) -> web.StreamResponse:
+        """The published discoveries, for programs: `/api/v1/discoveries`."""
+        number = _number(request.query.get("page", "1"))
+        address = DISCOVERIES.route if number == 1 else f"{DISCOVERIES.route}?page={number}"
+        return await self._answer(request, DISCOVERIES, address, number, form=".json")
+
+    async def certificate(self, request: web.Request) -> web.StreamResponse:
+        """A published discovery as a picture to print."""
+        number = _number(request.match_info["number"])
+        found = await self._store.read(lambda c: discoveries.public(c, number=number))
+        if not found:
+            raise NotFound(f"there is no published discovery {number}")
+        address = f"{request.scheme}://{request.host}/discovery/{number}.svg"
+        picture = Body(certificate.svg(found[0], self._name, address).encode())
+        headers = {"Cache-Control": "no-cache"}
+        return _send(request, picture.plain, picture.packed, picture.etag, "image/svg+xml", headers)
+
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """A static file; its address carries its hash, so browsers ask once."""
         file = self._files.get(request.match_info["name"])
@@ -152,7 +171,9 @@ class Pages:
         await self._store.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
-    async def _answer(self, request: web.Request, page: Page, address: str, number: int) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, page: Page, address: str, number: int, form: str = ""
+    ) -> web.StreamResponse:
         async def make() -> Shown:
             now = self._clock()
             asked = Asked(number=number, now=now, server_id=self._server_id, name=self._name)
@@ -165,7 +186,7 @@ class Pages:
         async def fragments() -> dict[str, str]:
             return (await shown()).fragments
 
-        form = request.match_info.get("form", "")
+        form = form or request.match_info.get("form", "")
         if form == ".live":
             return await self._streams.serve(request, fragments)
         current = await shown()
@@ -203,12 +224,14 @@ def make_pages(
     app = web.Application(middlewares=[refusing(site), *([] if names is None else [_answering_to(names)])])
     app.router.add_get("/", pages.front)
     app.router.add_get(r"/index{form:\.json|\.live}", pages.front)
-    for page in PAGES:
+    for page in (*PAGES, DISCOVERIES):
         app.router.add_get(page.route + FORM, pages.handler(page))
     app.router.add_get(LEDGER.route + r"{form:\.json}", pages.handler(LEDGER))
     app.router.add_get(STEADY.route + r"{form:\.json}", pages.handler(STEADY))
     if exports is not None:
         Exports(exports, clock).add_to(app)
+    app.router.add_get("/api/v1/discoveries", pages.discoveries)
+    app.router.add_get(r"/discovery/{number:\d+}.svg", pages.certificate)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     app.router.add_get("/static/{name}", pages.asset)

@@ -34,6 +34,11 @@ class World:
         self._authorisations: dict[int, tuple[Authorisation, str, str]] = {}
         store.write_now(metadata.create_all)
 
+    @property
+    def researcher(self) -> bytes:
+        """The key of whoever submits."""
+        return self._key.public
+
     def join(self, name: str, *, public: bool = True) -> Caller:
         """A volunteer with one host joins, and calls."""
         key = secrets.token_bytes(32)

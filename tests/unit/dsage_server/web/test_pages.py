@@ -22,7 +22,7 @@ Open = Callable[..., Awaitable[Client]]
 
 HOSTILE = '<script>alert("1")</script> & <b>'
 VOID = {"meta", "link", "img", "br", "input", "hr", "wbr"}
-EVERY_PAGE = ("/", "/leaderboard", "/run/1", "/unit/1", "/unit/2", "/unit/3", "/status")
+EVERY_PAGE = ("/", "/leaderboard", "/run/1", "/unit/1", "/unit/2", "/unit/3", "/status", "/discoveries")
 
 
 def twin(page: str) -> str:

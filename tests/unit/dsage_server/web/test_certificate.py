@@ -1,0 +1,106 @@
+"""Published discoveries as a page, for programs, and as a certificate to print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from xml.etree import ElementTree
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from dsage import wire
+from dsage.wire import DiscoveryView
+from dsage_server import discovering
+from dsage_server.store import discoveries
+from dsage_server.web.certificate import svg
+from dsage_server.web.testing import World
+
+Open = Callable[..., Awaitable[TestClient[web.Request, web.Application]]]
+HOSTILE = "<script>alert('1')</script> & ]]> --"
+
+
+def view(**more: object) -> DiscoveryView:
+    said: dict[str, object] = {
+        "id": 1, "run": 2, "unit": 3, "project": "lab", "title": "A prime", "facts": {"n": "7"},
+        "check": "is_prime(7) and 1 < 2", "state": "published", "declared": 0.0, "published": 86_400.0,
+        "finder": "steady-otter-417",
+    }  # fmt: skip
+    return DiscoveryView(**(said | more))  # type: ignore[arg-type]
+
+
+def words(text: str) -> list[str]:
+    """Return the lines of a certificate, which must be XML."""
+    return [each.text or "" for each in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_certificate_says_what_by_whom_how_to_check_it_and_where_to_look() -> None:
+    said = words(svg(view(), "Test", "https://a.example/discovery/1.svg"))
+    assert said[:4] == ["Certificate of a discovery", "A prime", "Found by steady-otter-417", said[3]]
+    assert said[3:6] == ["Confirmed by a proof of its own", "n: 7", "Paste this into Python to check it:"]
+    assert said[6:] == [
+        "is_prime(7) and 1 < 2",
+        "Test: project lab, run 2, unit 3",
+        "Published on 1970-01-02 (UTC)",
+        "https://a.example/discovery/1.svg",
+    ]
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\x00\x1b[31m", "\ud800", "9" * 2000, "\u202eabc", "a " * 900])
+def test_whatever_is_told_stays_text_and_inside_of_the_sheet(text: str) -> None:
+    whole = svg(view(title=text[:200], facts={text[:64]: text}, check=text, confirmers=[text[:60]]), text[:60], "x")
+    root = ElementTree.fromstring(whole)
+    assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "style", "rect", "text"}
+    lines = [each for each in root.iter() if each.tag.endswith("text")]
+    assert max(float(each.attrib["y"]) for each in lines) < float(root.attrib["height"]) - 25
+    assert max(len(each.text or "") for each in lines) <= 100
+
+
+def test_one_that_does_not_hold_is_a_correction_and_names_nobody() -> None:
+    said = words(svg(view(state="candidate", correction="it fell", finder=""), "Test", "x"))
+    assert said[:3] == ["Correction: this discovery does not hold", "A prime", "it fell"]
+    assert not [each for each in said if "Found" in each or "n: 7" in each]
+
+
+async def test_nothing_is_shown_before_it_is_published_and_names_only_with_consent(world: World, browse: Open) -> None:
+    otter, hidden = world.join("steady-otter-417"), world.join("hidden-heron-999", public=False)
+    run = world.submit("Primes")
+    (number,) = world.step(run, args=[7])
+    world.compute(number, True, hidden, otter)
+    found = wire.Discovered(unit=number, title=HOSTILE, facts={HOSTILE[:64]: HOSTILE}, check=HOSTILE)
+    world.step(run, folded=[number], discoveries=[found])
+    client = await browse()
+    address = "/discovery/1.svg"
+    looked = world.store.write_now(lambda c: discovering.look_at(c, 0, world.now))
+    assert looked.wanted == set()
+    assert (await client.get(address)).status == 404
+    assert json.loads(await (await client.get("/api/v1/discoveries")).text())["data"]["discoveries"] == []
+    (own,) = world.store.write_now(lambda c: discoveries.of_researcher(c, world.researcher))
+    assert (own.state, own.finder, own.confirmers) == ("confirmed", "a volunteer", ["steady-otter-417"])
+    world.store.write_now(lambda c: discoveries.publish(c, own.id, world.researcher, world.now))
+
+    client = await browse()
+    response = await client.get(address)
+    assert (response.status, response.content_type) == (200, "image/svg+xml")
+    text = await response.text()
+    assert "hidden-heron" not in text
+    assert "Found by a volunteer" in words(text)
+    again = await client.get(address, headers={"If-None-Match": response.headers["ETag"]})
+    assert again.status == 304
+    page = await (await client.get("/discoveries")).text()
+    assert "<script>alert" not in page
+    assert "steady-otter-417" in page
+    assert "hidden-heron" not in page
+    (told,) = json.loads(await (await client.get("/api/v1/discoveries")).text())["data"]["discoveries"]
+    assert (told["title"], told["state"], told["link"]) == (HOSTILE, "published", address)
+    assert (await client.get("/api/v1/discoveries?page=2")).status == 404
+
+    world.store.write_now(lambda c: discoveries.fell(c, [number], world.now))
+    client = await browse()
+    text = await (await client.get(address)).text()
+    assert discoveries.FELL in " ".join(words(text))
+    assert "steady-otter" not in text
+    page = await (await client.get("/discoveries")).text()
+    assert discoveries.FELL in page
+    assert "steady-otter" not in page
