@@ -90,11 +90,15 @@ async def test_what_others_see_is_shown_and_changed_by_command(server: Running, 
         assert member.shown == Privacy(discoveries=True)
         assert await listed(server) == {None}
         status, out, _ = await asked(home, "--show", "leaderboard", "--hide", "discoveries")
-        assert (status, [line.split()[-1] for line in out.splitlines()[1:]]) == (0, ["shown", "hidden"])
+        assert (status, [line.split()[-1] for line in out.splitlines()[1:]]) == (0, ["shown", "hidden", "hidden"])
         assert await listed(server) == {member.pseudonym}
         assert (await at(desk)).shown == Privacy(leaderboard=True)
         status, out, _ = await asked(home, "--json")
-        assert json.loads(out)["data"][member.server]["shown"] == {"leaderboard": True, "discoveries": False}
+        assert json.loads(out)["data"][member.server]["shown"] == {
+            "leaderboard": True, "discoveries": False, "export": False,
+        }  # fmt: skip
+        assert (await asked(home, "--show", "export"))[0] == 0
+        assert (await at(desk)).shown == Privacy(leaderboard=True, export=True)
         for words, said in (
             (("--show", "leaderboard", "--hide", "leaderboard"), "at once"),
             (("nobody", "--show", "leaderboard"), "does not work for 'nobody'"),

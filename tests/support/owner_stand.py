@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dsage.errors import DSageError, UsageError
-from dsage.wire import Left, Privacy
+from dsage.wire import Left, Privacy, TeamView, TeamWish
 from dsage_client.door.words import Device, Done, Membership, Running, Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason, Work
@@ -160,6 +160,10 @@ class OwnerStand:
         self._note("privacy", server, shown)
         next(member for member in self.now.servers if member.server == server).shown = shown
         return await self.change()
+
+    async def team(self, server: str, wish: TeamWish | None = None) -> TeamView:
+        self._note("team", server, wish)
+        return TeamView()
 
     async def view(self) -> None:
         self._note("view")

@@ -104,6 +104,8 @@ ELSEWHERE: Final = {
     "integration/test_trying.py::test_some_units_are_computed_here": "run --units",
     "unit/dsage_client/test_consent.py::test_who_joins_on_a_terminal_sees_the_name_and_may_have_another": "join --show",
     "unit/dsage_client/test_consent.py::test_nobody_is_asked": "join --yes",
+    "integration/test_teams.py::test_an_operator_lists_renames_and_closes_teams": "admin team close --yes",
+    "integration/test_team_command.py::test_a_team_by_command": "team --at",
     "integration/test_privacy.py::test_what_others_see_is_shown_and_changed_by_command": "privacy --show --hide",
     "unit/dsage/cli/test_keys.py::test_certify_accepts_an_authority_by_its_certificate_or_every_public_one": (
         "keys certify --ca"
@@ -125,7 +127,7 @@ RESEARCHERS: Final = {
 SIGNED: Final = sorted(RESEARCHERS.keys() - {"doctor", "status", "estimate", "watch", "open"})
 """Those that can sign with another key."""
 
-DESK: Final = ("pause", "resume", "finish", "link", "privacy")
+DESK: Final = ("pause", "resume", "finish", "link", "privacy", "team")
 """Commands that speak to the client that runs in a home."""
 
 ROOTED: Final = {

@@ -11,7 +11,7 @@ import click
 from dsage.cli.options import json_option
 from dsage.errors import NotFound, ServerAway, UsageError
 from dsage.wire import Privacy
-from dsage_client.cli import SHOWABLE
+from dsage_client.cli import SHOWABLE as AT_FIRST
 from dsage_client.commands import home_option
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dsage_client.door.words import Membership
 
 PRIVACY: Final = "dsage.privacy/1"
+SHOWABLE: Final = (*AT_FIRST, "export")
+"""What others may see: what one may say when joining, and the files for statistics sites."""
 
 
 @click.command(short_help="Show or change what others see of you.")
@@ -35,8 +37,9 @@ def privacy(server: str, shown: tuple[str, ...], hidden: tuple[str, ...], home: 
     """Show or change what others see of you.
 
     Nothing, until you switch it on: the leaderboard lists your pseudonym with its credit, discoveries name it beside
-    what your computers find. SERVER (its id or address) is needed only to change something where this computer works
-    for several.
+    what your computers find, and the export puts it, with your team, and your computers (kind, cores and credit) into
+    the daily files for statistics sites. SERVER (its id or address) is needed only to change something where this
+    computer works for several.
     """
     from dsage.cli.output import emit
     from dsage.home import Home

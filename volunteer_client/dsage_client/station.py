@@ -22,7 +22,7 @@ from dsage.files import write_whole
 from dsage.sandbox import processes
 from dsage.sandbox.launch import outermost
 from dsage.trust.invite import Link
-from dsage.wire import HostInfo, Left, LinkCode, Privacy
+from dsage.wire import HostInfo, Left, LinkCode, Privacy, TeamView, TeamWish
 from dsage_client import membership, parts, statement
 from dsage_client.chronicle import Chronicle
 from dsage_client.door.words import Done, Screensaver, Status
@@ -493,6 +493,19 @@ class Station:
         part.asked, part.news = float("-inf"), True
         await part.refresh()
         return await self.status()
+
+    async def team(self, server: str, wish: TeamWish | None = None) -> TeamView:
+        """The volunteer's team at a server, after a wish about it; the code of an invite is made a link."""
+        part = self._part(server)
+        ask, at = part.agent.session.ask, part.member.server
+        if wish is None:
+            return await ask("GET", "/v1/account/team", TeamView)
+        view = await ask("POST", "/v1/account/team", TeamView, wish)
+        view.code = view.code and str(Link(at.url, at.server_id, at.ca, at.root, view.code))
+        part.asked, part.news = float("-inf"), True
+        await part.refresh()
+        await self.status()
+        return view
 
     async def view(self) -> None:
         """Let the session's helper show the full-screen view. Raises UsageError if there is none."""

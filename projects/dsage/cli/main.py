@@ -39,6 +39,7 @@ GROUPS = {
         "autostart": "Start the client with your session, or not.",
         "link": "Let one more of your computers work for your account.",
         "privacy": "Show or change what others see of you.",
+        "team": "Found, join or leave a team.",
         "leave": "Hand work back and leave: one server, or all.",
     },
     "Researchers: code": {

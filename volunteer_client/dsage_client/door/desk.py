@@ -12,7 +12,7 @@ import msgspec
 
 from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
 from dsage.sockets import reachable
-from dsage.wire import Left, Privacy
+from dsage.wire import Left, Privacy, TeamView, TeamWish
 from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
@@ -111,6 +111,14 @@ class Desk:
         """Let others see this of us at a server, and no more. Raises NotFound, ServerAway."""
         ask = Ask(do="privacy", what=server, changes=msgspec.to_builtins(shown))
         return cast(Status, await self._ask(ask, Status))
+
+    async def team(self, server: str, wish: TeamWish | None = None) -> TeamView:
+        """Our team at a server, after a wish about it if there is one; the code of an invite is a whole link.
+
+        Raises NotFound, ServerAway, and what the server refuses: Conflict, InviteRefused, NotAllowed, UsageError.
+        """
+        changes = {} if wish is None else msgspec.to_builtins(wish)
+        return cast(TeamView, await self._ask(Ask(do="team", what=server, changes=changes), TeamView))
 
     async def view(self) -> None:
         """Let the session's helper show the full-screen view. Raises UsageError if there is no helper."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from dsage.wire import Left, Privacy
+from dsage.wire import Left, Privacy, TeamView, TeamWish
 from dsage_client.door.words import Done, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
@@ -42,6 +42,8 @@ class Owner(Protocol):
     async def leave(self, server: str, *, erase: bool = False) -> Left | None: ...
 
     async def privacy(self, server: str, shown: Privacy) -> Status: ...
+
+    async def team(self, server: str, wish: TeamWish | None = None) -> TeamView: ...
 
     async def view(self) -> None: ...
 

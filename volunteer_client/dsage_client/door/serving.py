@@ -16,7 +16,7 @@ import msgspec
 from dsage.errors import DSageError, NotAllowed, UsageError
 from dsage.files import UNWRITABLE, keeping, unwritten
 from dsage.sockets import reachable
-from dsage.wire import Privacy
+from dsage.wire import Privacy, TeamWish
 from dsage_client.door.desk import DOOR
 from dsage_client.door.owner import Owner
 from dsage_client.door.words import MAX_LINE, Ask, Reply
@@ -139,6 +139,8 @@ class _Caller:
                 return await host.link(ask.what)
             case "privacy":
                 return await host.privacy(ask.what, msgspec.convert(ask.changes, Privacy))
+            case "team":
+                return await host.team(ask.what, msgspec.convert(ask.changes, TeamWish) if ask.changes else None)
             case "view":
                 await host.view()
             case "screensaver":

@@ -183,7 +183,7 @@ def _field(fields: Fields, name: str) -> str:
 
 
 def _shown(fields: Fields) -> Privacy:
-    return Privacy(leaderboard=bool(_field(fields, "leaderboard")), discoveries=bool(_field(fields, "discoveries")))
+    return Privacy(**{name: bool(_field(fields, name)) for name in ("leaderboard", "discoveries", "export")})
 
 
 def _to(address: str) -> web.Response:

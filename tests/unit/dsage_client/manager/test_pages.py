@@ -195,9 +195,9 @@ async def test_what_others_see_is_changed_later_each_on_its_own(visit: Visit) ->
     assert dict(fields_of(text)).get("leaderboard") == "on"
     assert "discoveries" not in dict(fields_of(text))
     assert "The server has not told yet." in text
-    answer = await visit.post("privacy", [("server", "lab"), ("discoveries", "on")])
+    answer = await visit.post("privacy", [("server", "lab"), ("discoveries", "on"), ("export", "on")])
     assert answer.headers["location"] == "servers?did=shown"
-    assert visit.owner.asked == [("privacy", "lab", Privacy(discoveries=True))]
+    assert visit.owner.asked == [("privacy", "lab", Privacy(discoveries=True, export=True))]
     fields = dict(fields_of((await visit.page("servers")).text))
     assert "discoveries" in fields
     assert "leaderboard" not in fields
