@@ -31,6 +31,7 @@ from dsage_server.neighbours import Neighbours
 from dsage_server.requests import Requests
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.checking import CheckQueue
+from dsage_server.scheduling.own import OwnChecks
 from dsage_server.scheduling.pressure import Pressure
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.shares import FairShare
@@ -76,6 +77,7 @@ class Hub:
     shares: FairShare = field(default_factory=FairShare)
     pressure: Pressure = field(default_factory=Pressure)
     ledger: asyncio.Event = field(default_factory=asyncio.Event)
+    own: OwnChecks = field(default_factory=OwnChecks)
     liars: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a host may have been found lying, so that what was accepted on its word is to be looked at."""
     discovered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -142,6 +144,7 @@ class Hub:
                 stopped.update([r.host for r in unit.replicas if r.state is ReplicaState.LEASED])
             if unit.replicas:
                 self.exchanges.learn(entry)
+                self.own.offer(entry)
                 if any(r.state is ReplicaState.INVALID for r in unit.replicas):
                     self.liars.set()
                     self.neighbours.say.ledger = self.store.shared

@@ -17,10 +17,11 @@ from typing import Final
 from dsage.errors import Conflict, UsageError
 from dsage_server import timekeeping
 from dsage_server.bookkeeping import keep_books
-from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.discovering import confirm_discoveries
+from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.hub import Hub
 from dsage_server.looking_back import look_back
+from dsage_server.own_checks import check_some
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.settings import Settings
 from dsage_server.store import claims, processes
@@ -101,7 +102,11 @@ def checking(hub: Hub, boxes: Boxes, work_dir: Path) -> list[Task]:
     """Return the tasks of the validator."""
     check = partial(timekeeping.check_answers, hub, boxes, work_dir)
     hurried: list[Task] = [("checking answers", partial(check, hurried=True))] * timekeeping.HURRIED_CHECKERS
-    return [*hurried, ("checking answers of cancelled units", partial(check, hurried=False))]
+    return [
+        *hurried,
+        ("checking answers of cancelled units", partial(check, hurried=False)),
+        ("computing some units itself", partial(check_some, hub, boxes, work_dir)),
+    ]
 
 
 async def keep_number(hub: Hub, place: processes.Place) -> None:

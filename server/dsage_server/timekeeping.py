@@ -197,7 +197,7 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
         if not info.manifest.needs_box:
             verdicts = await judge(None, info.manifest, case.args, case.standing, case.candidates)
         else:
-            app_dir = await _unpacked(hub, info.manifest, work_dir)
+            app_dir = await unpacked(hub, info.manifest, work_dir)
             async with boxes.judging(info.app, app_dir, info.manifest.entry) as asker:
                 verdicts = await judge(asker, info.manifest, case.args, case.standing, case.candidates)
     except (UnitFailed, SandboxRefused, BundleError, NotFound, OSError) as error:
@@ -285,7 +285,8 @@ async def _fail_runs(hub: Hub, numbers: Iterable[int], reason: str) -> None:
         hub.over(number)
 
 
-async def _unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:
+async def unpacked(hub: Hub, manifest: Manifest, work_dir: Path) -> Path:
+    """Return the folder of an app version's source, unpacked when it is first asked for."""
     folder = work_dir / "apps" / manifest.bundle
     if not await asyncio.to_thread(folder.exists):
         data = await hub.blobs.read(manifest.bundle, MAX_BUNDLE_BYTES)

@@ -75,7 +75,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `reason` is why it was given up, and `code` the last error's own word. A unit that `splits` is given up with the
     first time limit. `retries` is how many errors are followed by another try (None: as many as it takes to see that it
     is not the computers). Replicas up to `since` were of an earlier try: their failures count no more. Of an `adaptive`
-    unit one copy goes out first, and a quorum is asked for unless the host's word alone is taken.
+    unit one copy goes out first, and a quorum is asked for unless the host's word alone is taken. `ruled` is the copy
+    that says what the server found itself; it is not kept.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     since: int = 0
     retries: int | None = None
     adaptive: bool = False
+    ruled: int | None = None
 
     def replica(self, number: int) -> Replica:
         """Return one replica; raises NotFound."""
@@ -295,6 +297,17 @@ def first_host(unit: Unit) -> int:
     return next((r.host for r in unit.replicas if r.state in out), 0)
 
 
+def ruled(unit: Unit, number: int) -> Unit:
+    """Return an adaptive unit whose answers disagree after the server, which computed it itself, found what a copy
+    says: it is heard as one more established host, this once."""
+    return _settle(replace(unit, ruled=number))
+
+
+def ruled_camp(unit: Unit) -> int | None:
+    """Return the camp in which the server stands, if it was heard."""
+    return None if unit.ruled is None else unit.replica(unit.ruled).camp
+
+
 def failures(unit: Unit) -> int:
     """Return how many copies of the present try ended with an error."""
     return sum([r.state is ReplicaState.ERROR and r.id > unit.since for r in unit.replicas])
@@ -345,6 +358,9 @@ def _decide(unit: Unit, reason: str, detail: str) -> Unit:
                 waiting += 1
             else:
                 camps[r.camp] = camps.get(r.camp, 0) + 1
+    ruling = ruled_camp(unit)
+    if ruling is not None and ruling in camps:
+        camps[ruling] += 1
     top, size = min(camps.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
     missing = max(0, unit.quorum - size) if not unit.adaptive else _missing(unit, camps, top, size)
     if size and not missing:
@@ -371,7 +387,7 @@ def _missing(unit: Unit, camps: dict[int, int], top: int | None, size: int) -> i
         heard = [r for r in live if r.camp is not None] or live
         alone = not live or any(r.trust is Trust.ALONE for r in heard)
         return max(0, (1 if alone else unit.quorum) - size)
-    known = {r.camp for r in live if r.camp is not None and r.trust}
+    known = {r.camp for r in live if r.camp is not None and r.trust} | ({ruled_camp(unit)} & camps.keys())
     lead = size - max(n for camp, n in camps.items() if camp != top)
     if size >= unit.quorum and (lead > 1 or known == {top}):
         return 0

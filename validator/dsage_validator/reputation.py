@@ -168,7 +168,7 @@ def _convicted(unit: Unit, replica: Replica, camp: tuple[Replica, ...]) -> bool:
         return False
     if replica.proof is False:
         return True
-    counted = [r.trust for r in camp if r.trust >= Trust.NEW]
+    counted = [r.trust for r in camp if r.trust >= Trust.NEW] + [Trust.KNOWN] * any(r.id == unit.ruled for r in camp)
     return any(r.proof for r in camp) or (len(counted) > 1 and max(counted) > Trust.NEW)
 
 
