@@ -26,6 +26,7 @@ from dsage.trust.release import Release, ReleasedFile
 from dsage.wire import Package
 from dsage_server.blobs.place import known_blobs
 from dsage_server.books import books
+from dsage_server.own_cli import own_checks
 from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
 from dsage_server.retention.backup import Backup, back_up
@@ -318,6 +319,7 @@ def own_accounts(name: str, pseudonyms: tuple[str, ...], off: bool, as_json: boo
 
 
 admin.add_command(books)
+admin.add_command(own_checks)
 admin.add_command(teams)
 
 

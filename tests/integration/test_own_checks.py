@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import func, select
 
 from dsage import codec
 from dsage.bundle import manifest, pack
 from dsage_server import own_checks
+from dsage_server.own_cli import own_checks as own_checks_command
 from dsage_server.store import own, standings
 from dsage_server.store.schema import credit_entry, event, standing, unit
 from dsage_server.testing import Host, World, document, running_server, until
@@ -208,3 +212,21 @@ def test_answers_that_may_depend_on_the_computer_are_not_compared(tmp_path: Path
         for kind in ("Plain", "Needy", "Near", "Same")
     }
     assert said == {"Plain": True, "Needy": False, "Near": True, "Same": False}
+
+
+async def test_the_operator_sees_what_was_computed_and_turns_it_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await world.run()
+    one, two = await hosts(world, 2)
+    await computes(world)
+    await driver.make(7, quorum=2, adaptive=True)
+    await work(one)
+    await work(two)
+    await counted(world, own.AGREED, 1)
+    monkeypatch.setenv("DSAGE_HOME", str(world.folder))
+    shown = await asyncio.to_thread(CliRunner().invoke, own_checks_command, ["--share", "0", "--json"])
+    assert shown.exit_code == 0, shown.output
+    said = json.loads(shown.stdout)["data"]
+    assert (said["share"], said["agreed"], said["refuted"]) == (0.0, 1, 0)
+    assert await world.running.hub.store.read(own.share) == 0.0

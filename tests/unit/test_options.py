@@ -65,6 +65,7 @@ ELSEWHERE: Final = {
         "admin backup --passphrase-file; admin restore --home --verify --passphrase-file; "
         "keys backup --passphrase-file; keys restore --passphrase-file"
     ),
+    "integration/test_discoveries.py::test_a_researcher_lists_and_publishes_by_command": "discoveries publish --yes",
     "integration/test_cli.py::test_a_dry_run_sends_nothing": "submit --dry-run",
     "integration/test_cli.py::test_a_project_says_what_it_is_for": (
         "project create --title --purpose --ethics --link; project describe --title --purpose --ethics --link; "
@@ -86,6 +87,9 @@ ELSEWHERE: Final = {
     ),
     "integration/test_server_control.py::test_the_operator_sees_and_sets_quotas_while_the_server_runs": (
         "admin quota --runs --open-units --blob-bytes --clear"
+    ),
+    "integration/test_own_checks.py::test_the_operator_sees_what_was_computed_and_turns_it_off": (
+        "admin own-checks --share"
     ),
     "integration/test_server_ledger.py::test_what_is_taken_back_is_shown_to_its_volunteer_with_the_reason": (
         "admin credit reverse --reason"
@@ -121,6 +125,7 @@ RESEARCHERS: Final = {
     "doctor": "", "status": "", "pause": "1", "resume": "1", "estimate": "app.py", "whoami": "", "submit": "app.py",
     "attach": "1", "watch": "1", "results": "1 --partial", "ls": "", "show": "1", "logs": "1", "open": "1",
     "retry": "1", "cancel": "1 --yes", "reopen": "1 --unit 1 --yes", "host": "1", "retire": "1 --yes",
+    "discoveries list": "", "discoveries publish": "1 --yes",
     "project create": "p --title T --purpose P", "project describe": "p", "project approve": "1 --yes",
 }  # fmt: skip
 """Commands that speak to a server, with what they need."""
