@@ -19,6 +19,7 @@ BLOCK = 100  # squarings in a block, Gerbicz's L
 STRETCH = 50  # blocks between two checks: they take 3 % of the time
 SMALL = primorial(1000)  # what has a prime factor below 1000 is not worth a unit
 CHEAP = 10_000  # bits of a number that the server tests itself, in a tenth of a second
+NEWS = 1000  # exponents from here on are declared as discoveries
 
 
 def number(k: int, e: int) -> int:
@@ -113,6 +114,16 @@ class Prp(DistributedFunction[list[int], dict[str, Any]]):
         return bool(powmod(witness(n), n // 2, n) == n - 1 and residue == (n - 1) % 2**64)
 
     def process_result(self, unit: Unit[list[int]], value: dict[str, Any]) -> None:
-        """Keep the exponents of primes, in their order."""
+        """Keep the exponents of primes, in their order; the larger ones are discoveries."""
+        k, e = unit.args
         if value["prime"]:
-            self.result = sorted([*self.result, unit.args[1]])
+            self.result = sorted([*self.result, e])
+        if value["prime"] and e >= NEWS:
+            n = number(k, e)
+            if k:
+                name, test = f"{k}*2^{e} + 1 is prime", "Proth's theorem"
+                check = f"n = {k}*2**{e} + 1; print(pow({witness(n)}, n // 2, n) == n - 1)"
+            else:
+                name, test = f"2^{e} - 1 is a probable prime", "Fermat's test to base 3; the check proves it"
+                check = f"s, n = 4, 2**{e} - 1; [s := (s * s - 2) % n for _ in range({e - 2})]; print(s == 0)"
+            self.discover(unit, title=name, facts={"digits": len(str(mpz(n))), "test": test}, check=check)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from dsage import codec, wire
+from dsage.cli.main import main
 from dsage.errors import Conflict, NotAllowed, NotFound, UsageError
 from dsage_server.store import discoveries, standings
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
@@ -243,6 +246,34 @@ async def test_what_cannot_be_declared_is_refused_whole(world: World) -> None:
     assert await of(driver) == []
     await declare(driver, answer)
     assert len(await of(driver)) == 1
+
+
+async def test_a_researcher_lists_and_publishes_by_command(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def dsage(*argv: str) -> tuple[int, str, str]:
+        code = await asyncio.to_thread(main, ["discoveries", *argv])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    monkeypatch.setenv("DSAGE_HOME", str(world.folder))
+    driver = await world.run()
+    one, two = await host(world), await host(world)
+    assert (await dsage("list"))[1] == "no run of yours has declared a discovery\n"
+    await declare(driver, await answered(driver, one, two, quorum=2))
+    view = await becomes(driver, "confirmed")
+    code, out, err = await dsage("list")
+    assert code == 0, err
+    assert out.splitlines()[:3] == ["1  confirmed: 7 is prime", "   digits       1", "   check        is_prime(7)"]
+    assert f"   found by     {view.finder}" in out
+    code, _, err = await dsage("publish", "1")
+    assert code == 2
+    assert "--yes" in err
+    code, out, err = await dsage("publish", "1", "--yes", "--json")
+    assert code == 0, err
+    assert json.loads(out)["data"][0]["state"] == "published"
+    assert "/discovery/1.svg" in err
+    assert (await dsage("publish", "2", "--yes"))[0] == 3
 
 
 async def test_who_may_look_and_publish(world: World) -> None:

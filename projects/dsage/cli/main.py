@@ -63,6 +63,7 @@ GROUPS = {
         "open": "Open the page of a run in a browser.",
         "retry": "Try failed units of a run again.",
         "cancel": "End a run for good, without an answer.",
+        "discoveries": "List what your runs have discovered, or publish it.",
         "reopen": "Refuse accepted answers: their units are computed again.",
         "host": "Let the server drive a run.",
         "retire": "Free what an ended run keeps on the server.",

@@ -44,6 +44,21 @@ def test_proth_primes(k: int) -> None:
     assert result(Prp(k=k, last=last)) == exponents
 
 
+@pytest.mark.parametrize(
+    ("k", "last", "title", "digits"),
+    [(0, 1280, "2^1279 - 1 is a probable prime", "386"), (5, 1950, "5*2^1947 + 1 is prime", "587")],
+)
+def test_a_large_prime_is_a_discovery_that_anybody_can_check(
+    k: int, last: int, title: str, digits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = MemoryServer(function := Prp(k=k, first=last - 10, last=last))
+    asyncio.run(Driver(function, server, 1).drive())
+    (found,) = [each for step in server.steps for each in step.discoveries]
+    assert (found.title, found.facts["digits"]) == (title, digits)
+    exec(found.check, {})
+    assert capsys.readouterr().out == "True\n"
+
+
 @pytest.mark.parametrize("k", [0, 1, 3, 5, 7, 9, 15, 225])
 def test_small_numbers_are_what_gmp_says(k: int) -> None:
     for e in range(max(k.bit_length(), 2), 50):
