@@ -91,12 +91,14 @@ async def test_what_two_volunteers_agree_on_is_confirmed_and_shown_when_publishe
     assert len(view.confirmers) == 1
     assert view.finder not in view.confirmers
     assert await public(world) == []
+    assert (await driver.researcher.run(driver.run)).discoveries == []
     events = await driver.researcher.events(driver.run)
     assert not [each for each in events if "prime" in each.text], "nobody else hears of what is not published"
     published = await driver.researcher.publish(view.id)
     assert published.state == "published"
     assert await driver.researcher.publish(view.id) == published
     assert [each.title for each in await public(world)] == ["7 is prime"]
+    assert [each.title for each in (await driver.researcher.run(driver.run)).discoveries] == ["7 is prime"]
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["running", "done"])

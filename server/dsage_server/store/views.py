@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 from dsage import __version__, wire
 from dsage.errors import NotFound
 from dsage.states import RunState
+from dsage_server.store import discoveries
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
@@ -52,6 +53,7 @@ def run_view(connection: Connection, number: int, now: float, names: Names = NOB
     found = _runs(connection, _RUN.where(run.c.id == number), now, names)
     if not found:
         raise NotFound(f"there is no run {number}")
+    found[0].discoveries = discoveries.public(connection, of_run=number)
     return found[0]
 
 
