@@ -14,17 +14,23 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert
 
 from dsage import wire
+from dsage.trust.documents import Manifest
+from dsage.trust.envelope import seal
+from dsage.trust.keys import PrivateKey
 from dsage_server import exporting
 from dsage_server.exporting import COBBLESTONES, DAY_S, Edition, make_edition, newest
 from dsage_server.store import accounts, credit, daybook, earned, exports, hosts
 from dsage_server.store.engine import Store
 from dsage_server.store.migrate import upgrade
-from dsage_server.store.schema import credit_entry, volunteer
+from dsage_server.store.schema import credit_entry, document
 from dsage_server.store.teams import act, look
+from dsage_server.store.testing import SQLITE, kinds, shared_cluster
+from dsage_server.testing import running_server, until
 from dsage_server.web.pages import make_pages
 
 NOW: Final = 1_790_000_000.0
@@ -34,10 +40,12 @@ FILES: Final = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    upgrade(tmp_path / "db.sqlite")
-    store = Store(tmp_path / "db.sqlite")
+@pytest.fixture(params=kinds())
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty database, of either kind."""
+    place = tmp_path / "db.sqlite" if request.param == SQLITE else shared_cluster().database()
+    upgrade(place)
+    store = Store(place)
     yield store
     store.close()
 
@@ -226,5 +234,30 @@ def test_ones_own_badges_come_from_the_sums(store: Store) -> None:
     view = store.read_now(lambda c: earned.badges_of(c, known.volunteer, NOW + DAY_S))
     assert [(badge.kind, badge.name) for badge in view.badges] == [("event", "first-result")]
     assert (view.streak, view.longest, view.free, view.steady_of) == (1, 1, 2, 26)
-    store.write_now(lambda c: c.execute(update(volunteer).values(team_id=None)))
-    assert store.read_now(lambda c: earned.badges_of(c, known.volunteer, NOW + DAY_S)) == view
+    key = PrivateKey.generate()
+    for number, title in enumerate(("Old", "New")):
+        manifest = Manifest(project="p", title=title, entry="a:A", bundle="0" * 64, bundle_bytes=1)
+        row = {"kind": "manifest", "envelope": msgspec.msgpack.encode(seal(manifest, key)), "created": NOW + number}
+        app = "a" if number == 0 else "b"
+        store.write_now(lambda c, row={**row, "hash": app}: c.execute(insert(document).values(row)))  # type: ignore[misc]
+    entry = {"volunteer_id": known.volunteer, "project": "p", "kind": "manual", "amount_milli": 8000, "app": "b"}
+    store.write_now(lambda c: c.execute(insert(credit_entry).values(entry | {"granted": NOW + DAY_S})))
+    store.write_now(credit.fold)
+    view = store.read_now(lambda c: earned.badges_of(c, known.volunteer, NOW + DAY_S))
+    earned_at = [(badge.name, badge.title, badge.level, badge.at // DAY_S) for badge in view.badges if badge.level]
+    day = NOW // DAY_S
+    assert earned_at == [("p/a:A", "New", 1, day), ("p/a:A", "New", 2, day + 1)], "versions of an app are one app"
+
+
+async def test_a_server_makes_todays_files_and_serves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "AFTER_S", 0.0)
+    async with running_server(tmp_path / "home") as server, ClientSession() as session:
+
+        async def there() -> bool:
+            async with session.get(f"{server.pages_url}/export.json") as reply:
+                return reply.status == 200
+
+        await until(there)
+        async with session.get(f"{server.pages_url}/export.json") as reply:
+            told = msgspec.json.decode(await reply.read(), type=Edition)
+        assert told.server_id == server.hub.server_id
