@@ -19,9 +19,9 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client.asking import Offer
+from dsage_client.door.words import Newcomer
 from dsage_client.manager.app import Manager, Site, serve
 from dsage_client.manager.live import Live
-from dsage_client.membership import Newcomer
 from dsage_client.words import PSEUDO, speak
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from dsage_server.server import Running
+from dsage_server.store import standings
 from dsage_server.store.testing import VARIABLE, kinds
 from dsage_server.testing import World, running_server
 
@@ -48,3 +49,11 @@ async def world(shared_server: Running, shared_folder: Path) -> AsyncIterator[Wo
         world = World(shared_server, shared_folder, stack)
         yield world
         await world.close()
+
+
+@pytest.fixture
+def few_are_enough() -> Iterator[None]:
+    """However few volunteers there are, they judge each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standings, "ENOUGH", 0)
+        yield

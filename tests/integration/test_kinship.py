@@ -23,6 +23,9 @@ DAY_S = 86_400.0
 HOME, OTHER = "192.0.2.7", "198.51.100.9"
 
 
+pytestmark = pytest.mark.usefixtures("few_are_enough")
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with running_server(tmp_path) as running, AsyncExitStack() as stack:

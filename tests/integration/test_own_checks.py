@@ -26,6 +26,9 @@ PROBATION = int(RULES.probation)
 Answer = Callable[[int], Any]
 
 
+pytestmark = pytest.mark.usefixtures("few_are_enough")
+
+
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A server that checks no unit of a trusted host by another host, and computes nothing until a test says so."""

@@ -19,8 +19,7 @@ from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client import asking
 from dsage_client.door.desk import Desk
-from dsage_client.door.words import Ask, Membership
-from dsage_client.membership import Newcomer
+from dsage_client.door.words import Ask, Membership, Newcomer
 from dsage_server.server import Running
 from dsage_server.store import views
 from dsage_server.store.schema import volunteer

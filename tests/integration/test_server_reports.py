@@ -161,7 +161,12 @@ async def test_the_apps_own_checks_decide(world: World) -> None:
     assert sorted(codec.decode(a.value or b"") for a in heard) == [10, 1000]
     last = await hosts[2].fetch()
     await hosts[2].report(last, [1000])
-    await until(lambda: units_are(world, run, {"valid": 3}))
+
+    async def fallen() -> bool:
+        return [codec.decode(a.value or b"") for a in (await run.answers()).answers] == [1000, 1000]
+
+    await until(fallen)
+    assert await units_are(world, run, {"valid": 2, "ready": 1}), "what two agreed on who both lied does not stand"
 
 
 async def units_are(world: World, run: HandDriver, units: dict[str, int]) -> bool:

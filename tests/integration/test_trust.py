@@ -21,6 +21,9 @@ PROBATION = int(RULES.probation)
 Answer = Callable[[int], Any]
 
 
+pytestmark = pytest.mark.usefixtures("few_are_enough")
+
+
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A server that checks no unit of a trusted host, until a test says so."""
@@ -194,6 +197,18 @@ async def test_a_look_back_that_was_cut_off_is_made_at_the_next_start(tmp_path: 
         world = World(running, tmp_path, stack)
         await settled(world)
         assert await states(world, alone) == {"ready"}
+
+
+async def test_a_few_volunteers_are_asked_for_a_quorum(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standings, "ENOUGH", 3)
+    driver = await world.run()
+    await host(world)
+    await driver.make(1, quorum=2, adaptive=True)
+    for _ in range(2):
+        await host(world)
+    await driver.make(2, quorum=2, adaptive=True)
+    query = select(unit.c.adaptive).order_by(unit.c.id)
+    assert await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()) == [False, True]
 
 
 def test_a_unit_says_nothing_of_trust_to_volunteers() -> None:

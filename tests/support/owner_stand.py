@@ -10,11 +10,10 @@ import msgspec
 
 from dsage.errors import DSageError, UsageError
 from dsage.wire import Left, Privacy, TeamView, TeamWish
-from dsage_client.door.words import Device, Done, Membership, Running, Screensaver, Status
+from dsage_client.door.words import Device, Done, Membership, Newcomer, Running, Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.guest.seen import Presence
-from dsage_client.membership import Newcomer
 
 NOW = 1_795_363_200.0
 HOSTILE = '<img src="https://evil.invalid/x" onerror="document.title=1"><script>document.title=2</script>'

@@ -20,8 +20,8 @@ from dsage.sandbox import Outcome
 from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client import events
+from dsage_client.door.words import Newcomer
 from dsage_client.joining import volunteer
-from dsage_client.membership import Newcomer
 from dsage_client.runner import Altered, Runner, Work
 from dsage_client.settings import Settings
 

@@ -13,7 +13,7 @@ import click
 from dsage.cli.options import yes_option
 
 if TYPE_CHECKING:
-    from dsage_client.membership import Newcomer
+    from dsage_client.door.words import Newcomer
 
 SHOWABLE: Final = ("leaderboard", "discoveries")
 """What others may see of a volunteer."""
@@ -91,9 +91,9 @@ def join(
     from dsage.trust.invite import Link
     from dsage.wire import Privacy
     from dsage_client import events
+    from dsage_client.door.words import Newcomer
     from dsage_client.guest import preferences
     from dsage_client.joining import volunteer
-    from dsage_client.membership import Newcomer
     from dsage_client.settings import Settings, cores
 
     settings = Settings(

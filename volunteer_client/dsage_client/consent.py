@@ -13,8 +13,8 @@ from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client import asking
 from dsage_client.asking import Offer
+from dsage_client.door.words import Newcomer
 from dsage_client.guest.preferences import Preferences
-from dsage_client.membership import Newcomer
 
 SHOWN: Final = {
     "leaderboard": "your pseudonym with its credit, on the leaderboard",

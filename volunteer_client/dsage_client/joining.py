@@ -20,11 +20,12 @@ from dsage.trust.invite import Link
 from dsage.wire import AGREEMENT, INPUTS, HostInfo
 from dsage_client import membership, parts
 from dsage_client.door import serving
+from dsage_client.door.words import Newcomer
 from dsage_client.events import Event, Tell
 from dsage_client.guest.preferences import Preferences
 from dsage_client.idle.here import here
 from dsage_client.install.switch import packaged
-from dsage_client.membership import Membership, Newcomer
+from dsage_client.membership import Membership
 from dsage_client.readings import Readings
 from dsage_client.runner import Room, Runner, SandboxRunner
 from dsage_client.settings import Settings

@@ -17,7 +17,8 @@ from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import Envelope, seal
 from dsage.trust.invite import Link
 from dsage.trust.keys import PrivateKey
-from dsage.wire import ChallengeReply, EnrolReply, Privacy
+from dsage.wire import ChallengeReply, EnrolReply
+from dsage_client.door.words import Newcomer
 from dsage_client.settings import Settings
 
 
@@ -49,13 +50,6 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"{path} is damaged: {error}", hint="Move it away and join again with a fresh invite link."
             ) from None
-
-
-class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
-    """How somebody joins who has no account yet: under which name ("" for any that is free), and what others see."""
-
-    name: str = ""
-    shown: Privacy = msgspec.field(default_factory=Privacy)
 
 
 @contextmanager

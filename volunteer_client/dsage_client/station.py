@@ -25,7 +25,7 @@ from dsage.trust.invite import Link
 from dsage.wire import HostInfo, Left, LinkCode, Privacy, TeamView, TeamWish
 from dsage_client import membership, parts, statement
 from dsage_client.chronicle import Chronicle
-from dsage_client.door.words import Done, Screensaver, Status
+from dsage_client.door.words import Done, Newcomer, Screensaver, Status
 from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
 from dsage_client.guest import choices as chosen
@@ -441,7 +441,7 @@ class Station:
         """Say what somebody without a connection of their own knows of the user."""
         self.attend(self, presence)
 
-    async def join(self, link: str, newcomer: membership.Newcomer | None = None) -> Status:
+    async def join(self, link: str, newcomer: Newcomer | None = None) -> Status:
         """Give time to one more server, and show at once that it works. Raises what `membership.enrol` raises."""
         wanted = Link.parse(link)
         present = self._parts.get(wanted.server_id)

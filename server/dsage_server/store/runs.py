@@ -17,7 +17,7 @@ from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
-from dsage_server.store import blobs, discoveries, ids, steps, units
+from dsage_server.store import blobs, discoveries, ids, standings, steps, units
 from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
@@ -359,6 +359,7 @@ def _insert_units(
     first = connection.info["ids"].take(connection, "batch", len(signed.batches)).start
     sealed = [(first + n, envelope, signed.expires) for n, envelope in enumerate(signed.batches)]
     insert_rows(connection, batch, ("id", "envelope", "expires"), sealed)
+    adapts = any(entry.adaptive for entry in new) and standings.enough(connection)
     rows: list[tuple[Any, ...]] = []
     leaves: list[tuple[Any, ...]] = []
     made: list[units.Changed] = []
@@ -368,7 +369,7 @@ def _insert_units(
         known.add(entry.key)
         fresh = life.created(
             leaf.unit, entry.quorum, splits=entry.splits, retries=entry.retries,
-            adaptive=entry.adaptive and entry.quorum > 1,
+            adaptive=adapts and entry.adaptive and entry.quorum > 1,
         )  # fmt: skip
         rows.append(
             (leaf.unit, number, entry.key, entry.group, "ready", entry.quorum, fresh.unsent, entry.credit_milli,

@@ -14,12 +14,16 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.meta import secret
-from dsage_server.store.schema import among, replica, standing
+from dsage_server.store.schema import among, people_sum, replica, standing
 from dsage_validator.life import Trust, Unit, first_copy
 from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
 
 KEY: Final = "draw_key"
 """Under which name the key is remembered that draws which units are checked."""
+
+ENOUGH: Final = 10
+"""Volunteers that a server must have before anybody's word is taken alone: fewer are too few to judge each other, and
+three computers with a liar among them would wait for a fourth for ever."""
 
 Known = dict[int, dict[str, Standing]]
 
@@ -81,6 +85,12 @@ def undecided(connection: Connection, hosts: Iterable[int]) -> dict[int, int]:
     if found:
         found |= dict(connection.execute(_OUT, {"ids": numbers(connection, found)}).all())
     return found
+
+
+def enough(connection: Connection) -> bool:
+    """Whether there are enough volunteers to judge each other."""
+    people = connection.execute(select(func.sum(people_sum.c.people))).scalar()
+    return int(people or 0) >= ENOUGH
 
 
 def due(connection: Connection) -> list[int]:

@@ -15,8 +15,8 @@ from dsage.trust.invite import Link
 from dsage.wire import About, Privacy, ProjectOffer
 from dsage_client import asking, consent
 from dsage_client.asking import Offer
+from dsage_client.door.words import Newcomer
 from dsage_client.guest.preferences import Preferences
-from dsage_client.membership import Newcomer
 
 LINK = Link("https://lab.example:8443", "lab", "a" * 64, "b" * 64, "code")
 Join = Callable[..., list[Newcomer]]

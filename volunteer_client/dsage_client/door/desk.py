@@ -13,10 +13,9 @@ import msgspec
 from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
 from dsage.sockets import reachable
 from dsage.wire import Left, Privacy, TeamView, TeamWish
-from dsage_client.door.words import MAX_LINE, Ask, Done, Reply, Screensaver, Status
+from dsage_client.door.words import MAX_LINE, Ask, Done, Newcomer, Reply, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
-from dsage_client.membership import Newcomer
 
 DOOR: Final = "door"
 """The socket's name in the folder of a client."""

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from dsage.wire import Left, Privacy, TeamView, TeamWish
-from dsage_client.door.words import Done, Screensaver, Status
+from dsage_client.door.words import Done, Newcomer, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence
-from dsage_client.membership import Newcomer
 
 
 class Owner(Protocol):

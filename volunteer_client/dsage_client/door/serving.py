@@ -19,9 +19,8 @@ from dsage.sockets import reachable
 from dsage.wire import Privacy, TeamWish
 from dsage_client.door.desk import DOOR
 from dsage_client.door.owner import Owner
-from dsage_client.door.words import MAX_LINE, Ask, Reply
+from dsage_client.door.words import MAX_LINE, Ask, Newcomer, Reply
 from dsage_client.guest.seen import Presence
-from dsage_client.membership import Newcomer
 
 
 class Host(Owner, Protocol):

@@ -17,6 +17,13 @@ MAX_LINE: Final = 1 << 20
 SCHEMA: Final = "dsage.client/1"
 
 
+class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
+    """How somebody joins who has no account yet: under which name ("" for any that is free), and what others see."""
+
+    name: str = ""
+    shown: Privacy = msgspec.field(default_factory=Privacy)
+
+
 class Running(msgspec.Struct, kw_only=True):
     """A unit that runs here. `fraction` (0..1) is None as long as its app tells nothing; `scene` names the picture
     that shows it (curves, tiles, spectrum; "" for the usual one) and `shows` what the picture is to show."""

@@ -12,11 +12,11 @@ from dsage.errors import DSageError, UsageError
 from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client.asking import Offer
+from dsage_client.door.words import Newcomer
 from dsage_client.manager.forms import EDITORS, SHARE, Draft, changes_of, read_draft
 from dsage_client.manager.pages import Pages
 from dsage_client.manager.schedule import MAX_WINDOWS, Row
 from dsage_client.manager.security import Fields, form
-from dsage_client.membership import Newcomer
 from dsage_client.words import _
 
 Ask: TypeAlias = Callable[[Link], Awaitable[Offer]]

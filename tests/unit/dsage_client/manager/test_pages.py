@@ -16,12 +16,11 @@ from owner_stand import CODE, HOSTILE, LINK, NOW
 from dsage import assets
 from dsage.errors import Conflict, NotAllowed, ServerAway, UsageError
 from dsage.wire import Privacy
-from dsage_client.door.words import Screensaver, Status
+from dsage_client.door.words import Newcomer, Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager.pages import times_said
 from dsage_client.manager.show import STATIC, lasting, look, percent, web_address
-from dsage_client.membership import Newcomer
 from dsage_client.words import speak
 
 INVITE = f"{LINK}&code={CODE}"
