@@ -115,8 +115,9 @@ class MemoryServer:
     """A server in memory that gives out the units a test makes, and checks every signature it is sent.
 
     `blobs` are what it serves by name, true or not, and `fetched` the names it was asked for. `trouble` is raised by
-    every call while it is set. `ended` maps a replica to its report and the status that the client signed. Calls are
-    held on a condition, never on a clock, unless the client asks for a time.
+    every call while it is set, and `refused` counts the calls that began under it. `ended` maps a replica to its report
+    and the status that the client signed. Calls are held on a condition, never on a clock, unless the client asks for
+    a time.
     """
 
     def __init__(self) -> None:
@@ -124,6 +125,7 @@ class MemoryServer:
         self.link = Link("https://localhost:1", SERVER_ID, "0" * 64, key_hash(self.root_key.public))
         self.ca_pem = b""
         self.trouble: DSageError | None = None
+        self.refused = 0
         self.hold_calls = True
         self.retry_s, self.reason = 0.0, ""
         self.exchanges: list[Exchange] = []
@@ -243,6 +245,7 @@ class MemoryServer:
         """Answer one call."""
         try:
             if self.trouble is not None:
+                self.refused += 1
                 raise self.trouble
             answer = await self._answer(path, body, token)
         finally:
