@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from dsage.account import Left, Privacy, TeamView, TeamWish
 from dsage.errors import DSageError, NoAgent, RequestError, UsageError, class_of
 from dsage.sockets import reachable
-from dsage.wire import Left, Privacy, TeamView, TeamWish
 from dsage_client.door.words import MAX_LINE, Ask, Done, Newcomer, Reply, Screensaver, Status
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.seen import Presence

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from dsage.wire import Privacy
+from dsage.account import Privacy
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.guest.seen import Presence
 
