@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -16,8 +14,7 @@ from dsage.cli.output import count, emit, say
 from dsage.home import Home
 from dsage_server.bookkeeping import prove
 from dsage_server.store import daybook, ledger
-from dsage_server.store.engine import Store
-from dsage_server.store.place import existing
+from dsage_server.store.place import opened
 from dsage_server.store.recount import LedgerWrong
 
 SHOWN: Final = 50
@@ -41,7 +38,7 @@ def check(repair: bool, as_json: bool) -> None:
     Volunteers, computers, teams, app versions, days, runs and house credit. Exit status 5 if a sum differs (and was not
     repaired). The server does this by itself once a day and says in its news if something is wrong.
     """
-    with _store() as store:
+    with opened(Home().server) as store:
         found, left = prove(store, repair=repair)
     data = {"differences": [dataclasses.asdict(each) for each in found], "left": len(left)}
     emit("dsage.ledger-check/1", data, as_json, "\n".join(str(each) for each in found[:SHOWN]))
@@ -63,7 +60,7 @@ def verify(as_json: bool) -> None:
     Compare the hash of a day with one that somebody else kept: the pages publish them at /ledger.json. Exit status 5 if
     a day is not what its hash says.
     """
-    with _store() as store:
+    with opened(Home().server) as store:
         changed = store.read_now(daybook.first_changed)
         newest = store.read_now(lambda c: daybook.days(c, 1))
     data = {
@@ -91,7 +88,7 @@ def reverse(replicas: tuple[int, ...], reason: str, as_json: bool) -> None:
 
     COPY is the number of a copy, as on the unit's page. The answers stay what they are.
     """
-    with _store() as store:
+    with opened(Home().server) as store:
         done = store.write_now(lambda c: ledger.reverse(c, replicas, reason, getpass.getuser(), time.time()))
     emit("dsage.ledger-reversed/1", done, as_json, "\n".join(map(str, done)))
     say(f"Taken back for {len(done)} of {len(set(replicas))}: the others have no grant, or it was taken back before.")
@@ -111,15 +108,6 @@ def correct(pseudonym: str, credits_: float, take: bool, reason: str, as_json: b
     if not 0 <= credits_ <= ledger.MOST_MILLI / 1000:
         raise click.BadParameter("that is no number of credits", param_hint="CREDITS")
     milli = round(credits_ * 1000) * (-1 if take else 1)
-    with _store() as store:
+    with opened(Home().server) as store:
         row = store.write_now(lambda c: ledger.correct(c, pseudonym, milli, reason, getpass.getuser(), time.time()))
     emit("dsage.ledger-corrected/1", {"entry": row, "amount_milli": milli}, as_json, str(row))
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    store = Store(existing(Home().server))
-    try:
-        yield store
-    finally:
-        store.close()

@@ -10,8 +10,7 @@ from dsage.cli.options import json_option
 from dsage.cli.output import emit
 from dsage.home import Home
 from dsage_server.store import own
-from dsage_server.store.engine import Store
-from dsage_server.store.place import existing
+from dsage_server.store.place import opened
 
 
 @click.command("own-checks", short_help="Show what the server computed itself, or set how much.")
@@ -23,14 +22,11 @@ def own_checks(share: float | None, as_json: bool) -> None:
     Of units whose replication adapts and that cost no more than a minute: a share of those that were accepted, and
     those whose answers disagree. The server may run meanwhile, and takes note within seconds.
     """
-    store = Store(existing(Home().server))
-    try:
+    with opened(Home().server) as store:
         if share is not None:
             store.write_now(partial(own.set_share, wanted=share))
         now = store.read_now(own.share)
         found = store.read_now(own.counted)
-    finally:
-        store.close()
     data = {"share": now} | {what.partition(".")[2]: n for what, n in found.items()}
     lines = [f"share: {now:.2%}" if now else "off"] + [f"{n:,} {own.WORDS[what]}" for what, n in found.items()]
     emit("dsage.own-checks/1", data, as_json, "\n".join(lines))

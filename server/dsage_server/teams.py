@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
@@ -13,8 +11,7 @@ from dsage.cli.options import json_option, yes_option
 from dsage.cli.output import count, emit, say
 from dsage.home import Home
 from dsage_server.store import teams as kept
-from dsage_server.store.engine import Store
-from dsage_server.store.place import existing
+from dsage_server.store.place import opened
 
 number_argument = click.argument("number", metavar="TEAM", type=click.IntRange(1))
 
@@ -31,7 +28,7 @@ def teams() -> None:
 @json_option
 def ls(as_json: bool) -> None:
     """List the teams: number, name, members, credit."""
-    with _store() as store:
+    with opened(Home().server) as store:
         found = store.read_now(kept.listed)
     rows = [
         {
@@ -50,7 +47,7 @@ def ls(as_json: bool) -> None:
 @json_option
 def rename(number: int, name: str, as_json: bool) -> None:
     """Give a team another name: its members keep it and its credit."""
-    with _store() as store:
+    with opened(Home().server) as store:
         called = store.write_now(lambda c: kept.rename(c, number, name))
     emit("dsage.team-renamed/1", {"team": number, "name": called}, as_json, called)
 
@@ -65,16 +62,7 @@ def close(number: int, yes: bool, as_json: bool) -> None:
     Nobody loses credit: what was granted to its members stays with them and with the closed team.
     """
     sure(f"team {number} is closed for good", yes)
-    with _store() as store:
+    with opened(Home().server) as store:
         out = store.write_now(lambda c: kept.close(c, number, time.time()))
     emit("dsage.team-closed/1", {"team": number, "members": out}, as_json, str(number))
     say(f"{count(out, 'member')} had it, and may join others.")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    store = Store(existing(Home().server))
-    try:
-        yield store
-    finally:
-        store.close()

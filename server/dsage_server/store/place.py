@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from dsage.errors import Conflict, NotFound, UsageError
 from dsage.files import write_whole
+from dsage_server.store.engine import Store
 
 DATABASE: Final = "dsage.sqlite"
 MOVED: Final = "dsage.sqlite.moved"
@@ -86,3 +89,13 @@ def chosen(folder: Path, store: str) -> Path | str:
     if place_of(folder) != url:
         remember(folder, url)
     return url
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Store]:
+    """Open the database of the server whose folder this is, for a command. Raises as `existing`."""
+    store = Store(existing(folder))
+    try:
+        yield store
+    finally:
+        store.close()
