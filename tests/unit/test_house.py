@@ -188,7 +188,7 @@ def test_protocol_md_names_every_call_of_the_machine_api_and_no_other() -> None:
 
 
 def test_every_setting_stands_in_one_table() -> None:
-    text = section((DOCS / "operators.md").read_text(), "Every setting")
+    text = section((DOCS / "settings.md").read_text(), "Every setting")
     told = {(row[0], row[1]): row[2] for row in rows(text)}
     real: dict[tuple[str, str], str] = {}
     for program, settings in (("server", dsage_server.settings.Settings), ("client", dsage_client.settings.Settings)):
