@@ -173,6 +173,14 @@ ROWS["0017"] = ROWS["0016"] | {
     ],
 }
 
+ROWS["0018"] = ROWS["0017"] | {
+    "standing": ["1, 'app', 2.5, 0, 4.0, NULL, 0.3"],
+    "outlying": [
+        "1, 1, 'app', 'fast', 4.0, 5.0, NULL, 'It is fast.', '{}'",
+        "2, 0, 'app', 'differ', 4.0, 5.0, 6.0, 'Answers differ.', '{\"hosts\":7}'",
+    ],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

@@ -362,6 +362,13 @@ replica = Table(
         postgresql_where=text("state = 'valid'"),
     ),
     Index(
+        "ix_replica_failed_host",
+        "host_id",
+        "id",
+        sqlite_where=text("state IN ('error', 'expired', 'invalid')"),
+        postgresql_where=text("state IN ('error', 'expired', 'invalid')"),
+    ),
+    Index(
         "ix_replica_reported",
         "volunteer_id",
         sqlite_where=text("state = 'reported'"),
@@ -384,10 +391,39 @@ standing = Table(
     Column("lies", Integer, nullable=False),
     Column("at", Float, nullable=False),
     Column("due", Float),
+    Column("audit", Float, nullable=False, server_default="0"),
     Index("ix_standing_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
 )
 """What is known of a host's answers for an app version (`dsage_validator.reputation`). `due` is when it was found
-lying, until everything was looked at that was accepted on its word."""
+lying, until everything was looked at that was accepted on its word. `audit` is the share of its units that is checked
+while it is an outlier, 0 otherwise."""
+
+outlying = Table(
+    "outlying",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("host_id", Id, nullable=False),
+    Column("app", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("began", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("ended", Float),
+    Column("sentence", String, nullable=False),
+    Column("figures", String, nullable=False),
+    Index("ix_outlying_host", "host_id", "id"),
+    Index(
+        "uq_outlying_open",
+        "host_id",
+        "app",
+        "kind",
+        unique=True,
+        sqlite_where=text("ended IS NULL"),
+        postgresql_where=text("ended IS NULL"),
+    ),
+)
+"""What is odd about a host with an app version, or with all of them (`app` is ""), or about an app version on all hosts
+(`host_id` is 0): one row from when it was found until it has `ended`, `seen` for the last time at that. `figures` is
+JSON."""
 
 answer = Table(
     "answer",
