@@ -29,6 +29,7 @@ from dsage.errors import (
     RequestError,
     ServerAway,
     TooLarge,
+    TooMany,
     WrongServer,
     class_of,
 )
@@ -262,8 +263,9 @@ def problem(status: int, headers: Mapping[str, str], data: bytes) -> DSageError:
     sentence = _shown(told.get("detail")) or _shown(told.get("title")) or f"the server answered {status}"
     hint = _shown(told.get("hint")) or None
     kind = class_of(told.get("code"))
-    if status == Busy.status or kind is Busy:
-        return Busy(sentence, hint=hint, retry_s=_seconds(headers.get("Retry-After")))
+    if status in (Busy.status, TooMany.status) or (kind and issubclass(kind, Busy)):
+        busy = kind if kind and issubclass(kind, Busy) else Busy
+        return busy(sentence, hint=hint, retry_s=_seconds(headers.get("Retry-After")))
     if kind is None and status in GATEWAY:
         return ServerAway(f"the proxy before the server cannot reach it (it answered {status})")
     return (kind or RequestError)(sentence, hint=hint)

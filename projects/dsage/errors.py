@@ -15,9 +15,10 @@
     |   `-- Revoked           a key or an app version that its signer has withdrawn
     |-- RequestError          a server refused a request
     |   |-- NotFound, NotAllowed, Conflict, TooLarge, TooOld, InviteRefused,
-    |   |   QuotaExceeded
+    |   |   WrongMethod, WrongRange, QuotaExceeded
     |   |   `-- Reopened      a Conflict: an answer of a driver's step does not hold any more
     |   `-- Busy              try again after `retry_s`
+    |       `-- TooMany       one's own fault: more requests than one may make
     |-- ServerAway            no answer: this server must wait
     |-- NoServer              no server is known here
     |-- NoAgent               no client runs here
@@ -159,6 +160,22 @@ class NotFound(RequestError):
     default_hint = "`dsage status` lists what there is."
 
 
+class WrongMethod(RequestError):
+    """There is something at this address, but it cannot be asked in this way."""
+
+    code = "method"
+    status = 405
+    default_hint = "The header Allow names the methods that there are; /api/v1/openapi.json describes each."
+
+
+class WrongRange(RequestError):
+    """The part that was asked for lies behind the end."""
+
+    code = "range"
+    status = 416
+    default_hint = "The header Content-Range says how long the whole is."
+
+
 class NotAllowed(RequestError):
     """Not logged in, or not with a key that may do this."""
 
@@ -236,6 +253,14 @@ class Busy(RequestError):
     def __init__(self, message: str, *, hint: str | None = None, retry_s: float = 5.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_s = retry_s
+
+
+class TooMany(Busy):
+    """More requests in a short time than one caller may make; it says when the next one is let through."""
+
+    code = "too-many"
+    status = 429
+    default_hint = "Ask less often: the headers RateLimit and RateLimit-Policy say how much is left."
 
 
 class ServerAway(DSageError):
