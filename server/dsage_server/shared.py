@@ -25,14 +25,17 @@ class Shared(Generic[T]):
         self._clock = clock
         self._made: dict[str, _Making[T]] = {}
 
-    async def get(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the value, made now if the last one is too old; raises what `make` raised."""
+    async def get(self, key: str, make: Callable[[], Awaitable[T]], *, period_s: float = 0.0) -> T:
+        """Return the value, made now if the last one is too old; raises what `make` raised.
+
+        It is kept for at least `period_s` seconds.
+        """
         entry = self._made.get(key)
         if entry is None or entry.stale(self._clock()):
             self._made.pop(key, None)
             while len(self._made) >= KEPT:
                 del self._made[next(iter(self._made))]
-            entry = self._made[key] = _Making(make, self._period_s, self._clock)
+            entry = self._made[key] = _Making(make, max(period_s, self._period_s), self._clock)
         return await asyncio.shield(entry.task)
 
 

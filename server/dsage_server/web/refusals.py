@@ -11,21 +11,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from dsage.errors import Busy, DSageError
+from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "DSage",
 }
-METHODS: Final = ("GET", "HEAD")
-POSTED: Final = frozenset({"/join/qr"})
-"""What may be posted: a text to be drawn, and nothing is changed by it."""
 FRONT_HINT: Final = "The front page leads to everything there is."
 
 _log = logging.getLogger(__name__)
@@ -42,8 +40,6 @@ def refusing(site: Site) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.method not in METHODS and not (request.method == "POST" and request.path in POSTED):
-                raise web.HTTPMethodNotAllowed(request.method, METHODS)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -69,11 +65,14 @@ def _answer(site: Site, request: web.Request, status: int, detail: str, hint: st
     title = http.HTTPStatus(status).phrase
     sentence = detail[:1].upper() + detail[1:]
     if not _wants_data(request):
-        body = site.page("error", {"status": status, "title": title, "detail": sentence, "hint": hint})
+        body = site.page(
+            "error", {"status": status, "title": title, "detail": sentence, "hint": hint}, look_of(request)
+        )
         answer = web.Response(status=status, text=body, content_type="text/html", charset="utf-8")
     else:
         problem = {
             "type": "about:blank", "title": title, "status": status, "detail": sentence, "code": code, "hint": hint,
+            "instance": request.path,
         }  # fmt: skip
         answer = web.Response(status=status, body=msgspec.json.encode(problem), content_type="application/problem+json")
     answer.headers["Cache-Control"] = "no-store"
@@ -90,5 +89,5 @@ def _wants_data(request: web.Request) -> bool:
 def _sentence(status: int) -> str:
     return {
         404: "there is no such page",
-        405: "pages can only be read",
+        405: "this page cannot be asked in this way",
     }.get(status, "this request cannot be answered")

@@ -1,6 +1,7 @@
 """Documents as HTML: the Jinja environment, its filters, and the fragments of a page that live updates replace.
 
-Everything is escaped unless a template says otherwise, and no template does. A block whose name starts with
+Everything is escaped unless a template says otherwise, and no template does. There is an environment for each language,
+made when the first visitor wants it. A block whose name starts with
 `live_` is such a fragment; the element around it has the block's name as its id.
 """
 
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
-from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from dsage import __version__
@@ -21,9 +21,12 @@ from dsage.assets import Asset
 from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
-from dsage_server.web.documents import NOBODY, PAGE_ROWS
+from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
+from dsage_server.web.public.lines import NOBODY, PAGE_ROWS
 from dsage_server.web.shapes import shape_of
+from dsage_server.web.speech import Speech
+from dsage_server.web.words import LANGUAGES, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
@@ -36,38 +39,56 @@ MAX_COLUMNS: Final = 8
 
 
 class Site:
-    """The templates, with what all pages share: the server's name and the static files."""
+    """The templates in every language, with what all pages share: the server's name and the static files."""
 
     def __init__(self, name: str, assets: Mapping[str, Asset]) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True, auto_reload=False,
-        )  # fmt: skip
-        self._environment.filters |= {
-            "count": count, "credit": credit, "percent": percent, "lasting": lasting, "ago": ago, "stamp": stamp,
-            "digits": decimal, "digits_in": digits_in, "cut": cut, "plural": plural, "told": told,
-        }  # fmt: skip
-        self._environment.globals |= {
-            "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
-            "columns": columns, "shape_of": shape_of, "names_of": names_of,
-            "unit_states": [state.value for state in UnitState],
-            "replica_states": [state.value for state in ReplicaState if state in MEANING],
-            "nobody": NOBODY, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
-        }  # fmt: skip
-        self._environment.globals["ui"] = self._environment.get_template("ui.html").module
+        self._name = name
+        self._assets = assets
+        self._environments: dict[str, Environment] = {}
 
-    def page(self, template: str, context: dict[str, Any]) -> str:
+    def page(self, template: str, context: Mapping[str, Any], look: Look = PLAIN) -> str:
         """Return a whole page."""
-        return self._environment.get_template(f"{template}.html").render(context)
+        environment = self._in(look.language)
+        return environment.get_template(f"{template}.html").render({**context, "theme": look.theme})
 
-    def fragments(self, template: str, context: dict[str, Any]) -> dict[str, str]:
+    def fragments(self, template: str, context: Mapping[str, Any], look: Look = PLAIN) -> dict[str, str]:
         """Return the live fragments of a page by the id of the element that holds each."""
-        page = self._environment.get_template(f"{template}.html")
+        page = self._in(look.language).get_template(f"{template}.html")
         return {
-            name: "".join(block(page.new_context(context)))
+            name: "".join(block(page.new_context({**context, "theme": look.theme})))
             for name, block in page.blocks.items()
             if name.startswith(LIVE)
         }
+
+    def _in(self, code: str) -> Environment:
+        if code not in self._environments:
+            self._environments[code] = _environment(self._name, self._assets, language(code))
+        return self._environments[code]
+
+
+def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=["jinja2.ext.i18n"],
+    )  # fmt: skip
+    i18n: Any = environment
+    i18n.install_gettext_translations(spoken.words, newstyle=True)
+    said = Speech(spoken)
+    environment.filters |= {
+        "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
+        "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
+        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "told": told,
+    }  # fmt: skip
+    environment.globals |= {
+        "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
+        "columns": columns, "shape_of": shape_of, "names_of": names_of, "language": spoken, "languages": LANGUAGES,
+        "unit_states": [state.value for state in UnitState],
+        "replica_states": [state.value for state in ReplicaState if state in MEANING],
+        "nobody": NOBODY, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
+        "theme": "",
+    }  # fmt: skip
+    environment.globals["ui"] = environment.get_template("ui.html").module
+    return environment
 
 
 def etag(body: bytes) -> str:
@@ -75,49 +96,14 @@ def etag(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=12).hexdigest()
 
 
-def count(number: int) -> str:
-    """Return a count with thousands separated."""
-    return f"{number:,}"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """Return "1 unit", "2 units"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def credit(amount: float) -> str:
-    """Return credits: two decimals below a thousand, one above."""
-    return f"{amount:,.2f}" if abs(amount) < 1000 else f"{amount:,.1f}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage that says 100 only when all is done."""
-    return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %"
-
-
-def lasting(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
-    whole = round(seconds)
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
-    first = next(index for index, (number, _) in enumerate(parts) if number)
-    return " ".join(f"{number:,} {unit}" for number, unit in parts[first : first + 2] if number)
-
-
-@pass_context
-def ago(context: Context, at: float) -> str:
-    """Return how long before the page's own time something was, coarsely, so that it changes seldom."""
-    seconds = context["now"] - at
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size):,} {unit} ago"
-    return "just now"
-
-
 def stamp(at: float) -> str:
     """Return a time as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def utc(at: float) -> str:
+    """Return a time as people read it, in UTC, to the minute."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def cut(text: str) -> str:

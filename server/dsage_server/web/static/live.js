@@ -1,7 +1,7 @@
 // Keeps a page up to date: one stream of events, each an object {id: html} of the parts that changed.
 "use strict";
 (() => {
-  const main = document.querySelector("[data-live]");
+  const main = document.querySelector("main[data-live]");
   const box = document.getElementById("live");
   const button = box.querySelector("button");
   const status = box.querySelector("[role=status]");
@@ -9,8 +9,8 @@
   let paused = false;
 
   function say(word) {
-    if (status.textContent === word) return;
-    status.textContent = word;
+    if (box.dataset.word === word) return;
+    status.textContent = box.dataset[word];
     box.dataset.word = word;
   }
 
@@ -18,14 +18,14 @@
     if (source || paused || document.hidden) return;
     source = new EventSource(main.dataset.live);
     source.onopen = () => say("live");
-    source.onerror = () => say(source.readyState === EventSource.CLOSED
-      ? "not live: reload to see news" : "server away: this is how things stood");
+    source.onerror = () => say(source.readyState === EventSource.CLOSED ? "closed" : "away");
     source.onmessage = (message) => {
       for (const [id, html] of Object.entries(JSON.parse(message.data))) {
         const fresh = document.createElement("template");
         fresh.innerHTML = html;
         become(document.getElementById(id), fresh.content);
       }
+      document.dispatchEvent(new Event("news"));
     };
   }
 
@@ -70,7 +70,7 @@
 
   button.addEventListener("click", () => {
     paused = !paused;
-    button.textContent = paused ? "Go on live" : "Pause live";
+    button.textContent = paused ? box.dataset.resume : box.dataset.pause;
     if (paused) { close(); say("paused"); } else { say("connecting"); open(); }
   });
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));

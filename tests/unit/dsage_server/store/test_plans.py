@@ -34,9 +34,8 @@ from dsage_server.store import (
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
-from dsage_server.web import documents
-from dsage_server.web.documents import Asked
-from dsage_server.web.pages import FRONT, PAGES
+from dsage_server.web.page import Asked
+from dsage_server.web.public import PAGES
 from dsage_server.web.testing import World
 
 LONG: Final = frozenset(
@@ -113,7 +112,7 @@ def live(store: Store) -> None:
     place = store.write_now(lambda c: processes.join(c, "api", now))
     store.slot = place.slot
     terms = RunTerms(run=run, project="p", researcher=b"k")
-    asked = Asked(number=1, now=now, server_id="s", name="n")
+    path = {"name": "ada", "slug": "example"}
     claim: list[Callable[[Connection], Any]] = [
         lambda c: claims.claim(c, terms, 10, now),
         lambda c: claims.release(c, [third]),
@@ -133,8 +132,14 @@ def live(store: Store) -> None:
         lambda c: views.leaderboard(c, now),
         lambda c: views.finders(c, run, list(range(500))),
         lambda c: views.credit_of_run(c, run),
-        *[lambda c, page=page: page.load(c, asked) for page in (*PAGES, FRONT)],
-        lambda c: documents.unit_page(c, Asked(number=third, now=now, server_id="s", name="n")),
+        *[
+            lambda c, page=page, number=number: page.load(
+                c, Asked(now=now, server_id="s", name="n", path=path | {"number": number}, query=page.asked({}))
+            )
+            for page in PAGES
+            for number in ("1", str(third))
+            if number == "1" or "/unit/" in page.route
+        ],
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),
         lambda c: units.expired(c, now),

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from sqlalchemy import update
 
 from dsage_server.store.schema import run
-from dsage_server.web import documents
+from dsage_server.web.public import leaderboard
 from dsage_server.web.refusals import HEADERS
 from dsage_server.web.testing import World
 
@@ -124,7 +124,7 @@ async def test_a_run_shows_states_with_their_meaning_events_and_credit(busy: Wor
     client = await browse()
     text = await read(client, "/run/1")
     for shown in (
-        "waits for a volunteer&#39;s computer", "answers disagree", "volunteers who would rather not be listed",
+        "waits for a volunteer's computer", "answers disagree", "volunteers who would rather not be listed",
         "n = 11^150+1", "1000000000000000000000000000000", "31 digits",
     ):  # fmt: skip
         assert shown in text
@@ -169,7 +169,7 @@ async def test_an_empty_server_has_every_page(world: World, browse: Open) -> Non
 
 
 async def test_the_leaderboard_has_pages(world: World, browse: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "PAGE_ROWS", 2)
+    monkeypatch.setattr(leaderboard, "PAGE_ROWS", 2)
     for number in range(5):
         world.join(f"volunteer-{number}")
     client = await browse()

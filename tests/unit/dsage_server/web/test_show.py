@@ -18,10 +18,15 @@ from hypothesis import strategies as st
 
 from dsage import assets
 from dsage.wire import RunView
-from dsage_server.web import documents, plain, show
+from dsage_server.web import plain, show
+from dsage_server.web.public import lines
 from dsage_server.web.shapes import Factorisation, shape_of
+from dsage_server.web.speech import Speech
 from dsage_server.web.testing import World
+from dsage_server.web.words import language
 
+ENGLISH = Speech(language("en"))
+GERMAN = Speech(language("de"))
 SITE = show.Site("Test", assets.load(show.STATIC))
 Client = TestClient[web.Request, web.Application]
 Open = Callable[..., Awaitable[Client]]
@@ -39,19 +44,17 @@ FACTORED = {
      (7200, "2 h"), (90000, "1 d 1 h"), (86400 * 4000.0, "4,000 d"), (-1, "0.0 s")],
 )  # fmt: skip
 def test_durations(seconds: float, text: str) -> None:
-    assert show.lasting(seconds) == text
+    assert ENGLISH.lasting(seconds) == text
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0.0 %"), (0.99999, "99.9 %"), (1.0, "100 %"), (0.4317, "43.2 %")])
 def test_a_hundred_per_cent_means_done(share: float, text: str) -> None:
-    assert show.percent(share) == text
+    assert ENGLISH.percent(share) == text
 
 
 def test_small_words() -> None:
-    assert (show.credit(2.5), show.credit(12345.678)) == ("2.50", "12,345.7")
-    assert (show.plural(1, "unit"), show.plural(2000, "unit"), show.plural(2, "copy", "copies")) == (
-        "1 unit", "2,000 units", "2 copies"
-    )  # fmt: skip
+    assert (ENGLISH.credit(2.5), ENGLISH.credit(12345.678)) == ("2.50", "12,345.7")
+    assert (GERMAN.credit(12345.678), GERMAN.count(1000)) == ("12.345,7", "1.000")
     assert show.told("run `a <b>` now") == "run <code>a &lt;b&gt;</code> now"
     assert show.told("an odd ` one <b>") == "an odd ` one &lt;b&gt;"
 
@@ -107,7 +110,7 @@ def test_progress_that_is_no_progress_is_harmless() -> None:
         run=1, project="p", title="", app="a", state="running", created=0, finished=None, driver_seen=None, step=0,
         units={}, replicas={}, credit_milli=0, volunteers=0, progress=b"\xc1", result=None, reason="", params=b"\xc1",
     )  # fmt: skip
-    line = documents.run_line(view)
+    line = lines.run_line(view)
     assert (line.title, line.phase, line.fraction, line.eta_s) == ("p", "", None, None)
 
 

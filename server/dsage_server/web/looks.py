@@ -1,0 +1,53 @@
+"""How a visitor wants pages to look: language and theme, kept in two cookies that the form at every page's end sets."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from dsage.errors import UsageError
+from dsage_server.web.words import LANGUAGES, PSEUDO, wanted
+
+ROUTE: Final = "/look"
+THEMES: Final = ("", "light", "dark")
+"""Nothing said: what the visitor's system has."""
+YEAR_S: Final = 365 * 86400
+
+
+class Look(NamedTuple):
+    """A language's code, and one of THEMES."""
+
+    language: str = "en"
+    theme: str = ""
+
+
+PLAIN: Final = Look()
+
+
+def look_of(request: web.Request) -> Look:
+    """Return how this visitor wants pages."""
+    theme = request.cookies.get("theme", "")
+    language = wanted(request.cookies.get("language", ""), request.headers.get("Accept-Language", ""))
+    return Look(language, theme if theme in THEMES else "")
+
+
+async def choose(request: web.Request) -> web.Response:
+    """Keep what the form says, and go back to the page it stood on."""
+    form = await request.post()
+    language, theme, back = (str(form.get(name, "")) for name in ("language", "theme", "back"))
+    if language not in (*LANGUAGES, *PSEUDO) or theme not in THEMES:
+        raise UsageError("there is no such language or theme")
+    answer = web.Response(status=303, headers={"Location": local(back)})
+    for name, value in (("language", language), ("theme", theme)):
+        if value:
+            answer.set_cookie(name, value, max_age=YEAR_S, path="/", samesite="Lax", secure=request.secure)
+        else:
+            answer.del_cookie(name, path="/")
+    return answer
+
+
+def local(address: str) -> str:
+    """Return an address of this site to go on to, and the front page for anything else."""
+    safe = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if safe and address.isascii() else "/"

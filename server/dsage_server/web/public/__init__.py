@@ -1,0 +1,11 @@
+"""The public pages, a room for each: its document, what fills it, and its `PAGES`."""
+
+from typing import Final
+
+from dsage_server.web.page import Page
+from dsage_server.web.public import discoveries, front, leaderboard, runs, status, units
+
+PAGES: Final[tuple[Page, ...]] = (
+    *front.PAGES, *leaderboard.PAGES, *runs.PAGES, *units.PAGES, *discoveries.PAGES, *status.PAGES,
+)  # fmt: skip
+"""All of them."""

@@ -1,0 +1,54 @@
+"""Numbers and times as a language writes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from babel import Locale
+
+from dsage_server.web.words import PSEUDO, SOURCE, Language
+
+_PARTS: Final = ((86400, 10**9), (3600, 24), (60, 60), (1, 60))
+"""Seconds in a day, an hour, a minute, a second, and after how many of each the next larger one is counted."""
+
+
+class Speech:
+    """How one language says them."""
+
+    def __init__(self, spoken: Language) -> None:
+        symbols = Locale.parse(SOURCE if spoken.code in PSEUDO else spoken.code).number_symbols["latn"]
+        self._marks = str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
+        self._n = spoken.words.ngettext
+        self._ = spoken.words.gettext
+
+    def count(self, number: int) -> str:
+        """Return a count with thousands separated."""
+        return f"{number:,}".translate(self._marks)
+
+    def credit(self, amount: float) -> str:
+        """Return credits: two decimals below a thousand, one above."""
+        return (f"{amount:,.2f}" if abs(amount) < 1000 else f"{amount:,.1f}").translate(self._marks)
+
+    def percent(self, share: float) -> str:
+        """Return a share as a percentage that says 100 only when all is done."""
+        return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %".translate(self._marks)
+
+    def lasting(self, seconds: float) -> str:
+        """Return a duration in its two largest units."""
+        if seconds < 10:
+            return f"{max(seconds, 0):.1f} s".translate(self._marks)
+        whole = round(seconds)
+        parts = [(whole // size % most, unit) for (size, most), unit in zip(_PARTS, self._units(), strict=True)]
+        first = next(index for index, (number, _) in enumerate(parts) if number)
+        return " ".join(f"{self.count(number)} {unit}" for number, unit in parts[first : first + 2] if number)
+
+    def ago(self, now: float, at: float) -> str:
+        """Return how long before `now` something was, coarsely, so that it changes seldom."""
+        seconds = now - at
+        for (size, _), unit in zip(_PARTS[:3], self._units(), strict=False):
+            if seconds >= size:
+                return self._("%(time)s ago") % {"time": f"{self.count(int(seconds // size))} {unit}"}
+        return self._("just now")
+
+    def _units(self) -> tuple[str, str, str, str]:
+        return self._("d"), self._("h"), self._("min"), self._("s")
