@@ -20,8 +20,9 @@ from typing import Any, Final, cast
 
 from fleet import prepare
 from fleet.audit import audit
-from fleet.crowd import Fleet, allow_files, fleet
+from fleet.crowd import Fleet, Kind, allow_files, fleet
 from fleet.habits import Habits
+from fleet.host import Host as Simulated
 from lab import Lab, kill
 
 from dsage.connection import Connection
@@ -245,12 +246,13 @@ class Siege:
 async def siege(
     *, units: int = 8_000, hosts: int = HOSTS, habits: Habits = STEADY, store: str = "", servers: int = 1,
     more: Sequence[tuple[str, ...]] = (), links: Sequence[int] = (), disk_bytes: int = 0,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None, kind: Kind = Simulated,
 ) -> AsyncIterator[Siege]:  # fmt: skip
     """Start servers, make units, let a fleet work; at the end its answers must be in the tables.
 
     `more` are further arguments of each process, `variables` what all find in their environment, and `links` those that
-    the fleet calls (all of them, if none is named). With `disk_bytes` the home is a disk of its own, of that size.
+    the fleet calls (all of them, if none is named). `kind` makes its hosts. With `disk_bytes` the home is a disk of its
+    own, of that size.
     """
     allow_files(FILES)
     async with AsyncExitStack() as stack:
@@ -268,7 +270,7 @@ async def siege(
             made.kill()
             made.labs[0].prefix = [*apart(), "sh", "-c", OWN_DISK, str(disk_bytes)]
             await made.start()
-        async with fleet([made.link(n) for n in links or range(servers)], habits, hosts) as made.crowd:
+        async with fleet([made.link(n) for n in links or range(servers)], habits, hosts, kind=kind) as made.crowd:
             made.crowd.begin()
             await made.goes_on(100)
             yield made

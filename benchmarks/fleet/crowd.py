@@ -7,7 +7,7 @@ import hashlib
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -31,6 +31,9 @@ LEAVE_S: Final = 2.0
 ENTER_S: Final = 60.0
 LOGINS_PER_S: Final = 400.0
 """How fast a fleet enters: each host costs the server a TLS handshake and a signature."""
+
+Kind = Callable[[Shared, Link, PrivateKey, int], Host]
+"""What makes a host."""
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,12 +145,14 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    links: Sequence[Link], habits: Habits, hosts: int, *, seed: str = "fleet", first: int = 0, follow: bool = False
-) -> AsyncIterator[Fleet]:
+    links: Sequence[Link], habits: Habits, hosts: int, *, seed: str = "fleet", first: int = 0, follow: bool = False,
+    kind: Kind = Host,
+) -> AsyncIterator[Fleet]:  # fmt: skip
     """Let `hosts` hosts log in, in turn to each of `links`, and end them afterwards; all are inside when it begins.
 
     Their keys are numbers `first` onwards of `seed`: enrolled already (`fleet.prepare`), or about to be if the link
-    has a code. With `follow` the latency of the calls that complete a unit is measured too.
+    has a code. With `follow` the latency of the calls that complete a unit is measured too. `kind` makes each host from
+    what all have in common, its link, its key and its number.
     """
     if not 1 <= habits.batch <= 50:
         raise UsageError("a call fetches 1 to 50 copies")
@@ -158,7 +163,7 @@ async def fleet(
     if follow:
         shared.answers_of = Counter()
     made = Fleet(
-        shared, [Host(shared, links[n % len(links)], key_of(seed, first + n), first + n) for n in range(hosts)]
+        shared, [kind(shared, links[n % len(links)], key_of(seed, first + n), first + n) for n in range(hosts)]
     )
     made.tasks = [asyncio.create_task(host.lives(n / LOGINS_PER_S)) for n, host in enumerate(made.hosts)]
     try:

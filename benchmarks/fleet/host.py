@@ -58,9 +58,12 @@ class Shared:
 
 
 class Host:
-    """A host of its own volunteer. `link` leads to its server; `lives` goes on until the fleet is over."""
+    """A host of its own volunteer. `link` leads to its server; `lives` goes on until the fleet is over.
 
-    __slots__ = ("_answers", "_draw", "_held", "_new", "_speed", "inside", "key", "line", "link", "shared")
+    One that behaves otherwise is a class of its own, with `finishes` and `hears` as it likes.
+    """
+
+    __slots__ = ("_held", "_new", "_speed", "answers", "draw", "inside", "key", "line", "link", "shared")
 
     def __init__(self, shared: Shared, link: Link, key: PrivateKey, seed: int) -> None:
         self.shared = shared
@@ -69,15 +72,15 @@ class Host:
         self.line: Line | None = None
         self.inside = False
         self._new = True
-        self._draw = random.Random(seed)
-        self._speed = 1.0 + shared.habits.spread * self._draw.uniform(-1.0, 1.0)
+        self.draw = random.Random(seed)
+        self._speed = 1.0 + shared.habits.spread * self.draw.uniform(-1.0, 1.0)
         self._held: list[speech.Task] = []
-        self._answers: list[speech.Answer] = []
+        self.answers: list[speech.Answer] = []
 
     @property
     def reporting(self) -> bool:
         """Whether there are answers that the server has not acknowledged."""
-        return bool(self._answers)
+        return bool(self.answers)
 
     async def lives(self, begins_s: float) -> None:
         """Do what the fleet's habits say, beginning so many seconds from now."""
@@ -91,7 +94,7 @@ class Host:
                 away_s = await self._works(self.line)
             except (ServerAway, TooLarge):
                 shared.tally.troubles["broken"] += 1
-                away_s = self._draw.uniform(0.0, shared.habits.back_s)
+                away_s = self.draw.uniform(0.0, shared.habits.back_s)
             except Refused as refusal:
                 shared.tally.troubles[str(refusal.status)] += 1
                 away_s = (refusal.retry_s or BUSY_S) if refusal.status != 401 else 0.0
@@ -131,14 +134,14 @@ class Host:
 
     async def _works(self, line: Line) -> float:
         """Fetch and report until it is time to go; return for how long to stay away."""
-        shared, habits, draw = self.shared, self.shared.habits, self._draw
+        shared, habits, draw = self.shared, self.shared.habits, self.draw
         first = True
         await shared.working.wait()
         if self._new:
             self._new = False
             await line.quiet(habits.work_s * draw.random())
         while not shared.over:
-            if self._answers and habits.cut and draw.random() < habits.cut:
+            if self.answers and habits.cut and draw.random() < habits.cut:
                 reply = self._posts(line, first)
                 await asyncio.sleep(draw.uniform(0.0, CUT_S))
                 reply.cancel()
@@ -152,7 +155,7 @@ class Host:
                 continue
             if status != 200:
                 raise Refused(status, body, line.retry_s)
-            retry_s = self._hears(speech.understood(body), time.perf_counter() - began)
+            retry_s = self.hears(speech.understood(body), time.perf_counter() - began)
             first = False
             if retry_s:
                 await line.quiet(retry_s)
@@ -165,25 +168,25 @@ class Host:
                 if habits.work_s and self._held:
                     await line.quiet(habits.work_s * self._speed * draw.uniform(0.5, 1.5))
             finally:
-                self._answers += [self._finishes(task) for task in self._held]
+                self.answers += [self.finishes(task) for task in self._held]
                 self._held.clear()
         return 0.0
 
     def _posts(self, line: Line, first: bool) -> asyncio.Future[tuple[int, bytes]]:
         habits = self.shared.habits
         body = speech.exchange(
-            self.link.server_id, self.key, self._answers, self._held,
+            self.link.server_id, self.key, self.answers, self._held,
             max(0, habits.batch - len(self._held)), 0.0 if self._held else habits.wait_s, first=first,
         )  # fmt: skip
         return line.post(b"/v1/exchange", body)
 
-    def _hears(self, reply: speech.Reply, took_s: float) -> float:
+    def hears(self, reply: speech.Reply, took_s: float) -> float:
         """Take a reply; return for how long not to ask again."""
         shared, tally = self.shared, self.shared.tally
         tally.calls += 1
-        (tally.reporting if self._answers else tally.asking).append(took_s)
-        sent = {answer.entry.replica: answer for answer in self._answers}
-        self._answers.clear()
+        (tally.reporting if self.answers else tally.asking).append(took_s)
+        sent = {answer.entry.replica: answer for answer in self.answers}
+        self.answers.clear()
         for ack in reply.acks:
             answer = sent.pop(ack.replica)
             if ack.code != "ok" or answer.report.value is None:
@@ -200,14 +203,15 @@ class Host:
         tally.leased += len(reply.units)
         return 0.0 if self._held else reply.retry_s
 
-    def _finishes(self, task: speech.Task) -> speech.Answer:
-        habits, chance = self.shared.habits, self._draw.random()
+    def finishes(self, task: speech.Task) -> speech.Answer:
+        """Return what this host says of a copy."""
+        habits, chance = self.shared.habits, self.draw.random()
         if chance < habits.failed:
             return speech.answer(task, None, "failed", "crash")
         if chance < habits.failed + habits.wrong:
-            return speech.answer(task, codec.encode([task.replica, self._draw.random()]), "done", "")
+            return speech.answer(task, codec.encode([task.replica, self.draw.random()]), "done", "")
         if habits.noise:
-            near = codec.decode(task.args) + habits.noise * self._draw.uniform(-1.0, 1.0)
+            near = codec.decode(task.args) + habits.noise * self.draw.uniform(-1.0, 1.0)
             return speech.answer(task, codec.encode(near), "done", "")
         return speech.answer(task, task.args, "done", "")
 
