@@ -181,6 +181,18 @@ ROWS["0018"] = ROWS["0017"] | {
     ],
 }
 
+ROWS["0019"] = ROWS["0018"] | {
+    "volunteer": [f"{row}, {told}" for row, told in zip(ROWS["0018"]["volunteer"], ("'NZ', 1", "'', 0"), strict=True)],
+    "web_session": ["1, 'ab', 'volunteer', '1', 'link', 3.0, 4.0, 5.0"],
+    "web_link": ["'cd', 'researcher', 'ff', 5.0"],
+    "passkey": ["1, 1, x'01', x'02', 0, 'my laptop', 3.0, NULL"],
+    "recovery": ["1, 'ee', 3.0"],
+    "consent": ["1, 1, 'board', 1, 1, 3.0, ''", "2, 1, 'country', 1, 1, 3.0, 'NZ'"],
+    "announcement": ["1, 'Back soon.', 1, 3.0, NULL, 2.0"],
+    "deed": ["1, 3.0, 'operator', 'reversed credit', 'volunteer 1', ''"],
+    "api_token": ["1, 'aa', x'03', 'nightly', 'read', 3.0, 9.0, NULL, NULL"],
+}
+
 MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}

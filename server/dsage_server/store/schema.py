@@ -63,6 +63,8 @@ volunteer = Table(
     Column("team_since", Float),
     Column("exported", Boolean, nullable=False, server_default=false()),
     Column("withdrawn", Float),
+    Column("country", String, nullable=False, server_default=""),
+    Column("devices", Boolean, nullable=False, server_default=false()),
     Index(
         "ix_volunteer_team",
         "team_id",
@@ -78,7 +80,8 @@ volunteer = Table(
 )
 """`public` is whether discoveries may name the volunteer (the leaderboard goes by `credit_sum.public`). `gone` is when
 they had themselves erased. With `verifiable_only` they get nothing but units whose answers prove themselves. Those who
-are `exported` are in the files for statistics sites; `withdrawn` is when they last ended that."""
+are `exported` are in the files for statistics sites; `withdrawn` is when they last ended that. `country` is an ISO 3166
+code that they chose to tell; `devices` whether their computers may be seen on their page."""
 
 team = Table(
     "team",
@@ -778,3 +781,102 @@ archive = Table(
     Column("cleared", Float),
 )
 """Runs whose rows lie in a file; they are all gone from the tables once it is `cleared`."""
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("token_hash", String, nullable=False, unique=True),
+    Column("role", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("how", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+    Index("ix_web_session_subject", "role", "subject"),
+)
+"""Browsers that are logged in (visits.py says as whom). What they hold is a token; here is its hash only."""
+
+web_link = Table(
+    "web_link",
+    metadata,
+    Column("code_hash", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+)
+"""Links that log one browser in, once, within a minute."""
+
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("volunteer_id", ForeignKey("volunteer.id"), nullable=False, index=True),
+    Column("credential", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float),
+)
+
+recovery = Table(
+    "recovery",
+    metadata,
+    Column("volunteer_id", ForeignKey("volunteer.id"), primary_key=True),
+    Column("code_hash", String, nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("volunteer_id", Id, nullable=False),
+    Column("what", String, nullable=False),
+    Column("given", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("said", String, nullable=False, server_default=""),
+    Index("ix_consent_volunteer", "volunteer_id", "id"),
+)
+"""What volunteers agreed to and took back, in order, with the version of the text they saw; `said` is a country."""
+
+announcement = Table(
+    "announcement",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("text", String, nullable=False),
+    Column("maintenance", Boolean, nullable=False),
+    Column("begins", Float, nullable=False),
+    Column("ends", Float),
+    Column("created", Float, nullable=False),
+)
+"""What the operator tells all visitors; while one of `maintenance` holds, no work is given out."""
+
+deed = Table(
+    "deed",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("about", String, nullable=False),
+    Column("detail", String, nullable=False, server_default=""),
+)
+"""The audit log: what operators and researchers did (approved, paused, cancelled, recalibrated, reversed)."""
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("token_hash", String, nullable=False, unique=True),
+    Column("researcher", LargeBinary, nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("scope", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float),
+    Column("revoked", Float),
+)
+"""Tokens that researchers made for their programs: `scope` is "read" or "write"."""
