@@ -17,18 +17,19 @@ from itertools import combinations
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """An answer that others may stand with. One that `leads` is a centre whatever the others say: it was accepted
-    already, or it proves itself."""
+    already, contests one that was, or proves itself. Who is near two of these stands with the `accepted` one."""
 
     replica: int
     value: bytes
     leads: bool = False
+    accepted: bool = False
 
 
 async def camps(answers: Sequence[Standing], near: Callable[[Standing, Standing], Awaitable[bool]]) -> dict[int, int]:
     """Return the id of the centre of each answer's camp, by id."""
     left = sorted(answers, key=lambda each: each.replica)
     found: dict[int, int] = {}
-    leaders = [each for each in left if each.leads]
+    leaders = sorted([each for each in left if each.leads], key=lambda each: not each.accepted)
     for leader in leaders:
         if leader.replica not in found:
             for each in left:

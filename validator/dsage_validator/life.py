@@ -6,6 +6,9 @@ changed; the property tests drive the same functions through random histories.
 Answers form *camps*: a camp is named by the replica whose answer is its centre, and every other answer is judged
 against centres only, never chained (see `camps`). A camp as large as the quorum decides; an answer that proves itself
 decides alone; a proven lie is out whatever the others say.
+
+An accepted answer of an adaptive unit may be *contested*: somebody answers late and contradicts, and as the answers
+stand it would not be accepted. It stays accepted while more are asked; then either side is right.
 """
 
 from __future__ import annotations
@@ -160,9 +163,10 @@ def centres(unit: Unit) -> frozenset[int]:
 
 
 def standing(unit: Unit) -> tuple[Replica, ...]:
-    """Return the answers that a fresh one may agree with: the accepted one, or all of an open unit that were judged."""
+    """Return the answers that a fresh one may agree with: all of an open unit that were judged, or the accepted one and
+    after it those that contest it."""
     if unit.state is UnitState.VALID:
-        return (unit.replica(unit.canonical or 0),)
+        return (unit.replica(unit.canonical or 0), *[r for r in contesting(unit) if r.camp == r.id])
     return tuple(r for r in unit.replicas if r.state is ReplicaState.REPORTED and r.camp is not None and not unit.final)
 
 
@@ -273,6 +277,40 @@ def asked_again(unit: Unit) -> Unit:
     return replace(unit, unsent=1)
 
 
+def contesting(unit: Unit) -> tuple[Replica, ...]:
+    """Return the answers that contest the accepted one of an adaptive unit: they have no verdict yet."""
+    if unit.state is not UnitState.VALID or not unit.adaptive:
+        return ()
+    judged = [r for r in unit.replicas if r.state is ReplicaState.REPORTED and r.camp is not None and r.proof is None]
+    if not judged or any(r.proof for r in unit.replicas if r.state is ReplicaState.VALID):
+        return ()
+    camp = unit.replica(unit.canonical or 0).camp
+    return tuple([r for r in judged if r.camp != camp and not r.partial and r.trust >= Trust.NEW])
+
+
+def outvoted(unit: Unit) -> bool:
+    """Whether those who contest an accepted answer would have theirs accepted by now."""
+    return bool(contesting(unit)) and _as_if_open(unit).state is UnitState.VALID
+
+
+def overruled(unit: Unit) -> Unit:
+    """Return an accepted unit that was outvoted with the other answer accepted. What was paid for the old one is not
+    touched here. Raises Conflict if it was not outvoted."""
+    trial = _as_if_open(unit)
+    if not outvoted(unit):
+        raise Conflict(f"the accepted answer of unit {unit.id} stands")
+    return _settle(replace(trial, unsent=0))
+
+
+def uncontested(unit: Unit) -> Unit:
+    """Return an accepted unit about which nobody is asked any more: what contests its answer is redundant."""
+    gone = {r.id for r in contesting(unit)}
+    replicas = tuple(
+        [replace(r, state=move(r.state, ReplicaState.REDUNDANT)) if r.id in gone else r for r in unit.replicas]
+    )
+    return replace(unit, unsent=0, replicas=replicas) if gone else unit
+
+
 def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
     """Return the unit after its trust in a host fell: what that host has not answered, or nobody has accepted yet,
     counts as a newcomer's, or for nothing if its trust is LOST."""
@@ -337,8 +375,29 @@ def _settle(unit: Unit, reason: str = "", detail: str = "") -> Unit:
     if not unit.final:
         unit = _decide(unit, reason, detail)
     if unit.final:
-        unit = replace(unit, unsent=0, replicas=tuple([_verdict(unit, r) for r in unit.replicas]))
+        trial = _as_if_open(unit) if contesting(unit) else unit
+        if trial.final and trial.canonical == unit.canonical:
+            return replace(unit, unsent=0, replicas=tuple([_verdict(unit, r) for r in unit.replicas]))
+        if trial.state is UnitState.FAILED:
+            return uncontested(unit)
+        waiting = {r.id for r in contesting(unit)}
+        replicas = tuple([r if r.id in waiting else _verdict(unit, r) for r in unit.replicas])
+        unit = replace(unit, unsent=0 if trial.final else trial.unsent, replicas=replicas)
     return unit
+
+
+def _as_if_open(unit: Unit) -> Unit:
+    """Return an accepted unit as its answers would be decided on if none were accepted yet."""
+    camp = unit.replica(unit.canonical or 0).camp
+    replicas = tuple(
+        [
+            replace(r, state=ReplicaState.REPORTED)
+            if r.state is ReplicaState.VALID and r.camp == camp and not r.partial
+            else r
+            for r in unit.replicas
+        ]
+    )
+    return _decide(replace(unit, state=UnitState.COMPARING, canonical=None, replicas=replicas), "", "")
 
 
 def _decide(unit: Unit, reason: str, detail: str) -> Unit:

@@ -127,21 +127,23 @@ def drawn(key: bytes, unit: int) -> float:
 def evidence(was: Unit, unit: Unit) -> Iterator[Evidence]:
     """Yield what the change of a unit says of the hosts that answered it: nothing, before it has an accepted answer."""
     before = {r.id: r for r in was.replicas}
-    fell = was.state is UnitState.VALID and unit.state is not UnitState.VALID
+    fell = was.state is UnitState.VALID and unit.canonical != was.canonical
     if fell:
         old = supporters(was)
         yield from [Evidence(Kind.UNPASSED, r.id, r.host) for r in old if _confirmed(r, old)]
         yield from [Evidence(Kind.CLEARED, r.id, r.host) for r in was.replicas if _convicted(was, r, old)]
     if unit.state is not UnitState.VALID:
         return
-    now, old = supporters(unit), supporters(was) if was.state is UnitState.VALID else ()
+    settled = was.state is UnitState.VALID and not fell
+    now, old = supporters(unit), supporters(was) if settled else ()
     known = {r.id for r in old if _confirmed(r, old)}
     yield from [Evidence(Kind.PASSED, r.id, r.host) for r in now if r.id not in known and _confirmed(r, now)]
-    settled = was.state is UnitState.VALID
     for r in unit.replicas:
         wrong = r.state is ReplicaState.INVALID and not r.partial and r.id > unit.since
-        if wrong and not (settled and _unchanged(before, r)):
-            yield Evidence(Kind.LIED if _convicted(unit, r, now) else Kind.DOUBTED, r.id, r.host)
+        lied = wrong and _convicted(unit, r, now)
+        fresh = not (settled and _unchanged(before, r))
+        if wrong and (fresh or (lied and _alone(old) and not _convicted(was, r, old))):
+            yield Evidence(Kind.LIED if lied else Kind.DOUBTED, r.id, r.host)
 
 
 def supporters(unit: Unit) -> tuple[Replica, ...]:
@@ -155,6 +157,11 @@ def supporters(unit: Unit) -> tuple[Replica, ...]:
 def stands(unit: Unit, distrusted: Callable[[int], bool]) -> bool:
     """Whether an accepted answer holds: it proves itself, or somebody stands behind it who is not distrusted."""
     return any(r.proof or not distrusted(r.host) for r in supporters(unit))
+
+
+def _alone(camp: tuple[Replica, ...]) -> bool:
+    """Whether one word was taken alone, so that who contradicted it was doubted, and convicted when it is confirmed."""
+    return [r.trust for r in camp if r.trust >= Trust.NEW] == [Trust.ALONE]
 
 
 def _confirmed(replica: Replica, camp: tuple[Replica, ...]) -> bool:

@@ -72,7 +72,7 @@ def case(connection: Connection, number: int) -> Case | None:
         args=units.args_of(connection, number),
         judged=frozenset([r.id for r in before]),
         standing=[
-            Standing(replica=r.id, value=values[r.id], leads=current.final)
+            Standing(replica=r.id, value=values[r.id], leads=current.final, accepted=r.id == current.canonical)
             for r in before
             if values.get(r.id) is not None
         ],

@@ -6,10 +6,12 @@ from collections import Counter
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
+from dsage.errors import Conflict
 from dsage.states import ReplicaState as R
 from dsage.states import UnitState as U
 from dsage_validator import life
@@ -145,8 +147,56 @@ def test_a_late_answer_confirms_the_one_that_was_taken_alone() -> None:
     unit = answered(unit, 2, camp=2, trust=Trust.ALONE)
     late = life.judge(life.report(unit, 1), 1, camp=2)
     assert said(unit, late) == {1: "passed", 2: "passed"}
-    apart = life.judge(life.report(unit, 1), 1, camp=1)
-    assert said(unit, apart) == {1: "doubted"}
+
+
+def contested(trust: Trust = Trust.NEW) -> life.Unit:
+    """Return a unit of which one answer was taken alone, and contradicted late."""
+    unit = answered(life.expire(leased(new(), 1, trust), NEVER), 2, camp=2, trust=Trust.ALONE)
+    return life.judge(life.report(unit, 1), 1, camp=1)
+
+
+def test_a_late_answer_that_contradicts_the_one_taken_alone_is_no_lie_before_a_third_was_asked() -> None:
+    unit = contested()
+    assert (unit.state, unit.canonical, unit.unsent) == (U.VALID, 2, 1)
+    assert [r.id for r in life.contesting(unit)] == [1]
+    assert [r.id for r in life.standing(unit)] == [2, 1]
+    assert not life.outvoted(unit)
+    with pytest.raises(Conflict, match="stands"):
+        life.overruled(unit)
+    lost = life.give_up(leased(unit, 3), 3, R.RETURNED)
+    assert (leased(unit, 3).unsent, lost.unsent) == (0, 1), "a copy that is lost is asked for again"
+    right = answered(unit, 3, camp=2)
+    assert (right.unsent, said(unit, right)) == (0, {1: "lied", 2: "passed", 3: "passed"})
+    assert life.uncontested(unit).replicas[0].state is R.REDUNDANT
+    assert life.uncontested(right) is right
+
+
+def test_one_who_was_found_lying_contests_nothing() -> None:
+    unit = contested(Trust.LOST)
+    assert (unit.unsent, unit.replicas[0].state) == (0, R.INVALID)
+    unit = life.distrusted(contested(), 1, Trust.LOST)
+    assert (unit.unsent, unit.replicas[0].state) == (0, R.INVALID)
+
+
+def test_an_accepted_answer_is_overruled_when_the_others_would_have_been_accepted() -> None:
+    unit = answered(contested(), 3, camp=1, trust=Trust.KNOWN)
+    assert (unit.unsent, life.outvoted(unit)) == (1, False), "two established hosts contradict each other"
+    unit = answered(unit, 4, camp=1)
+    assert (unit.unsent, unit.canonical, life.outvoted(unit)) == (0, 2, True)
+    after = life.overruled(unit)
+    assert (after.state, after.canonical, after.unsent) == (U.VALID, 1, 0)
+    assert [r.state.value for r in after.replicas] == ["valid", "invalid", "valid", "valid"]
+    assert said(unit, after) == {1: "passed", 2: "lied", 3: "passed", 4: "passed"}
+    assert not life.may_take(after, 102)
+
+
+def test_a_contest_that_comes_to_nothing_leaves_the_accepted_answer() -> None:
+    unit, number = contested(), 3
+    while unit.unsent:
+        unit = answered(unit, number, camp=number)
+        number += 1
+    assert (unit.state, unit.canonical, number) == (U.VALID, 2, 9)
+    assert {r.state for r in unit.replicas if r.id != 2} == {R.REDUNDANT}
 
 
 def test_when_an_accepted_answer_falls_so_does_what_it_proved() -> None:
@@ -225,6 +275,78 @@ def test_whatever_is_answered_every_fall_takes_back_exactly_what_was_said(copies
         back = {Kind.UNPASSED: "passed", Kind.CLEARED: "lied"}[each.kind]
         score[each.host, back] -= 1
     assert {kind for (_, kind), n in score.items() if n} <= {"doubted"}
+
+
+class Contest(RuleBasedStateMachine):
+    """Hosts of any trust take copies of an adaptive unit, answer in time or late, and are found lying."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unit = new()
+        self.first: dict[int, int] = {}
+        self.score: Counter[tuple[int, str]] = Counter()
+
+    def become(self, unit: life.Unit) -> None:
+        was, self.unit = self.unit, unit
+        back = {Kind.UNPASSED: "passed", Kind.CLEARED: "lied"}
+        for each in evidence(was, unit):
+            self.score[each.replica, back.get(each.kind, each.kind.value)] += -1 if each.kind in back else 1
+
+    @precondition(lambda self: self.unit.unsent)
+    @rule(trust=st.sampled_from(list(Trust)))
+    def lease(self, trust: Trust) -> None:
+        self.become(leased(self.unit, len(self.unit.replicas) + 1, trust))
+
+    @rule()
+    def expire(self) -> None:
+        self.become(life.expire(self.unit, NEVER))
+
+    @rule(number=st.integers(0, 9), value=st.sampled_from([1, 1, 2, 3]))
+    def answer(self, number: int, value: int) -> None:
+        out = [r.id for r in self.unit.replicas if r.state in (R.LEASED, R.EXPIRED)]
+        if out:
+            copy = out[number % len(out)]
+            self.become(life.report(self.unit, copy))
+            camp = self.first.get(value, copy)
+            camp = self.first[value] = camp if camp in life.centres(self.unit) else copy
+            self.become(life.judge(self.unit, copy, camp=camp))
+
+    @rule(number=st.integers(1, 9))
+    def find_lying(self, number: int) -> None:
+        self.become(life.distrusted(self.unit, number, Trust.LOST))
+
+    @precondition(lambda self: life.outvoted(self.unit))
+    @rule()
+    def overrule(self) -> None:
+        was = supporters(self.unit)
+        self.become(life.overruled(self.unit))
+        assert {self.unit.replica(r.id).state for r in was} == {R.INVALID}
+        assert not life.contesting(self.unit)
+
+    @precondition(lambda self: self.unit.state is U.VALID)
+    @rule(chance=st.integers(0, 4))
+    def reopen(self, chance: int) -> None:
+        if not chance:
+            self.become(life.reopened(self.unit))
+            self.first.clear()
+
+    @invariant()
+    def every_promise_holds(self) -> None:
+        unit = self.unit
+        assert (unit.canonical is not None) == (unit.state is U.VALID)
+        waiting = {r.id for r in unit.replicas if r.state is R.REPORTED and r.camp is not None}
+        if unit.final:
+            assert waiting == {r.id for r in life.contesting(unit)}, "an answer without a verdict that contests nothing"
+            out = any(r.state is R.LEASED for r in unit.replicas)
+            assert not waiting or unit.unsent or out or life.outvoted(unit), "nobody will ever decide this"
+            assert waiting or not unit.unsent
+        assert set(self.score.values()) <= {0, 1}, "something was said twice, or taken back that was not said"
+        if unit.state is not U.VALID:
+            assert {what for (_, what), n in self.score.items() if n} <= {"doubted"}
+
+
+TestContest = Contest.TestCase
+TestContest.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize("trust", list(Trust))
