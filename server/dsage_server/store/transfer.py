@@ -77,7 +77,7 @@ def _moved(source: Path, url: str, progress: Progress) -> dict[str, int]:
                 for table in metadata.sorted_tables:
                     progress(f"{table.name}: {found[table.name].rows} rows")
                     _copy(before, after, table)
-                _set_sequences(after)
+                set_sequences(after)
             _compare(after, found, url)
             return {name: contents.rows for name, contents in found.items()}
     except IntegrityError as error:
@@ -131,7 +131,7 @@ def _type(kind: Any) -> str:
     return {"FLOAT": "float8"}.get(words, str(words).lower())
 
 
-def _set_sequences(connection: Connection) -> None:
+def set_sequences(connection: Connection) -> None:
     """Let the database number on from the highest id of each table that it numbers itself."""
     for table in metadata.sorted_tables:
         column = table.autoincrement_column
