@@ -33,6 +33,7 @@ from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import STATIC, Site
+from dsage_server.web.visitors import Visitors
 
 FOREVER: Final = "public, max-age=31536000, immutable"
 MOST_POSTED: Final = 64 << 10
@@ -108,6 +109,7 @@ def make_pages(
     app.router.add_get(r"/discovery/{number:\d+}.svg", Certificates(store, name).picture)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
+    Visitors(store=store, site=site, clock=clock).add_to(app)
     app.router.add_post(looks.ROUTE, looks.choose)
     app.router.add_get("/static/{name}", Files(files).asset)
     app.router.add_get("/healthz", _health(store))
