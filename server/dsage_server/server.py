@@ -21,7 +21,8 @@ from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
-from dsage_server.api.routes import Api
+from dsage_server.api.limits import VISITORS, Limits
+from dsage_server.api.routes import Api, limits_of
 from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.exporting import EXPORT
@@ -40,12 +41,15 @@ from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.joining import Invitation
+from dsage_server.web.live import visitor
 from dsage_server.web.pages import make_pages
 from dsage_validator.boxes import Boxes
 
 log = logging.getLogger(__name__)
 
 LAB_PROJECTS: Final = ("lab", "factor")
+FREE: Final = ("/static/", "/healthz")
+"""Of the pages: files that a browser keeps, and what supervisors ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,7 @@ async def _listen(
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
     )
+    Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))
@@ -161,7 +166,7 @@ async def _listen(
     api = Api(
         hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
         ca_file=certificates.authority_file(home.tls, settings), root_file=home.root_file,
-        published=published, operator=settings.operator, visited=visited(pages_url),
+        published=published, limits=limits_of(hub), operator=settings.operator, visited=visited(pages_url),
     )  # fmt: skip
     port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
     url = public_url(settings, port)

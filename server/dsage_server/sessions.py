@@ -92,9 +92,14 @@ class Sessions:
         claims = msgspec.msgpack.encode(session)
         return base64.urlsafe_b64encode(self._mark(b"token", claims) + claims).decode()
 
+    def known(self, header: str | None, now: float) -> Session | None:
+        """Return the session of an Authorization header, None if it opens nothing."""
+        session = self._seen.get(header or "") or self._verified(header or "", now)
+        return session if session is not None and _in_time(session.expires, TOKEN_S, now) else None
+
     def find(self, header: str | None, role: str, now: float) -> Session:
         """Return the session of an Authorization header. Raises LoggedOut or NotAllowed."""
-        session = self._known(header, now)
+        session = self._in(header, now)
         if session.role != role:
             raise NotAllowed(f"this needs a {role}'s token, not a {session.role}'s")
         return session
@@ -104,14 +109,14 @@ class Sessions:
 
         Whether the run is that researcher's is asked later. Raises LoggedOut or NotAllowed.
         """
-        session = self._known(header, now)
+        session = self._in(header, now)
         if session.role == DRIVER and session.run != run:
             raise NotAllowed(f"this token is good for run {session.run} alone")
         return session if session.role == DRIVER else self.find(header, "researcher", now)
 
-    def _known(self, header: str | None, now: float) -> Session:
-        session = self._seen.get(header or "") or self._verified(header or "", now)
-        if session is None or not _in_time(session.expires, TOKEN_S, now):
+    def _in(self, header: str | None, now: float) -> Session:
+        session = self.known(header, now)
+        if session is None:
             raise LoggedOut("log in first: this token is unknown or has run out")
         return session
 

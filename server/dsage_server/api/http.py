@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -17,18 +16,18 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from sqlalchemy.exc import SQLAlchemyError
 
-from dsage.errors import Busy, DSageError, NotFound, RequestError, StorageFull, TooLarge, TooOld, UsageError
+from dsage.errors import Busy, DSageError, NotFound, RequestError, TooLarge, TooOld, UsageError
 from dsage.wire import MAX_BODY_BYTES, MEDIA_TYPE, OLDEST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER
+from dsage_server.api import problems
+from dsage_server.api.limits import head_of
 
 log = logging.getLogger(__name__)
 
 M = TypeVar("M")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello", "/healthz", "/join"})
+OPEN_PATHS: Final = frozenset({"/v1/ca", "/v1/hello", "/healthz", "/join", "/api/v1/openapi.json"})
 """Served to any version: what a peer needs to find out that it is too old, and what proxies ask."""
-RETRY_S: Final = 5
-
 SPOKEN: Final = str(PROTOCOL)
 BODY_GRACE_S: Final = 20.0
 """How long a body may take whatever its size; past that it must have come at BODY_BYTES_PER_S."""
@@ -62,7 +61,7 @@ class Reply(web.Response):
         if request.version != HttpVersion11 or not request.keep_alive or not isinstance(body, bytes):
             return await super().prepare(request)
         self.sent = True
-        await request.writer.write_eof(_head(int(time.time())) % len(body) + body)
+        await request.writer.write_eof(_head(int(time.time())) % (len(body), head_of(request)) + body)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -79,7 +78,7 @@ class Reply(web.Response):
 @functools.lru_cache(maxsize=1)
 def _head(now: int) -> bytes:
     date = formatdate(now, usegmt=True)
-    return (f"HTTP/1.1 200 OK\r\nContent-Type: {MEDIA_TYPE}\r\nDate: {date}\r\nContent-Length: %d\r\n\r\n").encode()
+    return (f"HTTP/1.1 200 OK\r\nContent-Type: {MEDIA_TYPE}\r\nDate: {date}\r\nContent-Length: %d\r\n%s\r\n").encode()
 
 
 def reply(message: Any) -> web.Response:
@@ -109,7 +108,7 @@ async def read_capped(request: web.Request, most: int) -> bytes:
             size += len(piece)
             _arriving.bytes += len(piece)
             if _arriving.bytes > MOST_ARRIVING_BYTES and size > SMALL_BYTES:
-                raise Busy("too many large bodies are on their way to this server", retry_s=RETRY_S)
+                raise Busy("too many large bodies are on their way to this server", retry_s=problems.RETRY_S)
         return b"".join(parts)
     finally:
         _arriving.bytes -= size
@@ -178,31 +177,18 @@ async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
             _check_protocol(spoken)
         return await handler(request)
     except DSageError as error:
-        return problem(error, request.path)
+        return problems.answer(error, request.path)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        refusal = NotFound(f"there is no {request.method} {request.path}") if error.status in (404, 405) else None
-        return problem(refusal or RequestError(error.reason), request.path)
+        return problems.refusal(error, request)
     except SQLAlchemyError as error:
         log.exception("the database failed on %s", request.path)
-        return problem(Busy(f"the database failed: {type(error).__name__}"), request.path)
-
-
-def problem(error: DSageError, path: str) -> web.Response:
-    """Return an error as application/problem+json."""
-    status = error.status
-    if status >= 500 and not isinstance(error, Busy | StorageFull):  # these are told once, and not for each caller
-        log.warning("%s: %s", path, error.message)
-    document = {
-        "type": f"urn:dsage:error:{error.code}", "title": (type(error).__doc__ or "").splitlines()[0],
-        "status": status, "detail": error.message, "code": error.code, "hint": error.hint, "instance": path,
-    }  # fmt: skip
-    retry_s = error.retry_s if isinstance(error, Busy) else RETRY_S
-    headers = {"Retry-After": str(math.ceil(retry_s))} if status in (503, 507) else None
-    return web.Response(
-        body=msgspec.json.encode(document), status=status, content_type="application/problem+json", headers=headers
-    )
+        return problems.answer(Busy(f"the database failed: {type(error).__name__}"), request.path)
+    except Exception:  # the outermost place: the caller gets a problem document, the operator the traceback
+        log.exception("a call failed: %s %s", request.method, request.path)
+        failed = DSageError("something went wrong on this server", hint="Try again; the operator's log says more.")
+        return problems.answer(failed, request.path)
 
 
 def _check_protocol(header: str | None) -> None:

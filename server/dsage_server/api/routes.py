@@ -18,7 +18,8 @@ from dsage.trust.documents import Enrolment, Login
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.accounts import Accounts
 from dsage_server.api.discoveries import Discoveries
-from dsage_server.api.http import Handler, body, manners, number, read_capped, reply, seconds
+from dsage_server.api.http import Handler, Reply, body, manners, number, read_capped, reply, seconds
+from dsage_server.api.limits import BY_KEY, BY_NETWORK, Limits, tell
 from dsage_server.api.looking import Looking
 from dsage_server.api.projects import Projects
 from dsage_server.api.views import Views, asked_run
@@ -49,12 +50,14 @@ class Api:
     ca_file: Path
     root_file: Path
     published: Published
+    limits: Limits
     operator: str = ""
     visited: bool = False
 
     def app(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
+        self.limits.add_to(app)
         views = Views(self.hub, self.name)
         app.add_routes(
             [
@@ -104,7 +107,14 @@ class Api:
 
     def hot(self) -> Mapping[tuple[str, str], Handler]:
         """Return what is served before any router is asked, by method and path."""
-        return {("POST", "/v1/exchange"): partial(manners, handler=self.exchange)}
+
+        async def exchange(request: web.Request) -> web.StreamResponse:
+            response = await manners(request, partial(self.limits.guard, handler=self.exchange))
+            if not isinstance(response, Reply):
+                await tell(request, response)  # there is no application that would signal it
+            return response
+
+        return {("POST", "/v1/exchange"): exchange}
 
     async def health(self, request: web.Request) -> web.Response:
         """Whether callers should be sent to this process: its database answers, and it is not about to end."""
@@ -292,6 +302,16 @@ class Api:
 
     def _who(self, request: web.Request, role: str) -> Session:
         return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
+
+
+def limits_of(hub: Hub) -> Limits:
+    """Return the limits of the machine API: whoever has a token is known by its key."""
+
+    def key_of(request: web.Request) -> bytes | None:
+        session = hub.sessions.known(request.headers.get("Authorization"), hub.clock())
+        return None if session is None else session.key
+
+    return Limits(BY_NETWORK, BY_KEY, address_of=visitor, key_of=key_of, free=("/healthz",), ticks=hub.ticks)
 
 
 def _shown(enrolment: Enrolment) -> wire.Privacy:

@@ -55,9 +55,7 @@ def test_what_a_verdict_promises_holds(policy: Policy, asked: list[float]) -> No
     assert not buckets.take("a", now).allowed
 
 
-@given(
-    most=st.integers(1, 20), asked=st.lists(st.tuples(st.floats(0.0, 2.0), st.integers(0, 60)), max_size=300)
-)
+@given(most=st.integers(1, 20), asked=st.lists(st.tuples(st.floats(0.0, 2.0), st.integers(0, 60)), max_size=300))
 def test_the_table_and_its_order_stay_bounded(most: int, asked: list[tuple[float, int]]) -> None:
     buckets, now = Buckets(Policy(name="calls", rate_per_s=1.0, burst=5), most), 0.0
     for wait, who in asked:
