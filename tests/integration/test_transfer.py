@@ -103,7 +103,7 @@ def test_what_broke_off_is_begun_again_and_what_was_done_is_found_done(
         raise OperationalError("COMMIT", {}, Exception("the line is dead"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "_set_sequences", breaks)
+        patch.setattr(transfer, "set_sequences", breaks)
         with pytest.raises(Exception, match="the line is dead"):
             migrate_store(tmp_path, url, lambda _: None)
     assert rows_of(tmp_path / DATABASE) == before
