@@ -50,11 +50,13 @@ RULES: Final = Rules()
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Of a host for an app version: checks `passed`, as they stood at `at` (in seconds), and proven `lies`."""
+    """Of a host for an app version: checks `passed`, as they stood at `at` (in seconds), and proven `lies`. While it
+    stands out, a share `audit` of its units is checked, if that is more than the others'."""
 
     passed: float = 0.0
     lies: int = 0
     at: float = 0.0
+    audit: float = 0.0
 
     def checks(self, now: float, rules: Rules = RULES) -> float:
         """Return how many checks passed count at `now`; a clock that was set back makes nobody better."""
@@ -72,7 +74,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return how far its next answer is trusted, for a unit whose draw is this (0 <= draw < 1)."""
         if not self.established(now, rules):
             return Trust.LOST if self.lies else Trust.NEW
-        return Trust.KNOWN if draw < rules.audit else Trust.ALONE
+        return Trust.KNOWN if draw < max(rules.audit, self.audit) else Trust.ALONE
 
     def may_have(self, want: int, undecided: int, now: float, rules: Rules = RULES) -> int:
         """Return how many of the copies that it wants a host may have, of which so many are out or not judged.

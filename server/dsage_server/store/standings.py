@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
+from dsage_server.store import outliers
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.meta import secret
@@ -32,8 +33,8 @@ def of(connection: Connection, hosts: Iterable[int], *, lock: bool = False) -> K
     """Return how hosts stand, by host and app version; locked, if they are to be written."""
     found: Known = {}
     query = _LOCKED if lock else _OF
-    for host, app, passed, lies, at in connection.execute(query, {"ids": numbers(connection, hosts)}):
-        found.setdefault(host, {})[app] = Standing(passed=passed, lies=lies, at=at)
+    for host, app, passed, lies, at, audit in connection.execute(query, {"ids": numbers(connection, hosts)}):
+        found.setdefault(host, {})[app] = Standing(passed=passed, lies=lies, at=at, audit=audit)
     return found
 
 
@@ -60,13 +61,18 @@ def says(was: Unit, unit: Unit) -> list[Evidence]:
 
 
 def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -> None:
-    """Write down what was said of hosts, each with the app version that it was said about."""
+    """Write down what was said of hosts, each with the app version that it was said about.
+
+    Where the answers of honest computers differ nobody is convicted: what would be a lie there is a doubt.
+    """
+    held = outliers.held(connection) if any(each.kind is Kind.LIED for _, each in said) else set()
     known = of(connection, {each.host for _, each in said}, lock=True)
     liars: set[tuple[int, str]] = set()
     for app, each in said:
         apps = known.setdefault(each.host, {})
-        apps[app] = weighed(apps.get(app, Standing()), each.kind, now)
-        if each.kind is Kind.LIED:
+        kind = Kind.DOUBTED if each.kind is Kind.LIED and app in held else each.kind
+        apps[app] = weighed(apps.get(app, Standing()), kind, now)
+        if kind is Kind.LIED:
             liars.add((each.host, app))
     rows = [
         {"host_id": host, "app": app, "passed": each.passed, "lies": each.lies, "at": each.at}
@@ -104,11 +110,14 @@ def looked_at(connection: Connection, host: int) -> None:
 
 
 _OF = (
-    select(standing.c.host_id, standing.c.app, standing.c.passed, standing.c.lies, standing.c.at)
+    select(
+        standing.c.host_id, standing.c.app, standing.c.passed, standing.c.lies, standing.c.at,
+        case((standing.c.app.in_(outliers.HELD), 1.0), else_=standing.c.audit),
+    )
     .where(among_ids(standing.c.host_id))
     .order_by(standing.c.host_id, standing.c.app)
-)
-_LOCKED = _OF.with_for_update()
+)  # fmt: skip
+_LOCKED = _OF.with_for_update(of=standing)
 _OUT = (
     select(replica.c.host_id, func.count())
     .where(among_ids(replica.c.host_id), among(replica.c.state, ["leased"]))
