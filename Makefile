@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -29,6 +29,11 @@ lint:  ## Check style and types only
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy --strict
+
+docs:  ## Build the documents into a site, build/docs/index.html (seconds); any warning fails
+	$(SETUP) demo
+	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs $(ARGS)
+	@echo "the site begins at build/docs/index.html"
 
 bench:  ## Print the figures that DSage promises, measured here
 	$(SETUP) demo

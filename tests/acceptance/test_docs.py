@@ -38,13 +38,16 @@ from dsage.sandbox import strongest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 GALLERY: Final = sorted((ROOT / "docs" / "gallery").glob("*.md"))
-GUIDES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-DOCUMENTS: Final = [*GUIDES, *GALLERY]
+TUTORIALS: Final = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+GUIDES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *TUTORIALS]
+OTHERS: Final = [*(ROOT / "docs" / "doors").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+DOCUMENTS: Final = [*GUIDES, *GALLERY, *sorted(OTHERS)]
 DSAGE: Final = Path(sys.executable).with_name("dsage")
 ASSUMED: Final = {
     "README.md": ("server", "volunteers"),
     "researchers.md": ("server", "volunteers"),
     "volunteers.md": ("server elsewhere",),
+    "first-hour.md": ("server elsewhere",),
 }
 """What a document's reader has before its first block."""
 READY: Final = {"serve": "On this computer you are logged in", "join": "connected to the server"}

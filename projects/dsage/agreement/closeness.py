@@ -102,7 +102,7 @@ class Close(Rule, frozen=True, tag="close"):
 def close(*, rtol: float = 1e-9, atol: float = 0.0, nan: Literal["same", "never"] = "same") -> Close:
     """Return the rule that two answers are the same if their floats and complex numbers are near.
 
-    Near is |a - b| <= max(rtol * max(|a|, |b|), atol), as `math.isclose` has it. An infinity is near to itself only,
+    Near is `|a - b| <= max(rtol * max(|a|, |b|), atol)`, as `math.isclose` has it. An infinity is near to itself only,
     0.0 to -0.0. A NaN is the same as a NaN; with nan="never" an answer that holds one is refused. Everything else is
     compared exactly: types, lengths, keys, shapes and dtypes, integers, text, bytes, and what sets hold.
     Raises UsageError for an rtol outside 0 <= rtol < 1, an atol that is negative or not finite, and for both zero.
