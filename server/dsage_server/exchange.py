@@ -26,7 +26,7 @@ from dsage_server.scheduling.deadlines import deadline_s
 from dsage_server.scheduling.fitting import HostView
 from dsage_server.scheduling.terms import NEWCOMER, HostOffer
 from dsage_server.sessions import Session
-from dsage_server.store import hosts, leases, units
+from dsage_server.store import hosts, leases, outliers, units
 from dsage_server.store.engine import Kind
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ class Exchanges:
         full = hub.ticks() < self._full_until
         stop = hub.closing or full
         unsent = hub.ready.unsent
-        want = 0 if stop else policy.fair(want, unsent, self.crowd.idle)
+        want = 0 if stop or guest.rests else policy.fair(want, unsent, self.crowd.idle)
         choice = policy.choose(hub.ready, hub.shares, guest.view, want, now)
         describe = request.host if first else None
-        reason = FULL if full else choice.reason
+        reason = FULL if full else outliers.RESTS if guest.rests else choice.reason
         if hub.store.shared and want and not choice.copies:
             hub.neighbours.say.hungry = True
         if not (results or describe or request.holding or choice.copies):
@@ -200,7 +200,10 @@ class Exchanges:
 
     async def _meet(self, session: Session) -> Guest:
         """Return a host that this process has not met, as its row describes it."""
-        row = await self.hub.store.read(lambda c: hosts.described(c, session.host))
+        now = self.hub.clock()
+        row, resting = await self.hub.store.read(
+            lambda c: (hosts.described(c, session.host), outliers.resting(c, [session.host], now))
+        )
         offer = HostOffer(
             platform=row.platform, packages=frozenset(row.offers), tags=frozenset(row.tags),
             memory_bytes=row.memory_bytes or UNKNOWN, disk_bytes=row.disk_bytes or UNKNOWN, cores=row.cores,
@@ -208,7 +211,9 @@ class Exchanges:
             kin=row.kin,
         )  # fmt: skip
         view = HostView(host=session.host, volunteer=session.volunteer, offer=offer, record=row.record)
-        return self.crowd.meet(session.host, view)
+        guest = self.crowd.meet(session.host, view)
+        guest.rests = bool(resting)
+        return guest
 
     def _proven(self, session: Session, request: wire.Exchange) -> tuple[Results, list[wire.Ack]]:
         """Check the proof of reports: signed by this host's key, for this server, over these very values."""
@@ -264,7 +269,7 @@ class Exchanges:
 
     async def note(self) -> None:
         """Write down what was learnt of the hosts that called, as far as that is some time ago, and see whether the
-        operator trusts their volunteers."""
+        operator trusts their volunteers, and who is to rest."""
         hub = self.hub
         ticks, now = hub.ticks(), hub.clock()
         found = list(self.crowd.to_note(ticks, NOTE_S))
@@ -272,9 +277,13 @@ class Exchanges:
         if not rows:
             return
         await hub.store.write(lambda c: hosts.note_seen(c, rows))
-        strangers = await hub.store.read(lambda c: hosts.strangers(c, [host for host, _ in found]))
+        called = [host for host, _ in found]
+        strangers, resting = await hub.store.read(
+            lambda c: (hosts.strangers(c, called), outliers.resting(c, called, now))
+        )
         for host, guest in found:
             guest.noted = ticks
+            guest.rests = host in resting
             only, kin = strangers.get(host, (False, frozenset()))
             if (guest.view.offer.verifiable_only, guest.view.offer.kin) != (only, kin):
                 offer = msgspec.structs.replace(guest.view.offer, verifiable_only=only, kin=kin)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, select, union
 
 from dsage.errors import Conflict
 from dsage.states import UnitState
-from dsage_server.store import events, ledger, reopening, standings, units
+from dsage_server.store import events, ledger, outliers, reopening, standings, units
 from dsage_server.store.schema import among, replica
 from dsage_server.store.schema import host as host_table
 from dsage_validator import life
@@ -61,6 +61,7 @@ async def look_at(hub: Hub, host: int) -> int:
 
 def distrust(connection: Connection, host: int, now: float) -> list[units.Changed]:
     """What a host holds, or answered without being accepted, counts for nothing."""
+    outliers.suspect(connection, host, now)
     book = units.Book.of(connection, connection.execute(_OPEN, {"host": host}).scalars())
     for number, current in book.now.items():
         book.now[number] = life.distrusted(current, host, life.Trust.LOST)
@@ -101,8 +102,10 @@ def _fallen(connection: Connection, runs: Mapping[int, Iterable[int]], now: floa
 
 
 def _looked(connection: Connection, host: int, fell: int, now: float) -> None:
+    excused = outliers.excuse(connection, host)
     standings.looked_at(connection, host)
-    text = f"computer {host} was found lying: {fell} answers that rested on its word alone are computed again"
+    why = "seems to have faulty memory" if excused else "was found lying"
+    text = f"computer {host} {why}: {fell} answers that rested on its word alone are computed again"
     events.note(connection, now, "lied", text)
 
 

@@ -21,6 +21,7 @@ from dsage_server.discovering import confirm_discoveries
 from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.hub import Hub
 from dsage_server.looking_back import look_back
+from dsage_server.outlying import watch
 from dsage_server.own_checks import check_some
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
 from dsage_server.settings import Settings
@@ -37,7 +38,7 @@ HOSTING: Final = "hosting"
 ROLES: Final = {
     API: "answers clients, researchers and visitors of the pages",
     VALIDATOR: "judges the answers of apps that bring checks of their own",
-    PROJECTOR: "adds up credit, and looks back after proven lies",
+    PROJECTOR: "adds up credit, looks back after proven lies, and looks for hosts that stand out",
     SWEEPER: "expires leases, signs again, collects blobs, archives runs",
     HOSTING: "drives the runs that researchers let the server drive, in a process of its own",
 }
@@ -79,6 +80,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))
         found.append(("keeping the books", partial(keep_books, hub)))
         found.append(("looking back after lies", partial(look_back, hub)))
+        found.append(("looking for what stands out", partial(watch, hub)))
     if SWEEPER in roles:
         found += [
             ("expiring leases", partial(timekeeping.expire_leases, hub)),

@@ -24,13 +24,15 @@ MOST: Final = 200_000
 
 @dataclass(slots=True)
 class Guest:
-    """One host between its calls. `calls` numbers them: a newer one ends an older one that is held."""
+    """One host between its calls. `calls` numbers them: a newer one ends an older one that is held. While it `rests` it
+    gets nothing."""
 
     view: HostView
     capacity: int = 0
     calls: int = 0
     seen: float = -math.inf
     noted: float = -math.inf
+    rests: bool = False
 
     @property
     def record(self) -> HostRecord:
