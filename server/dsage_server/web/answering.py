@@ -9,8 +9,11 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from sqlalchemy import Connection
 
 from dsage_server.shared import Shared
+from dsage_server.store import announcements
+from dsage_server.store.announcements import Notice
 from dsage_server.store.engine import Store
 from dsage_server.web import plain
 from dsage_server.web.live import Streams
@@ -39,12 +42,15 @@ class Body:
 class Shown:
     """A page as it stood at one moment; each form is made when the first visitor needs it."""
 
-    def __init__(self, site: Site, page: Page, document: Document, address: str, now: float) -> None:
+    def __init__(
+        self, site: Site, page: Page, document: Document, address: str, now: float, notices: list[Notice]
+    ) -> None:
         self._site = site
         self._page = page
         self._document = document
         self._address = address
         self._now = now
+        self._notices = notices
         self._html: dict[Look, Body] = {}
         self._fragments: dict[str, dict[str, str]] = {}
 
@@ -70,7 +76,7 @@ class Shown:
         query = query and "?" + query
         context: dict[str, object] = {
             "page": self._document, "now": self._now, "here": ("/" if path == FRONT else path) + query,
-            "json_url": f"{path}.json{query}",
+            "json_url": f"{path}.json{query}", "notices": self._notices,
         }  # fmt: skip
         if self._page.live:
             context["live_url"] = f"{path}.live{query}"
@@ -118,8 +124,12 @@ class Answering:
         async def make() -> Shown:
             now = self._clock()
             asked = Asked(now=now, server_id=self._server_id, name=self._name, path=path, query=query)
-            document = await self._store.read(lambda connection: page.load(connection, asked))
-            return Shown(self._site, page, document, address, now)
+
+            def look(connection: Connection) -> tuple[Document, list[Notice]]:
+                return page.load(connection, asked), announcements.current(connection, now)
+
+            document, notices = await self._store.read(look)
+            return Shown(self._site, page, document, address, now, notices)
 
         async def shown() -> Shown:
             return await self._shown.get(address, make, period_s=page.period_s)

@@ -36,6 +36,8 @@ MAX_TEXT: Final = 4000
 MAX_ITEMS: Final = 100
 MAX_DEPTH: Final = 5
 MAX_COLUMNS: Final = 8
+SHUFFLED: Final = sorted(range(18 * 8), key=lambda place: hashlib.sha256(bytes([place])).digest())
+"""The places of the front page's mosaic, in an order that looks shuffled."""
 
 
 class Site:
@@ -85,7 +87,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
         "nobody": NOBODY, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
-        "theme": "",
+        "theme": "", "shuffled": SHUFFLED,
     }  # fmt: skip
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment

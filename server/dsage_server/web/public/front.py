@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from dsage import wire
 from dsage.states import OPEN_RUNS, UnitState
-from dsage_server.store import views
+from dsage_server.store import discoveries, views
 from dsage_server.web.page import Asked, Document, Page
 from dsage_server.web.public.lines import Leader, Others, RunLine, board, events, run_line
 
@@ -31,6 +31,8 @@ class FrontPage(Document, kw_only=True):
     leaders: list[Leader]
     others: Others | None
     people: int
+    newest: wire.DiscoveryView | None
+    units: dict[str, int]
     events: list[wire.Event]
 
 
@@ -40,13 +42,15 @@ def front(connection: Connection, asked: Asked) -> FrontPage:
     lines = [run_line(view) for view in glance.runs]
     leaders, others = board(connection, asked.now, FRONT_ROWS, 0)
     earned = views.everybody(connection)
+    found = discoveries.public(connection, limit=1)
     return FrontPage(
         name=asked.name, hosts_live=glance.hosts_live, volunteers=glance.volunteers,
         active=glance.units.get(UnitState.ACTIVE, 0) + glance.units.get(UnitState.COMPARING, 0),
         valid=glance.units.get(UnitState.VALID, 0), credit=sum(some.amount_milli for some in earned.values()) / 1000,
         running=[line for line in lines if line.state in OPEN_RUNS],
         ended=[line for line in lines if line.state not in OPEN_RUNS][:5],
-        leaders=leaders, others=others, people=earned[True].people, events=events(connection, FRONT_EVENTS),
+        leaders=leaders, others=others, people=earned[True].people, newest=found[0] if found else None,
+        units=glance.units, events=events(connection, FRONT_EVENTS),
     )  # fmt: skip
 
 
