@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
 from dsage.errors import Conflict
 from dsage.states import UnitState
@@ -44,12 +43,11 @@ async def alone(store: Store, number: int) -> AsyncIterator[bool]:
 
     Every validator hears of every unit. If the one that judges it is killed, the others look again by themselves.
     """
-    async with AsyncExitStack() as stack:
-        if not store.shared:
-            yield True
-            return
-        connection = await asyncio.to_thread(stack.enter_context, store.reading())
-        yield await asyncio.to_thread(connection.scalar, select(func.pg_try_advisory_xact_lock(number))) is True
+    if not store.shared:
+        yield True
+        return
+    async with store.locks.alone(number) as mine:
+        yield mine
 
 
 def case(connection: Connection, number: int) -> Case | None:

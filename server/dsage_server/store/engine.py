@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 
 from dsage.errors import Busy, DSageError, StorageFull
 from dsage_server.store.ids import Ids
+from dsage_server.store.locks import Locks
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Store:
         self._ids = Ids()
         self._writer = _engine(self.url, write=True)
         self._reader = _engine(self.url, write=False)
+        self.locks = Locks(self._reader)
         self._thread = ThreadPoolExecutor(1, "store") if self.shared else None
         self._readers = ThreadPoolExecutor(READERS, "reads")
         self._connection: Connection | None = None
@@ -179,6 +181,7 @@ class Store:
             self._settle(group, self._commit(group))
         if self._connection is not None:
             self._connection.close()
+        self.locks.close()
         self._writer.dispose()
         self._reader.dispose()
 
