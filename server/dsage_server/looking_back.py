@@ -7,9 +7,11 @@ what they proved of other hosts. What the host still holds counts for nothing, a
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, select, union
@@ -28,17 +30,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REASON: Final = "your answer was accepted on the word of a computer that was found to answer wrongly since"
+LOOK_AGAIN_S: Final = 10.0
 MOST: Final = 200
 """Answers of a host that are looked at in one commit."""
 
 
 async def look_back(hub: Hub) -> None:
-    """Look at what hosts did that were found lying, woken by whatever found one."""
+    """Look at what hosts did that were found lying, woken by whatever found one; another process that found one may
+    have been killed before it could tell."""
     while True:
         hub.liars.clear()
         for host in await hub.store.read(standings.due):
             await look_at(hub, host)
-        await hub.liars.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await hub.liars.wait()
 
 
 async def look_at(hub: Hub, host: int) -> int:
