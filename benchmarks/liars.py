@@ -65,7 +65,8 @@ _LEFT: Final = {
     "copies that are out": "SELECT count(*) FROM replica WHERE state = 'leased'",
     "answers that nobody judged": "SELECT count(*) FROM replica WHERE state = 'reported'",
     "liars not looked at": "SELECT count(*) FROM standing WHERE due IS NOT NULL",
-    "rows not added up": "SELECT count(*) FROM credit_entry WHERE folded = 0",
+    "credit not added up": "SELECT (SELECT coalesce(sum(amount_milli), 0) FROM credit_entry) - "
+    "(SELECT coalesce(sum(amount_milli), 0) FROM credit_sum)",
 }
 
 T = TypeVar("T")
@@ -227,7 +228,7 @@ async def ordeal(kills: int, seed: int, store: str = "") -> Ordeal:
         stack.callback(journal.close)
         made = siege(
             units=400, hosts=HOSTS, habits=PACE, store=store, servers=len(more), more=more, links=[0],
-            kind=lambda *of: Person(*of, journal),
+            kind=lambda shared, link, key, number: Person(shared, link, key, number, journal),
         )  # fmt: skip
         async with made as under:
             authors = [
@@ -239,6 +240,7 @@ async def ordeal(kills: int, seed: int, store: str = "") -> Ordeal:
             authors[0].makes = False
             async with working(authors):
                 done.kills = await _kills(under, kills, draw)
+                say(f"{done.kills.total()} kills after {time.monotonic() - began:.0f} s; what is left is worked off")
                 for author in authors:
                     author.makes = False
                 await _quiet(under, authors)
@@ -328,6 +330,11 @@ def tell(done: Ordeal, kind: str) -> None:
         ("of them found lying", len(liars & caught), "hosts"),
         ("honest hosts found lying", len(caught & (hosts - liars)), "hosts"),
         ("wrong answers accepted in the end", len(wrong), "units"),
+        (
+            "units with a fixed quorum of liars who were found out",
+            len(recount.on_liars(found, adaptive=False)),
+            "units",
+        ),
         ("credit that lies still have", stolen / 1000, "credits"),
         ("time", done.seconds, "s"),
     ):

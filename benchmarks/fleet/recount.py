@@ -35,6 +35,7 @@ class Unit(NamedTuple):
     canonical: int | None
     credit_milli: int
     reason: str
+    adaptive: bool
 
 
 class Copy(NamedTuple):
@@ -65,7 +66,6 @@ class Entry(NamedTuple):
     amount: int
     granted: float
     reverses: int | None
-    folded: int
 
 
 class Noted(NamedTuple):
@@ -116,7 +116,8 @@ def _tables(connection: Connection) -> Tables:
 
     found = Tables(
         units={
-            row[0]: Unit(*row) for row in rows("SELECT id, run_id, state, canonical_id, credit_milli, reason FROM unit")
+            row[0]: Unit(*row)
+            for row in rows("SELECT id, run_id, state, canonical_id, credit_milli, reason, adaptive FROM unit")
         },
         copies={
             row[0]: Copy(*row)
@@ -128,8 +129,8 @@ def _tables(connection: Connection) -> Tables:
         entries=[
             Entry(*row)
             for row in rows(
-                "SELECT id, replica_id, volunteer_id, host_id, run_id, app, kind, amount_milli, granted, reverses, "
-                "folded FROM credit_entry ORDER BY id"
+                "SELECT id, replica_id, volunteer_id, host_id, run_id, app, kind, amount_milli, granted, reverses "
+                "FROM credit_entry ORDER BY id"
             )
         ],
         kept={
@@ -206,7 +207,7 @@ def _unwarranted(found: Tables) -> Iterator[str]:
             sign = -1 if entry.kind == "reversal" else 1
             right &= entry.amount == sign * _worth_of(found, copy)
             right &= (entry.volunteer, entry.host) == (copy.volunteer, copy.host)
-            right &= entry.run == found.units[copy.unit].run and entry.folded > 0
+            right &= entry.run == found.units[copy.unit].run
         grants = [entry.id for entry in entries if entry.kind == "grant"]
         right &= [entry.reverses for entry in entries if entry.kind == "reversal"] in ([], grants)
         if not right:
@@ -279,11 +280,24 @@ def _lost(found: Tables, journal: Iterable[Noted]) -> Iterator[str]:
             yield f"the answer of copy {noted.replica} is not kept"
 
 
-def _on_their_word(found: Tables) -> Iterator[str]:
+def on_liars(found: Tables, *, adaptive: bool) -> dict[int, list[int]]:
+    """Return the hosts behind accepted answers that only hosts stand behind who were found lying, by unit.
+
+    Adaptive units have none. One that is not takes its quorum from whoever answers, also from those who were found out
+    before (docs/researchers.md).
+    """
     liars = caught(found)
-    for number, behind in supporters(found).items():
-        if behind and all(copy.host in liars and not copy.proven for copy in behind):
-            yield f"unit {number} rests on {sorted(copy.host for copy in behind)}"
+    return {
+        number: sorted(copy.host for copy in behind)
+        for number, behind in supporters(found).items()
+        if bool(found.units[number].adaptive) is adaptive
+        and all(copy.host in liars and not copy.proven for copy in behind)
+    }
+
+
+def _on_their_word(found: Tables) -> Iterator[str]:
+    for number, behind in on_liars(found, adaptive=True).items():
+        yield f"unit {number} rests on {behind}"
 
 
 def wrong(found: Tables, journal: Mapping[int, Noted]) -> list[int]:
