@@ -96,7 +96,7 @@ def _add(
     })  # fmt: skip
     _copy(connection, "answer", sample, start, end, {"replica_id": f"{first['replica']} + i * {QUORUM}"})
     _copy(connection, "credit_entry", sample, *copies, {
-        "id": "NULL", "replica_id": f"{first['replica']} + i", "folded": "1", **people_of,
+        "id": "NULL", "replica_id": f"{first['replica']} + i", **people_of,
     })  # fmt: skip
 
 
@@ -145,7 +145,10 @@ def _sums(connection: sqlite3.Connection, first: Mapping[str, int], units: int) 
         "SELECT amount_milli, run_id, granted, app FROM credit_entry ORDER BY id DESC LIMIT 1"
     ).fetchone()
     each, own = weight(credit[2]) / 1000, (first["volunteer"],)
-    paid = "FROM credit_entry WHERE folded <> 0 AND volunteer_id >= ? GROUP BY"
+    paid = "FROM credit_entry WHERE volunteer_id >= ? GROUP BY"
+    made = "FROM credit_entry WHERE volunteer_id >= ?"
+    connection.execute(f"INSERT INTO ledger_span SELECT 1, min(id), max(id) {made}", own)
+    connection.execute(f"DELETE FROM credit_unfolded WHERE entry_id >= (SELECT min(id) {made})", own)
     totals = "sum(amount_milli), count(*)"
     scored = f"{totals}, sum(amount_milli) * {each!r}"
     connection.execute(f"INSERT INTO credit_sum SELECT volunteer_id, {scored}, 0 {paid} volunteer_id", own)
@@ -153,7 +156,8 @@ def _sums(connection: sqlite3.Connection, first: Mapping[str, int], units: int) 
     connection.execute(
         f"INSERT INTO run_credit SELECT run_id, volunteer_id, {totals}, 0 {paid} volunteer_id, run_id", own
     )
-    day = f"volunteer_id, {int(credit[2] // 86400)}, app"
+    app = "(SELECT id FROM credit_app WHERE credit_app.app = credit_entry.app)"
+    day = f"volunteer_id, {int(credit[2] // 86400)}, {app}"
     connection.execute(f"INSERT INTO credit_daily SELECT {day}, {totals} {paid} volunteer_id, app", own)
     people = connection.execute("SELECT count(*) FROM volunteer WHERE id >= ?", (first["volunteer"],)).fetchone()[0]
     amount = QUORUM * units * credit[0]

@@ -95,7 +95,8 @@ _SUMS: Final = {
     "credit_sum": "SELECT volunteer_id, amount_milli, valid, score FROM credit_sum",
     "credit_host": "SELECT host_id, amount_milli, valid, score FROM credit_host",
     "credit_app": "SELECT app, amount_milli, valid, score FROM credit_app",
-    "credit_daily": "SELECT volunteer_id, day, app, amount_milli, valid FROM credit_daily",
+    "credit_daily": "SELECT d.volunteer_id, d.day, a.app, d.amount_milli, d.valid FROM credit_daily AS d "
+    "JOIN credit_app AS a ON a.id = d.app_id",
     "run_credit": "SELECT run_id, volunteer_id, amount_milli, valid FROM run_credit",
 }
 _KEYS: Final = {"credit_daily": 3, "run_credit": 2}

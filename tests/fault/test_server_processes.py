@@ -118,7 +118,7 @@ async def test_roles_apart_do_together_what_one_process_does(cluster: Cluster) -
         await run.make(*range(1, 200), quorum=2)
         under.change(f"UPDATE replica SET deadline = 1, hard_deadline = 1 WHERE id = {late[0].replica}")
         await under.until(lambda: not under.count(OPEN), within_s=60.0)
-        await under.until(lambda: not under.count("SELECT count(*) FROM credit_entry WHERE folded = 0"))
+        await under.until(lambda: not under.count("SELECT count(*) FROM credit_unfolded"))
         assert under.ask(f"SELECT state FROM replica WHERE id = {late[0].replica}") == [("expired",)]
         assert under.count(f"SELECT count(*) FROM unit WHERE run_id = {run.run} AND state = 'valid'") == 199
         twice = "SELECT count(*) FROM (SELECT 1 FROM replica GROUP BY unit_id HAVING count(DISTINCT camp) > 1) AS camps"

@@ -27,7 +27,7 @@ from dsage.trust.envelope import Envelope, hash_of, open_as, seal
 from dsage_server.retention import archive, files, gather
 from dsage_server.retention.archive import archive_run
 from dsage_server.server import serving
-from dsage_server.store.schema import credit_entry
+from dsage_server.store.schema import credit_unfolded
 from dsage_server.store.testing import rows as rows_of
 from dsage_server.testing import HandDriver, World, document, local_settings, running_server, until
 
@@ -70,7 +70,7 @@ def folded(world: World) -> Callable[[], Awaitable[bool]]:
 
     async def check() -> bool:
         return not await world.running.hub.store.read(
-            lambda c: c.execute(select(credit_entry.c.id).where(credit_entry.c.folded == 0)).first()
+            lambda c: c.execute(select(credit_unfolded.c.entry_id)).first()
         )
 
     return check

@@ -192,7 +192,7 @@ async def test_an_archive_holds_large_answers_and_frees_their_blobs(world: World
     await driver.commit(folded=[answer.unit], finished=True, result=codec.encode(None))
 
     async def folded() -> bool:
-        return rows(world, "SELECT count(*) FROM credit_entry WHERE folded = 0") == [(0,)]
+        return rows(world, "SELECT count(*) FROM credit_unfolded") == [(0,)]
 
     await until(folded)
     done = await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)

@@ -18,7 +18,7 @@ from dsage_server.admin import admin
 from dsage_server.store import daybook, house, projects, recount
 from dsage_server.store.meta import remember
 from dsage_server.store.recount import LedgerWrong
-from dsage_server.store.schema import credit_entry
+from dsage_server.store.schema import credit_unfolded
 from dsage_server.testing import HandDriver, Host, World, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -63,7 +63,7 @@ async def folded(world: World) -> None:
 
     async def done() -> bool:
         hub.ledger.set()
-        left = select(credit_entry.c.id).where(credit_entry.c.folded == 0).limit(1)
+        left = select(credit_unfolded.c.entry_id).limit(1)
         return await hub.store.read(lambda c: c.execute(left).first()) is None
 
     await until(done)

@@ -193,7 +193,23 @@ ROWS["0019"] = ROWS["0018"] | {
     "api_token": ["1, 'aa', x'03', 'nightly', 'read', 3.0, 9.0, NULL, NULL"],
 }
 
-MOVED: Final = {"replica": {"value"}, "unit": {"document", "batch_id", "leaf_index", "path"}}
+ROWS["0020"] = ROWS["0019"] | {
+    "credit_entry": [
+        "1, 1, 1, 1, 1, 'lab', 'grant', 1500, 4.0, 'app', 7, 0, NULL, '', ''",
+        "2, 1, 1, 1, 1, 'lab', 'reversal', -1500, 5.0, 'app', 7, 0, 1, 'a lie', 'dsage'",
+        "3, 2, 1, 1, 1, 'lab', 'grant', 1500, 6.0, 'app', 7, 0, NULL, '', ''",
+    ],
+    "credit_app": ["1, 'app', 1500, 1, 0.25"],
+    "credit_daily": ["1, 0, 1, 1500, 1"],
+    "ledger_span": ["1, 1, 1", "2, 2, 2"],
+}
+
+MOVED: Final = {
+    "replica": {"value"},
+    "unit": {"document", "batch_id", "leaf_index", "path"},
+    "credit_entry": {"folded"},
+    "credit_daily": {"app"},
+}
 """Columns that a later revision keeps elsewhere."""
 ADDED: Final = {"meta", "tally", "credit_sum"}
 """Tables into which a later revision puts further rows."""
@@ -345,8 +361,9 @@ def test_answers_and_sums_of_an_old_database_are_where_they_belong_now(path: Pat
     "DELETE FROM credit_entry",
     "UPDATE credit_entry SET amount_milli = 1",
     "UPDATE credit_entry SET house = NULL",
-    "UPDATE credit_entry SET folded = 0",
-    "UPDATE credit_entry SET folded = 9",
+    "UPDATE credit_entry SET reason = 'x'",
+    "UPDATE ledger_span SET number = 9",
+    "DELETE FROM ledger_span",
 ])  # fmt: skip
 def test_rows_of_an_old_ledger_are_in_the_new_sums_and_cannot_be_changed(path: Path | str, statement: str) -> None:
     upgrade(path, "0012")
@@ -354,12 +371,13 @@ def test_rows_of_an_old_ledger_are_in_the_new_sums_and_cannot_be_changed(path: P
     upgrade(path)
     after = contents(path)
     assert after["credit_entry"] == [
-        (1, 1, 1, 1, 1, "lab", "grant", 1500, 4.0, 1, "app", None, False, None, "", "")
+        (1, 1, 1, 1, 1, "lab", "grant", 1500, 4.0, "app", None, False, None, "", "")
     ]  # fmt: skip
-    assert after["credit_daily"] == [(1, 0, "app", 1500, 1)]
-    for table, key in (("credit_host", 1), ("credit_app", "app")):
-        ((found, amount, valid, score),) = after[table]
-        assert (found, amount, valid) == (key, 1500, 1)
+    assert after["credit_daily"] == [(1, 0, 1, 1500, 1)]
+    assert (after["ledger_span"], after["credit_unfolded"]) == ([(1, 1, 1)], [])
+    for table, key in (("credit_host", (1,)), ("credit_app", (1, "app"))):
+        ((*found, amount, valid, score),) = after[table]
+        assert (tuple(found), amount, valid) == (key, 1500, 1)
         assert score == pytest.approx(1.5 * 2**-900.0)
     with pytest.raises(IntegrityError, match="only grows"), opened(path) as (connection, _):
         connection.execute(text(statement))

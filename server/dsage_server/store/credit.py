@@ -15,10 +15,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from dsage_server.store import daybook
-from dsage_server.store.bulk import add_rows, among_ids, numbers
+from dsage_server.store.bulk import add_rows, among_ids, insert_rows, numbers
 from dsage_server.store.schema import (
     credit_app,
     credit_daily,
@@ -27,6 +27,8 @@ from dsage_server.store.schema import (
     credit_house,
     credit_sum,
     credit_team,
+    credit_unfolded,
+    ledger_span,
     people_sum,
     run_credit,
 )
@@ -60,21 +62,21 @@ def weight(granted: float) -> float:
 
 def fold(connection: Connection, most: int = FOLD) -> int:
     """Fold up to `most` unfolded rows into the sums; returns how many were folded. Several may fold at once."""
-    page = daybook.open_number(connection)
-    rows = connection.execute(_TAKE, {"most": most, "page": page}).all()
+    number = daybook.open_number(connection)
+    rows = connection.execute(_NEXT, {"most": most}).all()
     if not rows:
         return 0
-    reversed_ids = [row.reverses for row in rows if row.reverses is not None]
-    times = dict(connection.execute(_GRANTED, {"ids": numbers(connection, reversed_ids)}).all()) if reversed_ids else {}
+    ids = [row.id for row in rows]
+    connection.execute(_TAKE, {"ids": numbers(connection, ids)})
+    insert_rows(connection, ledger_span, daybook.SPAN, daybook.spans(number, ids))
     sums: defaultdict[Table, Sums] = defaultdict(dict)
     for alike, several in groupby(rows, _ALIKE):
-        volunteer, host, team, run, app, project, kind, granted, reverses, house = alike
-        amounts = [row[-1] for row in several]
+        volunteer, host, team, run, app, project, kind, at, house = alike
+        amounts = [row.amount_milli for row in several]
         amount, valid = sum(amounts), len(amounts) * COUNTED.get(kind, 0)
         if house:
             _put(sums[credit_house], (volunteer, project), amount, valid)
             continue
-        at = times.get(reverses, granted)
         score = amount * weight(at) / 1000
         _put(sums[credit_sum], (volunteer,), amount, valid, score)
         _put(sums[credit_daily], (volunteer, int(at // 86400), app), amount, valid)
@@ -102,13 +104,19 @@ def _put(sums: Sums, key: tuple[Any, ...], amount: int, valid: int, *score: floa
 
 def add(connection: Connection, sums: Mapping[Table, Sums]) -> None:
     """Add to the sums, table by table and in the order of keys: two who do never wait for each other in a circle."""
-    for table in (credit_app, credit_daily, credit_host, credit_house, credit_team):
+    worth = sums.get(credit_app, {})
+    _add(connection, credit_app, worth, keys=("app",))
+    if worth:
+        short: dict[str, int] = dict(connection.execute(_APPS, {"apps": [app for (app,) in worth]}).all())
+        daily = {(who, day, short[app]): added for (who, day, app), added in sums.get(credit_daily, {}).items()}
+        _add(connection, credit_daily, daily)
+    for table in (credit_host, credit_house, credit_team):
         _add(connection, table, sums.get(table, {}))
     people, runs = sums.get(credit_sum, {}), sums.get(run_credit, {})
     _add(connection, credit_sum, people)
     wanted = {*(number for (number,) in people), *(number for _, number in runs)}
     public: dict[int, bool] = dict(connection.execute(_LISTED, {"ids": numbers(connection, wanted)}).all())
-    _add(connection, run_credit, runs, {key: public[key[1]] for key in runs})
+    _add(connection, run_credit, runs, public={key: public[key[1]] for key in runs})
     _count(connection, runs, public)
     for listed in (False, True):
         theirs = [earned for (number,), earned in people.items() if public[number] is listed]
@@ -162,8 +170,15 @@ def _add_people(connection: Connection, public: bool, **more: float) -> None:
     add_rows(connection, people_sum, ("public", "slot", *row), [values], keys=("public", "slot"))
 
 
-def _add(connection: Connection, table: Table, sums: Sums, public: Mapping[Any, bool] | None = None) -> None:
-    keys = tuple(column.name for column in table.primary_key)
+def _add(
+    connection: Connection,
+    table: Table,
+    sums: Sums,
+    *,
+    keys: tuple[str, ...] = (),
+    public: Mapping[Any, bool] | None = None,
+) -> None:
+    keys = keys or tuple(column.name for column in table.primary_key)
     names = (*keys, *(name for name in ("amount_milli", "valid", "score") if name in table.c))
     rows: Iterable[tuple[Any, ...]] = ((*key, *added) for key, added in sorted(sums.items()))
     if public is not None:
@@ -171,27 +186,25 @@ def _add(connection: Connection, table: Table, sums: Sums, public: Mapping[Any, 
     add_rows(connection, table, names, list(rows), keys=keys, once=("public",))
 
 
-_ALIKE: Final = itemgetter(*range(10))
-"""All of a row but its amount: what was reported in one call stands together."""
-_GRANTED = select(credit_entry.c.id, credit_entry.c.granted).where(among_ids(credit_entry.c.id))
+_ALIKE: Final = itemgetter(*range(9))
+"""What rows have in common that were reported in one call: they stand together."""
 _LISTED = select(credit_sum.c.volunteer_id, credit_sum.c.public).where(among_ids(credit_sum.c.volunteer_id))
 _PAID = select(run_credit.c.volunteer_id, run_credit.c.valid).where(
     run_credit.c.run_id == bindparam("run"), among_ids(run_credit.c.volunteer_id)
 )
+_REVERSED = credit_entry.alias("reversed")
 _NEXT = (
-    select(credit_entry.c.id)
-    .where(credit_entry.c.folded == 0)
-    .order_by(credit_entry.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_TAKE = (
-    update(credit_entry)
-    .where(credit_entry.c.id.in_(_NEXT.scalar_subquery()))
-    .values(folded=bindparam("page"))
-    .returning(
+    select(
         credit_entry.c.volunteer_id, credit_entry.c.host_id, credit_entry.c.team_id, credit_entry.c.run_id,
-        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind, credit_entry.c.granted,
-        credit_entry.c.reverses, credit_entry.c.house, credit_entry.c.amount_milli,
+        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind,
+        func.coalesce(_REVERSED.c.granted, credit_entry.c.granted).label("at"), credit_entry.c.house,
+        credit_entry.c.id, credit_entry.c.amount_milli,
     )
+    .join_from(credit_unfolded, credit_entry, credit_entry.c.id == credit_unfolded.c.entry_id)
+    .outerjoin(_REVERSED, _REVERSED.c.id == credit_entry.c.reverses)
+    .order_by(credit_unfolded.c.entry_id)
+    .limit(bindparam("most"))
+    .with_for_update(of=credit_unfolded, skip_locked=True)
 )  # fmt: skip
+_TAKE = delete(credit_unfolded).where(among_ids(credit_unfolded.c.entry_id))
+_APPS = select(credit_app.c.app, credit_app.c.id).where(credit_app.c.app.in_(bindparam("apps", expanding=True)))

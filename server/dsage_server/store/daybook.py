@@ -1,7 +1,7 @@
 """The days of the ledger and the chain of their hashes: whoever has a hash can tell later whether a row was changed.
 
-A row belongs to the day in which it was added up, and bears its number (`credit_entry.folded`). That is not always the
-UTC day of its grant: one that is granted just before midnight, or committed late by another process, belongs to the
+A row belongs to the day in which it was added up (`ledger_span` says which rows those are). That is not always the UTC
+day of its grant: one that is granted just before midnight, or committed late by another process, belongs to the
 next. Adding up and closing exclude each other, so a closed day never gets another row, whatever order rows commit in
 and whatever clocks say.
 
@@ -16,12 +16,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from dsage_server.store.schema import credit_entry, ledger_day
+from dsage_server.store.schema import credit_entry, ledger_day, ledger_span
 
 DAY_S: Final = 86400
 LOCK: Final = 0x64736167650002
@@ -30,6 +31,7 @@ COLUMNS: Final = (
     "id", "kind", "replica_id", "volunteer_id", "team_id", "host_id", "app", "project", "run_id", "amount_milli",
     "granted", "reverses", "reason", "actor", "house",
 )  # fmt: skip
+SPAN: Final = ("number", "first_id", "last_id")
 FETCHED: Final = 10_000
 
 
@@ -53,6 +55,15 @@ def open_number(connection: Connection) -> int:
     """Return the number of the open day, which stays open until this transaction ends."""
     _hold(connection, "pg_advisory_xact_lock_shared")
     return _open(connection)
+
+
+def spans(number: int, ids: Iterable[int]) -> list[tuple[int, int, int]]:
+    """Return rows that are added up in a day, by ascending ids, as rows of `ledger_span`."""
+    found: list[tuple[int, int, int]] = []
+    for _, several in groupby(enumerate(ids), lambda each: each[1] - each[0]):
+        run = [entry for _, entry in several]
+        found.append((number, run[0], run[-1]))
+    return found
 
 
 def close(connection: Connection, now: float) -> int | None:
@@ -146,7 +157,12 @@ def _hold(connection: Connection, how: str) -> None:
 _OPEN = select(func.coalesce(func.max(ledger_day.c.number), 0) + 1)
 _ROWS = (
     select(*[credit_entry.c[name] for name in COLUMNS])
-    .where(credit_entry.c.folded == bindparam("page"), credit_entry.c.id > bindparam("after"))
+    .join_from(ledger_span, credit_entry, credit_entry.c.id.between(ledger_span.c.first_id, ledger_span.c.last_id))
+    .where(
+        ledger_span.c.number == bindparam("page"),
+        ledger_span.c.last_id > bindparam("after"),
+        credit_entry.c.id > bindparam("after"),
+    )
     .order_by(credit_entry.c.id)
     .limit(FETCHED)
 )

@@ -13,7 +13,7 @@ from dsage.trust.documents import Manifest
 from dsage.trust.envelope import Envelope
 from dsage_server import badges
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import credit_daily, credit_sum, document, volunteer
+from dsage_server.store.schema import credit_app, credit_daily, credit_sum, document, volunteer
 
 DAY_S: Final = 86400
 APP: Final = "app"
@@ -28,7 +28,12 @@ OTHER: Final = ("", "", "")
 
 def badges_of(connection: Connection, number: int, now: float) -> wire.BadgesView:
     """Return the badges of a volunteer, apps first, and for how many weeks they gave without a break."""
-    query = select(credit_daily).where(credit_daily.c.volunteer_id == number).order_by(credit_daily.c.day)
+    query = (
+        select(credit_daily.c.day, credit_daily.c.amount_milli, credit_daily.c.valid, credit_app.c.app)
+        .join(credit_app, credit_app.c.id == credit_daily.c.app_id)
+        .where(credit_daily.c.volunteer_id == number)
+        .order_by(credit_daily.c.day)
+    )
     rows = connection.execute(query).all()
     names = app_names(connection, {row.app for row in rows if row.app})
     by_app: defaultdict[tuple[str, str, str], list[tuple[int, int]]] = defaultdict(list)

@@ -71,6 +71,7 @@ _MOVED: Final = (
 either sum of people is measured by the scores of all."""
 _VALID: Final = "CASE e.kind WHEN 'grant' THEN 1 WHEN 'reversal' THEN -1 ELSE 0 END"
 _LEDGER: Final = "credit_entry AS e LEFT JOIN credit_entry AS g ON g.id = e.reverses"
+_FOLDED: Final = "e.id NOT IN (SELECT entry_id FROM credit_unfolded)"
 _AT: Final = "coalesce(g.granted, e.granted)"
 
 
@@ -97,9 +98,9 @@ def repair(connection: Connection, found: list[Difference], known: str) -> None:
             query = text("SELECT public FROM credit_sum WHERE volunteer_id = :number")
             public = connection.execute(query, {"number": each.key["volunteer_id"]}).scalar()
             columns, row, once = (*columns, "public"), (*row, bool(public)), ("public",)
-        keys = tuple(column.name for column in metadata.tables[each.table].primary_key)
-        if "slot" in keys:
-            columns, row = (*columns, "slot"), (*row, 0)
+        keys = tuple(each.key)
+        if "slot" in metadata.tables[each.table].c:
+            columns, row, keys = (*columns, "slot"), (*row, 0), (*keys, "slot")
         add_rows(connection, metadata.tables[each.table], columns, [row], keys=keys, once=once)
 
 
@@ -114,7 +115,7 @@ def _checks(connection: Connection) -> Iterator[_Check]:
         raw.create_function("ledger_weight", 1, weight, deterministic=True)
         weighed = f"ledger_weight({_AT})"
     score = f"e.amount_milli * {weighed} / 1000.0"
-    open_credit, all_three = "e.folded <> 0 AND NOT e.house", ("amount_milli", "valid", "score")
+    open_credit, all_three = f"{_FOLDED} AND NOT e.house", ("amount_milli", "valid", "score")
     for table, key in (
         ("credit_sum", "volunteer_id"),
         ("credit_host", "host_id"),
@@ -126,18 +127,19 @@ def _checks(connection: Connection) -> Iterator[_Check]:
         yield _Check(table, (key,), all_three, f"SELECT {key}, amount_milli, valid, score FROM {table}", counted)
     day = f"CAST(floor({_AT} / 86400) AS INTEGER)" if postgresql else f"CAST({_AT} / 86400 AS INTEGER)"
     for table, keys, counted, which in (
-        ("credit_daily", ("volunteer_id", "day", "app"), f"e.volunteer_id, {day}, e.app", open_credit),
+        ("credit_daily", ("volunteer_id", "day", "app_id"), f"e.volunteer_id, {day}, a.id", open_credit),
         (
             "run_credit",
             ("run_id", "volunteer_id"),
             "e.run_id, e.volunteer_id",
             f"{open_credit} AND e.run_id IS NOT NULL",
         ),
-        ("credit_house", ("volunteer_id", "project"), "e.volunteer_id, e.project", "e.folded <> 0 AND e.house"),
+        ("credit_house", ("volunteer_id", "project"), "e.volunteer_id, e.project", f"{_FOLDED} AND e.house"),
     ):
         yield _Check(
             table, keys, all_three[:2], f"SELECT {', '.join(keys)}, amount_milli, valid FROM {table}",
-            f"SELECT {counted}, e.amount_milli, {_VALID} FROM {_LEDGER} WHERE {which}",
+            f"SELECT {counted}, e.amount_milli, {_VALID} FROM {_LEDGER} JOIN credit_app AS a ON a.app = e.app "
+            f"WHERE {which}",
         )  # fmt: skip
     yield _Check(
         "people_sum", ("public",), ("people", *all_three),

@@ -538,7 +538,6 @@ credit_entry = Table(
     Column("kind", String, nullable=False),
     Column("amount_milli", Id, nullable=False),
     Column("granted", Float, nullable=False),
-    Column("folded", Integer, nullable=False, server_default="0"),
     Column("app", String, nullable=False, server_default=""),
     Column("team_id", Id),
     Column("house", Boolean, nullable=False, server_default=false()),
@@ -546,7 +545,6 @@ credit_entry = Table(
     Column("reason", String, nullable=False, server_default=""),
     Column("actor", String, nullable=False, server_default=""),
     UniqueConstraint("replica_id", "kind"),
-    Index("ix_credit_entry_folded", "folded", "id"),
     Index(
         "uq_credit_entry_reverses",
         "reverses",
@@ -562,12 +560,25 @@ credit_entry = Table(
         postgresql_where=text("kind <> 'grant'"),
     ),
 )
-"""The ledger, to which rows are only added: triggers refuse every other change but that of `folded`, once, from 0 to
-the number of the day (`ledger_day`) in which the row was added up.
+"""The ledger, to which rows are only added: triggers refuse every other change, and note each new row in
+`credit_unfolded`.
 
 `kind` is grant, reversal (it `reverses` a grant, whose amount it takes back) or manual (an operator's correction, which
 belongs to no copy); `reason` and `actor` are of the last two. `team_id` is the volunteer's team when the grant was
 made. `house` credit is in no public sum: a researcher's own computers earned it on the researcher's own run."""
+
+credit_unfolded = Table("credit_unfolded", metadata, Column("entry_id", Id, primary_key=True, autoincrement=False))
+"""The ledger's rows that are in no sum yet."""
+
+ledger_span = Table(
+    "ledger_span",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first_id", Id, primary_key=True, autoincrement=False),
+    Column("last_id", Id, nullable=False),
+)
+"""Which rows were added up in a day of the ledger (`ledger_day`), by the first and the last of consecutive ids. Spans
+never overlap, and triggers refuse to change them."""
 
 credit_sum = Table(
     "credit_sum",
@@ -608,22 +619,24 @@ credit_team = Table(
 credit_app = Table(
     "credit_app",
     metadata,
-    Column("app", String, primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("app", String, nullable=False, unique=True),
     Column("amount_milli", BigInteger, nullable=False),
     Column("valid", BigInteger, nullable=False),
     Column("score", Float, nullable=False),
 )
-"""What app versions, by the hash of their manifest, have been worth; corrections that belong to none are under ""."""
+"""What app versions, by the hash of their manifest, have been worth; corrections that belong to none are under "".
+Other sums name an app version by its short `id`."""
 
 credit_daily = Table(
     "credit_daily",
     metadata,
     Column("volunteer_id", Id, primary_key=True, autoincrement=False),
     Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("app", String, primary_key=True),
+    Column("app_id", Integer, primary_key=True, autoincrement=False),
     Column("amount_milli", BigInteger, nullable=False),
     Column("valid", BigInteger, nullable=False),
-    Index("ix_credit_daily_day", "day"),
+    sqlite_with_rowid=False,
 )
 """Credit by the UTC day of the grant (days since 1970): what is taken back is taken from the day that had it."""
 
