@@ -22,6 +22,7 @@ from dsage.trust.invite import Link
 from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.limits import VISITORS, Limits
+from dsage_server.api.openapi import PATH, Description
 from dsage_server.api.routes import Api, limits_of
 from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
@@ -40,6 +41,7 @@ from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
+from dsage_server.web.described import page_calls
 from dsage_server.web.joining import Invitation
 from dsage_server.web.live import visitor
 from dsage_server.web.pages import make_pages
@@ -158,6 +160,9 @@ async def _listen(
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
     )
+    description = Description()
+    pages_app.router.add_get(PATH, description.serve)
+    description.page_calls.extend(page_calls(pages_app))
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
@@ -166,10 +171,12 @@ async def _listen(
     api = Api(
         hub=hub, uploads=uploads, name=settings.name, pages_url=pages_url,
         ca_file=certificates.authority_file(home.tls, settings), root_file=home.root_file,
-        published=published, limits=limits_of(hub), operator=settings.operator, visited=visited(pages_url),
+        published=published, limits=limits_of(hub), description=description, operator=settings.operator,
+        visited=visited(pages_url),
     )  # fmt: skip
     port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
     url = public_url(settings, port)
+    description.api_url, description.pages_url = url, pages_url
     await hub.store.write(lambda connection: remember(connection, "url", url))
     await hub.store.write(lambda connection: remember(connection, "ca", ca))
     await hub.store.write(lambda connection: remember(connection, "pages_url", pages_url))

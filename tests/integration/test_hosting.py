@@ -24,6 +24,7 @@ from dsage.researcher import Researcher, construct
 from dsage.states import RunState
 from dsage.trust.ceremony import LAB
 from dsage.trust.keys import PrivateKey
+from dsage_server.api.openapi import Description
 from dsage_server.api.routes import Api, limits_of
 from dsage_server.blobs.uploads import Uploads
 from dsage_server.hosting import keeper, lines
@@ -302,7 +303,7 @@ def requests_of_researchers(running: Running, run: int, other: int) -> list[tupl
     """Return what needs a token, by method and path, for two runs."""
     api = Api(
         hub=running.hub, uploads=cast(Uploads, None), name="", pages_url="", ca_file=Path(), root_file=Path(),
-        published=Published(Path()), limits=limits_of(running.hub),
+        published=Published(Path()), limits=limits_of(running.hub), description=Description(),
     )  # fmt: skip
     public = {"/v1/runs/{run}", "/v1/runs/{run}/events", "/v1/runs/{run}/finders", "/v1/runs/{run}/credit"}
     found = [("POST", "/v1/exchange"), ("POST", "/v1/runs"), ("PUT", f"/v1/bundles/{'0' * 64}")]

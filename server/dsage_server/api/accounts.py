@@ -11,6 +11,9 @@ from aiohttp import web
 from sqlalchemy import Connection, func, select
 
 from dsage import wire
+from dsage.errors import Conflict, InviteRefused
+from dsage.trust.release import Release
+from dsage_server.api.declared import HOST, Sealed, call
 from dsage_server.api.http import body, reply
 from dsage_server.hub import Hub
 from dsage_server.published import Published
@@ -50,6 +53,7 @@ class Accounts:
             web.get("/v1/account/badges", self.badges),
         ]
 
+    @call(gives=wire.About)
     async def say(self, request: web.Request) -> web.Response:
         """What runs here, for whom, and which client to take: made once a second for everybody who asks."""
 
@@ -64,26 +68,31 @@ class Accounts:
 
         return reply(await self.kept.get("about", make))
 
+    @call(gives=Sealed(Release))
     async def release(self, request: web.Request) -> web.Response:
         """The root-signed notice of the clients that are published; for whoever wants to know of a newer one."""
         return reply(self.published.release())
 
+    @call(takes=wire.NameWish, gives=wire.NameOffer, errors=(InviteRefused,))
     async def name(self, request: web.Request) -> web.Response:
         """What somebody would be called who joins with a code; asked again, another name."""
         wish, now = await body(request, wire.NameWish, MAX_WISH_BYTES), self.hub.clock()
         return reply(await self.hub.store.read(lambda c: hosts.offer_name(c, wish.code, now)))
 
+    @call(gives=wire.AccountView, auth=HOST)
     async def account(self, request: web.Request) -> web.Response:
         """The account of the host that asks."""
         caller = self._caller(request)
         page = self.about.pages_url and self.about.pages_url + LEADERBOARD
         return reply(await self.hub.store.read(lambda c: accounts.view(c, caller, page)))
 
+    @call(gives=wire.LinkCode, auth=HOST)
     async def link(self, request: web.Request) -> web.Response:
         """A code for one more computer of the same volunteer."""
         caller, now = self._caller(request), self.hub.clock()
         return reply(await self.hub.store.write(lambda c: accounts.link_code(c, caller.volunteer, now)))
 
+    @call(takes=wire.Privacy, gives=wire.Privacy, auth=HOST)
     async def privacy(self, request: web.Request) -> web.Response:
         """Show what the volunteer wishes, and no more."""
         caller = self._caller(request)
@@ -91,22 +100,26 @@ class Accounts:
         await self.hub.store.write(lambda c: accounts.set_privacy(c, caller.volunteer, wish, now))
         return reply(wish)
 
+    @call(gives=wire.TeamView, auth=HOST)
     async def team(self, request: web.Request) -> web.Response:
         """The team of the volunteer who asks."""
         caller, now = self._caller(request), self.hub.clock()
         return reply(await self.hub.store.read(lambda c: teams.look(c, caller.volunteer, now)))
 
+    @call(takes=wire.TeamWish, gives=wire.TeamView, auth=HOST, errors=(InviteRefused, Conflict))
     async def change_team(self, request: web.Request) -> web.Response:
         """Make a team, join or leave one, invite others, or take over from a founder who has long been silent."""
         caller, now = self._caller(request), self.hub.clock()
         wish = await body(request, wire.TeamWish, MAX_WISH_BYTES)
         return reply(await self.hub.store.write(lambda c: teams.act(c, caller.volunteer, wish, now)))
 
+    @call(gives=wire.BadgesView, auth=HOST)
     async def badges(self, request: web.Request) -> web.Response:
         """What the volunteer who asks has earned for good, and for how long without a break."""
         caller, now = self._caller(request), self.hub.clock()
         return reply(await self.hub.store.read(lambda c: earned.badges_of(c, caller.volunteer, now)))
 
+    @call(takes=wire.Leave, gives=wire.Left, auth=HOST)
     async def leave(self, request: web.Request) -> web.Response:
         """A host goes: what it holds goes to others, and its key opens nothing any more."""
         session, caller = self.who(request, "host"), self._caller(request)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dsage import wire
+from dsage.errors import Conflict
+from dsage_server.api.declared import RESEARCHER, call
 from dsage_server.api.http import number, reply
 from dsage_server.hub import Hub
 from dsage_server.sessions import Session
@@ -30,12 +32,14 @@ class Discoveries:
             web.post("/v1/discoveries/{number}/publish", self.publish),
         ]
 
+    @call(gives=list[wire.DiscoveryView], auth=RESEARCHER)
     async def own(self, request: web.Request) -> web.Response:
         """The researcher's own discoveries."""
         session = self.who(request, "researcher")
         found = await self.hub.store.read(lambda c: discoveries.of_researcher(c, session.key))
         return reply([self._linked(view) for view in found])
 
+    @call(gives=wire.DiscoveryView, auth=RESEARCHER, errors=(Conflict,))
     async def publish(self, request: web.Request) -> web.Response:
         """Show a confirmed discovery to everybody."""
         session, now = self.who(request, "researcher"), self.hub.clock()

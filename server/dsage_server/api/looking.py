@@ -9,6 +9,8 @@ from typing import TypeVar
 from aiohttp import web
 from sqlalchemy import Connection
 
+from dsage import wire
+from dsage_server.api.declared import RESEARCHER, call
 from dsage_server.api.http import number, reply
 from dsage_server.api.views import asked_run
 from dsage_server.blobs import answers
@@ -35,6 +37,7 @@ class Looking:
             web.get("/v1/runs/{run}/remainder", self.remainder),
         ]
 
+    @call(gives=wire.UnitPage, auth=RESEARCHER, query={"after": wire.Count, "limit": wire.Count, "state": str})
     async def units(self, request: web.Request) -> web.Response:
         """A page of a run's units."""
         after, limit = _number(request, "after"), _number(request, "limit", looking.MAX_UNITS)
@@ -45,11 +48,13 @@ class Looking:
                 view.value = await answers.read(self.hub.blobs, large[view.unit])
         return reply(page)
 
+    @call(gives=list[wire.Attempt], auth=RESEARCHER, query={"unit": wire.Count})
     async def attempts(self, request: web.Request) -> web.Response:
         """Copies of a unit, or of those units of a run that people look at first."""
         unit = _number(request, "unit")
         return reply(await self._look(request, lambda c, run: looking.attempts(c, run, unit)))
 
+    @call(gives=wire.Remainder, auth=RESEARCHER, query={"after": wire.Count})
     async def remainder(self, request: web.Request) -> web.Response:
         """Units that have not ended, as they were made."""
         after = _number(request, "after")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dsage import wire
-from dsage.errors import NotAllowed
+from dsage.errors import Conflict, NotAllowed
 from dsage.home import is_plain
 from dsage.trust.documents import CodeKey
+from dsage_server.api.declared import RESEARCHER, call
 from dsage_server.api.http import body, reply
 from dsage_server.api.views import asked_run
 from dsage_server.hub import Hub
@@ -34,11 +35,13 @@ class Projects:
             web.post("/v1/runs/{run}/approve", self.approve),
         ]
 
+    @call(gives=wire.ProjectView)
     async def project(self, request: web.Request) -> web.Response:
         """What is said of a project."""
         name = request.match_info["name"]
         return reply(await self.hub.store.read(lambda c: projects.find(c, name)))
 
+    @call(takes=wire.DescribeProject, gives=wire.ProjectView, auth=RESEARCHER, errors=(Conflict,))
     async def describe(self, request: web.Request) -> web.Response:
         """Say what a project is for."""
         session = self.who(request, "researcher")
@@ -52,6 +55,7 @@ class Projects:
         await self.hub.store.write(lambda c: projects.describe(c, view, new=said.new))
         return reply(view)
 
+    @call(auth=RESEARCHER, errors=(Conflict,))
     async def approve(self, request: web.Request) -> web.Response:
         """Let a new researcher's first run go on."""
         session, number = self.who(request, "researcher"), asked_run(request)

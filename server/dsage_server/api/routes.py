@@ -6,21 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import web
 from sqlalchemy import text
 
 from dsage import wire
 from dsage.bundle import MAX_BUNDLE_BYTES
-from dsage.errors import Busy, NotAllowed, WrongServer
+from dsage.errors import (
+    BadSignature,
+    BundleError,
+    Busy,
+    CodecError,
+    Conflict,
+    Expired,
+    InviteRefused,
+    NotAllowed,
+    QuotaExceeded,
+    Reopened,
+    Replayed,
+    Revoked,
+    SandboxRefused,
+    TrustError,
+    WrongRange,
+    WrongRole,
+    WrongServer,
+)
 from dsage.trust.ceremony import load_root
-from dsage.trust.documents import Enrolment, Login
+from dsage.trust.documents import Authorisation, Enrolment, Login, Manifest, Root
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.accounts import Accounts
+from dsage_server.api.declared import DRIVER, HOST, IN_PARTS, JSON, OF_PARTS, RESEARCHER, Sealed, call, calls_of
 from dsage_server.api.discoveries import Discoveries
 from dsage_server.api.http import Handler, Reply, body, manners, number, read_capped, reply, seconds
 from dsage_server.api.limits import BY_KEY, BY_NETWORK, Limits, tell
 from dsage_server.api.looking import Looking
+from dsage_server.api.openapi import PATH, Description
 from dsage_server.api.projects import Projects
 from dsage_server.api.views import Views, asked_run
 from dsage_server.blobs.routes import BlobApi, send
@@ -33,6 +54,11 @@ from dsage_server.web.live import visitor
 
 MAX_GREETING_BYTES = 16 << 10
 """An enrolment or login, of somebody whom nobody knows yet."""
+UNTRUSTED = (TrustError, BadSignature, WrongRole, Expired, WrongServer, Replayed, Revoked)
+"""What is wrong with signed documents."""
+REFUSED = (CodecError, BundleError, Conflict, QuotaExceeded)
+"""What is wrong with a run or a step."""
+ASKED = {"fence": wire.Count, "wait": wire.Seconds, "hungry": Literal["0", "1"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +77,7 @@ class Api:
     root_file: Path
     published: Published
     limits: Limits
+    description: Description
     operator: str = ""
     visited: bool = False
 
@@ -103,6 +130,8 @@ class Api:
         )  # fmt: skip
         app.add_routes(Accounts(hub=self.hub, who=self._who, about=about, published=self.published).routes())
         app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
+        app.add_routes([web.get(PATH, self.description.serve)])
+        self.description.api_calls.extend(calls_of(app))
         return app
 
     def hot(self) -> Mapping[tuple[str, str], Handler]:
@@ -116,6 +145,7 @@ class Api:
 
         return {("POST", "/v1/exchange"): exchange}
 
+    @call(gives=dict[str, str], media=JSON)
     async def health(self, request: web.Request) -> web.Response:
         """Whether callers should be sent to this process: its database answers, and it is not about to end."""
         if self.hub.closing:
@@ -125,14 +155,17 @@ class Api:
 
     # -- meeting ---------------------------------------------------------------------------------------------
 
+    @call(gives=bytes, media="application/x-pem-file")
     async def ca(self, request: web.Request) -> web.StreamResponse:
         """The CA's certificate; who asks checks it against the hash in the invite."""
         return web.FileResponse(self.ca_file, headers={"Content-Type": "application/x-pem-file"})
 
+    @call(status=303)
     async def join(self, request: web.Request) -> web.Response:
         """Somebody follows an invite link in a browser: the pages explain it, and keep what stands after its #."""
         raise web.HTTPSeeOther(f"{self.pages_url}/join")
 
+    @call(gives=wire.Hello)
     async def hello(self, request: web.Request) -> web.Response:
         """Who this server is, and which protocols it speaks."""
         hub = self.hub
@@ -145,15 +178,18 @@ class Api:
             )
         )  # fmt: skip
 
+    @call(gives=Sealed(Root))
     async def root(self, request: web.Request) -> web.Response:
         """The root.json in force."""
         return reply(load_root(self.root_file))
 
+    @call(gives=wire.ChallengeReply)
     async def challenge(self, request: web.Request) -> web.Response:
         """A single-use number to sign."""
         fresh = self.hub.sessions.challenge(self.hub.clock())
         return reply(wire.ChallengeReply(challenge=fresh, server_id=self.hub.server_id, valid_s=CHALLENGE_S))
 
+    @call(takes=Sealed(Enrolment), gives=wire.EnrolReply, errors=(*UNTRUSTED, NotAllowed, InviteRefused, Conflict))
     async def enrol(self, request: web.Request) -> web.Response:
         """A new volunteer's key joins by an invite code."""
         envelope = await body(request, Envelope, MAX_GREETING_BYTES)
@@ -171,6 +207,7 @@ class Api:
             self.hub.sessions.readmit(enrolment.key)
         return reply(wire.EnrolReply(volunteer=known.volunteer, pseudonym=known.pseudonym))
 
+    @call(takes=Sealed(Login), gives=wire.LoginReply, errors=(*UNTRUSTED, NotAllowed))
     async def login(self, request: web.Request) -> web.Response:
         """A proof of a key, for a token."""
         hub = self.hub
@@ -205,21 +242,25 @@ class Api:
 
     # -- volunteers' hosts -----------------------------------------------------------------------------------
 
+    @call(takes=wire.Exchange, gives=wire.ExchangeReply, auth=HOST, errors=UNTRUSTED)
     async def exchange(self, request: web.Request) -> web.Response:
         """Report, renew, fetch: the one call of a client."""
         session = self._who(request, "host")
         return reply(await self.hub.exchange(session, await body(request, wire.Exchange)))
 
+    @call(gives=Sealed(Manifest, Authorisation))
     async def document(self, request: web.Request) -> web.Response:
         """A signed manifest or authorisation by its hash."""
         return reply(await self.hub.document(request.match_info["hash"]))
 
+    @call(gives=bytes, also=IN_PARTS, headers=OF_PARTS, errors=(WrongRange,))
     async def get_bundle(self, request: web.Request) -> web.StreamResponse:
         """A bundle by its hash."""
         return await send(request, self.hub.blobs, request.match_info["hash"])
 
     # -- researchers -----------------------------------------------------------------------------------------
 
+    @call(takes=bytes, auth=RESEARCHER, errors=(BundleError, Conflict, QuotaExceeded))
     async def put_bundle(self, request: web.Request) -> web.Response:
         """Keep a bundle under its hash."""
         self._who(request, "researcher")
@@ -227,15 +268,18 @@ class Api:
         await self.hub.requests.store_bundle(request.match_info["hash"], data)
         return web.Response(status=204)
 
+    @call(takes=wire.SubmitRun, gives=wire.RunCreated, auth=RESEARCHER, errors=(*UNTRUSTED, *REFUSED, SandboxRefused))
     async def submit(self, request: web.Request) -> web.Response:
         """Create a run."""
         session = self._who(request, "researcher")
         return reply(await self.hub.requests.submit(session, await body(request, wire.SubmitRun)))
 
+    @call(gives=wire.Drive, auth=DRIVER, errors=(Conflict,))
     async def drive(self, request: web.Request) -> web.Response:
         """Become the driver of a run."""
         return reply(await self.hub.requests.drive(self._driver(request), asked_run(request)))
 
+    @call(gives=wire.Answers, auth=DRIVER, query=ASKED, required=("fence",), errors=(Conflict,))
     async def answers(self, request: web.Request) -> web.Response:
         """What the driver can fold."""
         session = self._driver(request)
@@ -247,16 +291,19 @@ class Api:
             )
         )  # fmt: skip
 
+    @call(takes=wire.Step, gives=wire.StepReply, auth=DRIVER, errors=(*REFUSED, Reopened, Revoked))
     async def step(self, request: web.Request) -> web.Response:
         """Commit a step."""
         session = self._driver(request)
         return reply(await self.hub.requests.step(session, asked_run(request), await body(request, wire.Step)))
 
+    @call(auth=RESEARCHER)
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
         await self.hub.requests.cancel(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
+    @call(auth=RESEARCHER, errors=(Conflict, SandboxRefused))
     async def host(self, request: web.Request) -> web.Response:
         """Let the server drive a run."""
         await self.hub.requests.host(self._who(request, "researcher"), asked_run(request))
@@ -267,34 +314,40 @@ class Api:
         header = request.headers.get("Authorization")
         return self.hub.sessions.find_driver(header, asked_run(request), self.hub.clock())
 
+    @call(auth=RESEARCHER, errors=(Conflict,))
     async def pause(self, request: web.Request) -> web.Response:
         """Let a run give out no more work."""
         await self.hub.control.pause(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
+    @call(auth=RESEARCHER, errors=(Conflict,))
     async def resume(self, request: web.Request) -> web.Response:
         """Let a paused run go on."""
         await self.hub.control.resume(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
+    @call(takes=wire.Chosen, auth=RESEARCHER, errors=(Conflict, Revoked))
     async def retry(self, request: web.Request) -> web.Response:
         """Try failed units of a run again."""
         session = self._who(request, "researcher")
         await self.hub.control.retry(session, asked_run(request), await body(request, wire.Chosen))
         return web.Response(status=204)
 
+    @call(takes=wire.Chosen, auth=RESEARCHER, errors=(Conflict,))
     async def reopen(self, request: web.Request) -> web.Response:
         """Refuse the accepted answers of units of a run."""
         session = self._who(request, "researcher")
         await self.hub.control.reopen(session, asked_run(request), await body(request, wire.Chosen))
         return web.Response(status=204)
 
+    @call(takes=wire.Replay, gives=wire.Drive, auth=DRIVER, errors=(Conflict,))
     async def replay(self, request: web.Request) -> web.Response:
         """Take a run back to before an answer that does not hold any more."""
         session = self._driver(request)
         asked = await body(request, wire.Replay)
         return reply(await self.hub.requests.replay(session, asked_run(request), asked.fence))
 
+    @call(auth=RESEARCHER, errors=(Conflict,))
     async def retire(self, request: web.Request) -> web.Response:
         """Free what a run that ended keeps here."""
         await self.hub.control.retire(self._who(request, "researcher"), asked_run(request))

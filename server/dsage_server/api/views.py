@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from dsage import wire
 from dsage.errors import UsageError
+from dsage_server.api.declared import UNCHANGED, call
 from dsage_server.api.http import number, reply, seconds
 from dsage_server.hub import Hub
 from dsage_server.shared import Shared
@@ -39,6 +40,7 @@ class Views:
     name: str
     kept: Shared[Kept] = field(default_factory=Shared)
 
+    @call(gives=wire.StatusView, also={304: UNCHANGED})
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The server at a glance."""
         hub, trouble = self.hub, self.hub.store.trouble
@@ -50,19 +52,23 @@ class Views:
 
         return await self._shared(request, f"status {trouble}", look)
 
+    @call(gives=list[wire.RunView], also={304: UNCHANGED})
     async def runs(self, request: web.Request) -> web.StreamResponse:
         """The newest runs."""
         return await self._shared(request, "runs", lambda c: views.runs(c, self.hub.clock(), names=self._names()))
 
+    @call(gives=list[wire.CreditLine], also={304: UNCHANGED})
     async def leaderboard(self, request: web.Request) -> web.StreamResponse:
         """Volunteers by recent average."""
         return await self._shared(request, "leaderboard", lambda c: views.leaderboard(c, self.hub.clock()))
 
+    @call(gives=wire.RunView)
     async def run(self, request: web.Request) -> web.Response:
         """One run."""
         wanted = asked_run(request)
         return reply(await self.hub.store.read(lambda c: views.run_view(c, wanted, self.hub.clock(), self._names())))
 
+    @call(gives=list[wire.Event], query={"after": wire.Count, "wait": wire.Seconds})
     async def events(self, request: web.Request) -> web.Response:
         """What happened in a run after an event."""
         wanted, after = asked_run(request), number(request.query.get("after", "0"), "event")
@@ -78,6 +84,7 @@ class Views:
                     return reply(found)
                 await self.hub.waiting.wait(("events", wanted), left, since=since)
 
+    @call(gives=list[wire.Finder], query={"unit": list[wire.Count]})
     async def finders(self, request: web.Request) -> web.Response:
         """Whose machines brought the accepted answers of some units."""
         wanted = asked_run(request)
@@ -86,6 +93,7 @@ class Views:
             raise UsageError(f"at most {MAX_UNITS_ASKED} units in one question")
         return reply(await self.hub.store.read(lambda c: views.finders(c, wanted, units)))
 
+    @call(gives=dict[str, int], also={304: UNCHANGED})
     async def credit(self, request: web.Request) -> web.StreamResponse:
         """Thousandths of credit by pseudonym in one run."""
         wanted = asked_run(request)

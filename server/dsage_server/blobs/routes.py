@@ -11,8 +11,10 @@ from typing import Final
 
 from aiohttp import web
 
-from dsage.blobs import OFFSET_HEADER, UploadStart
-from dsage.errors import Busy, LoggedOut, NotAllowed, NotFound, UsageError
+from dsage.blobs import OFFSET_HEADER, UploadStart, UploadState
+from dsage.errors import Busy, Conflict, LoggedOut, NotAllowed, NotFound, QuotaExceeded, UsageError, WrongRange
+from dsage_server.api import problems
+from dsage_server.api.declared import HOST, IN_PARTS, OF_PARTS, RESEARCHER, call
 from dsage_server.api.http import body, reply
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.ranges import Unsatisfiable, parse
@@ -22,6 +24,7 @@ from dsage_server.sessions import Session
 log = logging.getLogger(__name__)
 
 LENGTH_HEADER: Final = "Upload-Length"
+OF_PIECE: Final = {OFFSET_HEADER: "At which byte of the blob this piece begins."}
 MAX_START_BYTES: Final = 1 << 10
 WRITE_S: Final = 60.0
 """A reader that takes nothing for so long is let go; it may go on with a Range."""
@@ -47,6 +50,7 @@ class BlobApi:
             web.delete("/v1/blobs/{hash}/uploads", self.abandon),
         ]
 
+    @call(gives=bytes, auth=(*HOST, *RESEARCHER), also=IN_PARTS, headers=OF_PARTS, errors=(WrongRange,))
     async def get(self, request: web.Request) -> web.StreamResponse:
         """A blob, or a part of it."""
         try:
@@ -57,18 +61,21 @@ class BlobApi:
             self.who(request, "researcher")
         return await send(request, self.blobs, request.match_info["hash"])
 
+    @call(takes=UploadStart, gives=UploadState, auth=RESEARCHER, errors=(QuotaExceeded, Conflict))
     async def begin(self, request: web.Request) -> web.Response:
         """Open an upload, or say how far it has come."""
         owner = self.who(request, "researcher").key
         start = await body(request, UploadStart, MAX_START_BYTES)
         return reply(await self.uploads.begin(request.match_info["hash"], owner, start.bytes))
 
+    @call(status=200, auth=RESEARCHER)
     async def state(self, request: web.Request) -> web.Response:
         """How far an open upload has come."""
         state = await self.uploads.state(request.match_info["hash"], self.who(request, "researcher").key)
         headers = {OFFSET_HEADER: str(state.received), LENGTH_HEADER: str(state.bytes), "Cache-Control": "no-store"}
         return web.Response(headers=headers)
 
+    @call(takes=bytes, gives=UploadState, auth=RESEARCHER, headers=OF_PIECE, errors=(Conflict,))
     async def append(self, request: web.Request) -> web.Response:
         """Take the next bytes of an upload."""
         owner = self.who(request, "researcher").key
@@ -81,6 +88,7 @@ class BlobApi:
             raise UsageError("a compressed body; bodies are taken as they are here")
         return reply(await self.uploads.append(request.match_info["hash"], owner, int(offset), _chunks(request)))
 
+    @call(auth=RESEARCHER)
     async def abandon(self, request: web.Request) -> web.Response:
         """Forget an open upload."""
         await self.uploads.abandon(request.match_info["hash"], self.who(request, "researcher").key)
@@ -103,7 +111,9 @@ async def send(request: web.Request, blobs: Blobs, sha256: str) -> web.StreamRes
     try:
         part = parse(request.headers.get("Range"), blob.size) if request.headers.get("If-Range", tag) == tag else None
     except Unsatisfiable:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{blob.size}"})
+        refused = problems.answer(WrongRange(f"the whole is {blob.size} bytes"), request.path)
+        refused.headers["Content-Range"] = f"bytes */{blob.size}"
+        return refused
     if part is not None:
         start, end = part
         response.set_status(206)

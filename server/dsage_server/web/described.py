@@ -1,0 +1,40 @@
+"""What the pages' listener answers to programs: the JSON twin of each page, and a few documents beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from dsage.account import Count
+from dsage_server.api.declared import JSON, UNCHANGED, Call, Says, calls_of, twin
+from dsage_server.web import joining
+from dsage_server.web.page import NUMBERED, Page
+from dsage_server.web.public import PAGES
+from dsage_server.web.public.discoveries import DISCOVERIES
+
+
+def page_calls(app: web.Application) -> Iterator[Call]:
+    """Yield the calls of the application that serves the pages."""
+    for page in PAGES:
+        yield twin(page.route, page.document, _types(page))
+    kept = Says(
+        gives=DISCOVERIES.document, media=JSON, query=_types(DISCOVERIES), also={304: UNCHANGED},
+        schema=DISCOVERIES.document.schema,
+    )  # fmt: skip
+    yield _read("/api/v1/discoveries", "The published discoveries, under an address that stays", kept)
+    join = Says(gives=joining.Twin, media=JSON, schema=joining.SCHEMA)
+    yield _read("/join.json", "What somebody would join, and with which client", join)
+    index = Says(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})
+    yield _read("/export.json", "The files for statistics sites, with their hashes", index)
+    yield _read("/healthz", "Whether callers should be sent to this process", Says(gives=dict[str, str], media=JSON))
+    yield from calls_of(app)
+
+
+def _types(page: Page) -> dict[str, Any]:
+    return {name: Count if param is NUMBERED else str for name, param in page.params.items()}
+
+
+def _read(path: str, summary: str, says: Says) -> Call:
+    return Call(method="GET", path=path, summary=summary, says=says)
