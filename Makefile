@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fault-server test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -82,6 +82,10 @@ fault:  ## Kill server, clients and driver at random during a factorisation (min
 fault-server:  ## Bad input and faults at real servers with a fleet on them (minutes); ARGS="-k disk"
 	$(SETUP) fault
 	@$(BIN)/pytest -m slow tests/fault/test_server_faults.py tests/fault/test_server_processes.py $(ARGS)
+
+fault-liars:  ## Kill servers 200 times while liars work, then count the ledger again (a quarter of an hour); ARGS="--kills 20"
+	$(SETUP) fault
+	@$(BIN)/python benchmarks/liars.py $(ARGS)
 
 test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
 	$(SETUP) test
