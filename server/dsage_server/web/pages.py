@@ -18,17 +18,16 @@ from aiohttp.typedefs import Handler, Middleware
 from sqlalchemy import text
 
 from dsage import assets
-from dsage.errors import NotAllowed, NotFound
+from dsage.errors import NotAllowed
 from dsage_server.shared import PERIOD_S, Shared
-from dsage_server.store import discoveries
 from dsage_server.store.engine import Store
-from dsage_server.web import certificate, looks
-from dsage_server.web.answering import Answering, Body, send, send_as
+from dsage_server.web import looks
+from dsage_server.web.answering import Answering, send_as
 from dsage_server.web.exports import Exports
+from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
-from dsage_server.web.page import whole
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
 from dsage_server.web.refusals import add_headers, refusing
@@ -53,23 +52,6 @@ class Files:
             raise web.HTTPNotFound
         kept = FOREVER if request.query.get("v") == file.version else "no-cache"
         return send_as(request, file.body, lambda: file.packed, file.version, file.content_type, kept)
-
-
-class Certificates:
-    """Published discoveries as pictures to print."""
-
-    def __init__(self, store: Store, name: str) -> None:
-        self._store = store
-        self._name = name
-
-    async def picture(self, request: web.Request) -> web.StreamResponse:
-        """The certificate of one."""
-        number = int(whole(request.match_info["number"]))
-        found = await self._store.read(lambda c: discoveries.public(c, number=number))
-        if not found:
-            raise NotFound(f"there is no published discovery {number}")
-        address = f"{request.scheme}://{request.host}/discovery/{number}.svg"
-        return send(request, Body(certificate.svg(found[0], self._name, address).encode()), "image/svg+xml")
 
 
 def make_pages(
@@ -106,7 +88,7 @@ def make_pages(
     app.router.add_get("/api/v1/discoveries", answering.handler(DISCOVERIES, ".json"))
     if exports is not None:
         Exports(exports, clock).add_to(app)
-    app.router.add_get(r"/discovery/{number:\d+}.svg", Certificates(store, name).picture)
+    Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     Visitors(store=store, site=site, clock=clock).add_to(app)

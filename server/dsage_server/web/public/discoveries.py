@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from sqlalchemy import Connection
 
 from dsage import wire
 from dsage.errors import NotFound
-from dsage_server.store import discoveries
+from dsage_server.store import discoveries, views
 from dsage_server.web.page import NUMBERED, Asked, Document, Page
-from dsage_server.web.public.lines import MOST_PAGES, PAGE_ROWS
+from dsage_server.web.public.lines import MOST_PAGES, NOBODY, PAGE_ROWS
 
 
 class Discoveries(Document, kw_only=True):
@@ -33,7 +34,33 @@ def discovered(connection: Connection, asked: Asked) -> Discoveries:
     return Discoveries(page=asked.page, pages=pages, discoveries=found)
 
 
+class Discovery(Document, kw_only=True):
+    """One published discovery; `citation` is a line to quote it by."""
+
+    schema: ClassVar[str] = "dsage.discovery/1"
+    discovery: wire.DiscoveryView
+    title: str
+    citation: str
+
+
+def one(connection: Connection, asked: Asked) -> Discovery:
+    """One discovery; raises NotFound for what is not published, or not there."""
+    found = discoveries.public(connection, number=asked.number)
+    if not found:
+        raise NotFound(f"there is no published discovery {asked.number}")
+    view = found[0]
+    view.link = f"/discovery/{view.id}.svg"
+    named = views.run_view(connection, view.run, asked.now)
+    finders = ", ".join([view.finder, *view.confirmers]) if view.finder else NOBODY
+    day = datetime.fromtimestamp(view.published or view.declared, UTC)
+    citation = f"{finders} ({day:%Y}): {view.title}. {asked.name}, project {view.project}, discovery {view.id}."
+    return Discovery(discovery=view, title=named.title or named.project, citation=citation)
+
+
 DISCOVERIES: Final = Page(
     template="discoveries", route="/discoveries", load=discovered, document=Discoveries, params={"page": NUMBERED}
 )
-PAGES: Final = (DISCOVERIES,)
+PAGES: Final = (
+    DISCOVERIES,
+    Page(template="discovery", route=r"/discovery/{number:\d+}", load=one, document=Discovery),
+)

@@ -15,6 +15,7 @@ from dsage.wire import DiscoveryView
 from dsage_server import discovering
 from dsage_server.store import discoveries
 from dsage_server.web.certificate import svg
+from dsage_server.web.finds import ATOM
 from dsage_server.web.testing import World
 
 Open = Callable[..., Awaitable[TestClient[web.Request, web.Application]]]
@@ -75,6 +76,7 @@ async def test_nothing_is_shown_before_it_is_published_and_names_only_with_conse
     looked = world.store.write_now(lambda c: discovering.look_at(c, 0, world.now))
     assert looked.wanted == set()
     assert (await client.get(address)).status == 404
+    assert (await client.get("/discovery/1")).status == 404
     assert json.loads(await (await client.get("/api/v1/discoveries")).text())["data"]["discoveries"] == []
     (own,) = world.store.write_now(lambda c: discoveries.of_researcher(c, world.researcher))
     assert (own.state, own.finder, own.confirmers) == ("confirmed", "a volunteer", ["steady-otter-417"])
@@ -95,6 +97,18 @@ async def test_nothing_is_shown_before_it_is_published_and_names_only_with_conse
     (told,) = json.loads(await (await client.get("/api/v1/discoveries")).text())["data"]["discoveries"]
     assert (told["title"], told["state"], told["link"]) == (HOSTILE, "published", address)
     assert (await client.get("/api/v1/discoveries?page=2")).status == 404
+    card = await (await client.get("/discovery/1")).text()
+    assert "steady-otter-417" in card
+    assert "<script>alert" not in card
+    one = json.loads(await (await client.get("/discovery/1.json")).text())["data"]
+    assert one["citation"].startswith("a volunteer, steady-otter-417 (2027): <script>")
+    feed = await client.get("/discoveries.atom")
+    assert feed.content_type == "application/atom+xml"
+    (entry,) = ElementTree.fromstring(await feed.text()).iter(f"{{{ATOM}}}entry")
+    assert [entry.findtext(f"{{{ATOM}}}{name}") for name in ("id", "title", "updated", "summary")] == [
+        "tag:dsage,2026:test-server/discovery/1", HOSTILE, "2027-01-15T08:00:00Z",
+        "Found by a volunteer, confirmed by steady-otter-417.",
+    ]  # fmt: skip
 
     world.store.write_now(lambda c: discoveries.fell(c, [number], world.now))
     client = await browse()
@@ -103,4 +117,10 @@ async def test_nothing_is_shown_before_it_is_published_and_names_only_with_conse
     assert "steady-otter" not in text
     page = await (await client.get("/discoveries")).text()
     assert discoveries.FELL in page
+    card = await (await client.get("/discovery/1")).text()
+    assert discoveries.FELL in card
+    assert "steady-otter" not in card
+    feed_text = await (await client.get("/discoveries.atom")).text()
+    assert discoveries.FELL in feed_text
+    assert "steady-otter" not in feed_text
     assert "steady-otter" not in page

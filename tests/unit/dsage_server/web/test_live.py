@@ -41,7 +41,13 @@ async def test_a_stream_sends_everything_once_and_then_what_changed(world: World
     client = await browse()
     async with client.get("/index.live") as response:
         assert response.headers["Content-Type"] == "text/event-stream"
-        assert set(await message(response)) == {"live_numbers", "live_running", "live_board", "live_events"}
+        assert set(await message(response)) == {
+            "live_mosaic",
+            "live_numbers",
+            "live_running",
+            "live_board",
+            "live_events",
+        }
         world.join("late-lark-100")
         changed: dict[str, str] = {}
         while "late-lark-100" not in changed.get("live_board", ""):
