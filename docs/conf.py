@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import dsage
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of its plugins
+
 project = "DSage"
 author = "The DSage developers"
-copyright = "The DSage developers, Apache License 2.0"  # noqa: A001
+copyright = "The DSage developers, Apache License 2.0"
 version = release = dsage.__version__
 language = "en"
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import posixpath
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from itertools import pairwise
+from pathlib import PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
+from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from dsage import calibration, errors, states, stepping
@@ -28,7 +31,6 @@ from dsage_server.store import accounts, credit, exports, open_links, schema
 from dsage_validator import life
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 EVERY: Final = Everything(name="dsage")
@@ -36,6 +38,13 @@ EVERY: Final = Everything(name="dsage")
 OF_A_PERSON: Final = frozenset({"volunteer_id", "founder_id", "host_id"})
 """A table with one of these columns, or of these itself, holds something of a volunteer."""
 _SPANS: Final = ((365 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+_WORDS: Final = {
+    "running": "hands out units and folds their answers",
+    "done": "has its answer",
+    "unsent": "is to be sent out",
+    "export": "your pseudonym, team and credit, and kind, cores and credit of your computers, in the daily files",
+}
+"""What the programs have no sentence for, because they never say it in a table."""
 _SHAPES: Final = {"valid": "✓", "done": "✓", "failed": "✗", "invalid": "✗", "error": "✗"}
 
 
@@ -63,9 +72,9 @@ def moves(kind: type[StrEnum]) -> str:
     rows = []
     for state, ways in states.MOVES[kind].items():
         after = " ".join(f"`{way}`" for way in kind if way in ways)
-        name = f"{_SHAPES.get(state, '●' if ways else '■')} `{state}`"
-        rows.append([name, states.MEANING.get(state, ""), after or "nothing: it is final"])
-    return table(["state", "it", "may become"], rows)
+        name = f"{_SHAPES.get(state, '●' if ways else '■')}&nbsp;`{state}`"
+        rows.append([name, states.MEANING.get(state, _WORDS.get(state, "")), after or "nothing: it is final"])
+    return table(["state", "meaning", "may become"], rows)
 
 
 def life_limits() -> str:
@@ -77,7 +86,7 @@ def life_limits() -> str:
             ["errors before a unit is given up", life.MAX_ERRORS],
             ["volunteers who must have seen them", life.MIN_ERROR_VOLUNTEERS],
             ["errors on one unit after which a volunteer is not asked again", life.ERRORS_PER_VOLUNTEER],
-            ["copies handed back or never answered after which a volunteer is not asked again", life.LOSSES_PER_VOLUNTEER],
+            ["copies handed back or never answered, the same", life.LOSSES_PER_VOLUNTEER],
         ],
     )  # fmt: skip
 
@@ -85,7 +94,8 @@ def life_limits() -> str:
 def trust_levels() -> str:
     """Return how far the word of a computer is taken."""
     meanings = _literals(life)
-    return table(["level", "meaning"], [[f"`{level.name.lower()}`", meanings.get(level.name, "nobody knows it yet")] for level in life.Trust])  # fmt: skip
+    rows = [[f"`{level.name.lower()}`", meanings.get(level.name, "Nobody knows it yet.")] for level in life.Trust]
+    return table(["level", "meaning"], rows)
 
 
 def reference_sets() -> str:
@@ -96,6 +106,7 @@ def reference_sets() -> str:
 
 def credit_figures() -> str:
     """Return the numbers of credit."""
+    rows = ", ".join(f"`{kind}` ({sign:+d})" for kind, sign in credit.COUNTED.items())
     return table(
         ["figure", "value"],
         [
@@ -103,7 +114,7 @@ def credit_figures() -> str:
             ["kept to", "a thousandth"],
             ["the most that a unit may be worth", f"{stepping.MOST_CREDIT:,} credits"],
             ["the recent average forgets half in", span(credit.HALF_LIFE_S)],
-            ["kinds of ledger rows that count", ", ".join(f"`{kind}` ({sign:+d})" for kind, sign in credit.COUNTED.items())],
+            ["kinds of ledger rows that count", rows],
         ],
     )  # fmt: skip
 
@@ -126,7 +137,7 @@ def consents() -> str:
     """Return what a volunteer may let others see, and how it stands before they say so."""
     rows = []
     for field in msgspec.structs.fields(Privacy):
-        meaning = SHOWN.get(field.name, f"`dsage privacy --show {field.name}`")
+        meaning = SHOWN.get(field.name) or _WORDS.get(field.name, f"what `dsage privacy --show {field.name}` says")
         rows.append([f"`{field.name}`", "on" if field.default else "off", meaning])
     return table(["switch", "at first", "others see"], rows)
 
@@ -150,7 +161,7 @@ def spans() -> str:
             ["a login's challenge", span(sessions.CHALLENGE_S)],
             ["a login's token, of which the server has a hash only", span(sessions.TOKEN_S)],
             ["a link for one more computer of yours (`dsage link`)", span(accounts.LINK_S)],
-            ["the keyed hash of the network from which somebody joined by a public link, to count", span(open_links.HOUR_S)],
+            ["who joined by a public link, as a keyed hash of the network", span(open_links.HOUR_S)],
             ["the number of who left the daily files, so that statistics sites forget them", span(exports.KEPT_S)],
             ["the signature of a unit that waits", span(signing.UNIT_VALID_S)],
             ["`root.json`, the signed list of keys", span(86400 * ceremony.ROOT_DAYS)],
@@ -199,7 +210,19 @@ class FromCode(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directive."""
     app.add_directive("from-code", FromCode)
+    app.connect("doctree-resolved", call_by_title)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def call_by_title(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Give links that read as the name of a file, as they do in a checkout, the title of that page."""
+    here = PurePosixPath(name).parent
+    for link in doctree.findall(nodes.reference):
+        written = link.astext()
+        target = posixpath.normpath(here / written.removesuffix(".md"))
+        if link.get("internal") and written.endswith(".md") and target in app.env.titles:
+            link.clear()
+            link += [child.deepcopy() for child in app.env.titles[target].children]
 
 
 def _literals(module: ModuleType) -> dict[str, str]:
