@@ -311,6 +311,7 @@ def tell(done: Ordeal, kind: str) -> None:
     liars = {found.copies[each.replica].host for each in done.journal if each.lie and each.replica in found.copies}
     hosts = {copy.host for copy in found.copies.values()}
     caught, wrong = recount.caught(found), recount.wrong(found, noted)
+    fixed = sum(not found.units[number].adaptive for number in wrong)
     stolen = sum(
         found.units[copy.unit].credit_milli
         for copy in found.copies.values()
@@ -329,9 +330,10 @@ def tell(done: Ordeal, kind: str) -> None:
         ("hosts that lied", len(liars), "hosts"),
         ("of them found lying", len(liars & caught), "hosts"),
         ("honest hosts found lying", len(caught & (hosts - liars)), "hosts"),
-        ("wrong answers accepted in the end", len(wrong), "units"),
+        ("wrong answers accepted in the end, adaptive", len(wrong) - fixed, "units"),
+        ("wrong answers accepted in the end, fixed quorum", fixed, "units"),
         (
-            "units with a fixed quorum of liars who were found out",
+            "fixed quorums of nobody but hosts found lying",
             len(recount.on_liars(found, adaptive=False)),
             "units",
         ),
