@@ -31,7 +31,7 @@ class Behaviour:
     clan: ClassVar[bool] = False
     """Whether all of its kind were invited by the same person."""
 
-    def answer(self, trusted: bool, rng: Random) -> int:
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
         """Return the answer to one unit; `trusted`: this host's word alone is taken where it is not checked."""
         return RIGHT
 
@@ -45,7 +45,7 @@ class Liar(Behaviour):
     def __init__(self, rate: float) -> None:
         self.rate = rate
 
-    def answer(self, trusted: bool, rng: Random) -> int:
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
         return self.lie() if rng.random() < self.rate else RIGHT
 
     def lie(self) -> int:
@@ -67,8 +67,8 @@ class Sleeper(Liar):
 
     name = "sleepers"
 
-    def answer(self, trusted: bool, rng: Random) -> int:
-        return super().answer(trusted, rng) if trusted else RIGHT
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
+        return super().answer(unit, trusted, rng) if trusted else RIGHT
 
 
 class Conspirator(Colluder):
@@ -76,8 +76,8 @@ class Conspirator(Colluder):
 
     name = "colluding sleepers"
 
-    def answer(self, trusted: bool, rng: Random) -> int:
-        return super().answer(trusted, rng) if trusted else RIGHT
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
+        return super().answer(unit, trusted, rng) if trusted else RIGHT
 
 
 class Turncoat(Colluder):
@@ -90,9 +90,9 @@ class Turncoat(Colluder):
         super().__init__(rate)
         self.honest_answers = honest_answers
 
-    def answer(self, trusted: bool, rng: Random) -> int:
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
         self.honest_answers -= 1
-        return super().answer(trusted, rng) if self.honest_answers < 0 else RIGHT
+        return super().answer(unit, trusted, rng) if self.honest_answers < 0 else RIGHT
 
 
 class Sybil(Colluder):
@@ -103,11 +103,21 @@ class Sybil(Colluder):
     clan = True
 
 
-class Copier(Colluder):
-    """Computes nothing: it cannot see what others answered, so it returns a constant, as its like do."""
+class Constant(Colluder):
+    """Computes nothing, and returns the same for every unit, as its like do."""
+
+    name = "constants"
+    haste = 20.0
+
+
+class Copier(Liar):
+    """One of a ring that share what they have: who gets a unit that another of them has answered returns that, so what
+    one has wrong all have wrong, and one confirms the other."""
 
     name = "copiers"
-    haste = 20.0
+
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
+        return -1 - abs(unit) if Random(unit).random() < self.rate else RIGHT
 
 
 class Farmer(Liar):

@@ -69,6 +69,8 @@ class Host:
     held: list[Held] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
     streak: int = 0
+    refused: int = 0
+    """How many times in a row it asked and got nothing."""
     answers: int = 0
     lies: int = 0
     first_lie: int = -1

@@ -9,7 +9,20 @@ import msgspec
 from figures import figure, say
 
 from simulator.intervals import between, most_wrong
-from simulator.scenarios import EVERY, LEARN, OPTION_WORLDS, OPTIONS, RATES, SHARED, SHARES, TURN, WORLDS, Outcome
+from simulator.scenarios import (
+    CLOSING,
+    EVERY,
+    LAST_WORDS,
+    LEARN,
+    OPTION_WORLDS,
+    OPTIONS,
+    RATES,
+    SHARED,
+    SHARES,
+    TURN,
+    WORLDS,
+    Outcome,
+)  # fmt: skip
 
 MILLION = 1e6
 MORE_WASTE = 4.0
@@ -78,12 +91,12 @@ def cost_at(found: Sequence[Outcome], units: int) -> float:
 
 def report(found: Sequence[Outcome]) -> None:
     """Print everything."""
-    for part, units, rules in (("long", 1000, LEARN), ("short", 100, tuple(EVERY))):
+    for part, units in (("long", 1000), ("short", 100)):
         say(f"\n{units:,} units per host. Wrong results per million, copies computed per accepted result:")
         say(HEAD)
         for world, (words, _) in WORLDS.items():
             say(f"{world}: {words}")
-            for rule in rules:
+            for rule in (*EVERY, CLOSING) if world in LAST_WORDS else EVERY:
                 _row(rule, sum_up(select(found, part, world, rule)))
     _beside(found)
     for part, units in (("long", 1000), ("short", 100)):
@@ -91,20 +104,22 @@ def report(found: Sequence[Outcome]) -> None:
 
 
 HEAD = (
-    f"  {'':34}{'taken':>8}{'end':>8}{'95 % interval':>18}{'copies':>8}{'net credit':>11}"
+    f"  {'':30}{'seeds x hosts':>14}{'results':>9}{'taken':>8}{'end':>8}{'95 % interval':>18}"
+    f"{'copies':>8}{'net credit':>11}"
     f"{'detected':>10}{'after':>7}{'honest convicted':>18}{'valid after':>15}"
 )
 
 
 def _row(rule: str, s: Sum) -> None:
     cells = [
+        f"{f'{s.seeds} x {s.hosts}':>14}{s.accepted:9,}",
         f"{s.at_acceptance:8.0f}{s.end:8.0f}{f'{s.low:.0f} to {s.high:.0f}':>18}{s.replicas:8.3f}{s.net:11.0f}",
         f"{f'{s.detected:.0%}' if s.others else '':>10}{s.to_detect:7.0f}",
         f"{f'{s.convicted}/{s.convicted_now} of {s.honest}':>18}{f'{s.median_h:.1f}/{s.p99_h:.0f} h':>15}",
         f" +{s.checks:.4f} by the server" if s.checks else "",
         f" {s.failed} given up" if s.failed else "",
     ]
-    say(f"  {rule:34}" + "".join(cells))
+    say(f"  {rule:30}" + "".join(cells))
 
 
 def _beside(found: Sequence[Outcome]) -> None:
@@ -121,9 +136,7 @@ def _beside(found: Sequence[Outcome]) -> None:
                 _row(rule, sum_up(select(found, "share", world, rule, share)))
     say(f"\nHow many who were honest for {TURN} answers may turn together, 300 units per host:\n" + HEAD)
     for share in SHARES:
-        say(f"{share:.0%} turn")
-        for rule in LEARN:
-            _row(rule, sum_up(select(found, "turn", "colluders", rule, share)))
+        _row(f"{share:.0%} turn", sum_up(select(found, "turn", "colluders", "DSage", share)))
     say("\nHow often one lies, 10 % who are honest until trusted, 300 units per host:\n" + HEAD)
     for rate in RATES:
         say(f"{rate:.1%} of its answers")
@@ -158,6 +171,10 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
         figure(f"net credit stolen: {at}", ours.net, "units", bar=0.0 if world in NO_PROFIT else None,
                peer=("BOINC's rule", boinc.net))  # fmt: skip
         figure(f"net credit stolen, upper 95 % limit: {at}", ours.net_high, "units")
+        if world in LAST_WORDS:
+            last = sum_up(select(found, part, world, CLOSING))
+            figure(f"net credit stolen, last words checked: {at}", last.net, "units", bar=0.0)
+            figure(f"wrong in the end, last words checked: {at}", last.end, "per million")
         figure(f"answers until a lie was refused, median: {at}", ours.to_detect, "answers",
                peer=("BOINC's rule", boinc.to_detect))  # fmt: skip
         figure(f"honest hosts convicted in the end: {at}", ours.convicted_now, f"of {ours.honest}")

@@ -53,6 +53,10 @@ class Rule:
     def learn(self, was: Unit, unit: Unit) -> None:
         """Draw conclusions from a change of a unit."""
 
+    def closes(self) -> bool:
+        """Have what is left to be asked asked when every unit has ended; whether something is."""
+        return False
+
     def may_have(self, host: Host) -> int:
         """Return how many copies a host gets that asks for more."""
         return host.batch
@@ -109,24 +113,20 @@ class Ours(Rule):
     The rest are other ways, which the server does not go (docs/trust.md says what they bring). `pairing`: while either
     partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
     unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check is a unit whose answer
-    is known, instead of a second copy.
+    is known, instead of a second copy. `closing`: when a run has ended, one of the answers of each host that were taken
+    alone since its last check is asked of one more, so nobody's last word stays unchecked.
     """
 
     learns = True
 
     def __init__(
         self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
-        spot: float = 0.0, known: bool = False,
+        spot: float = 0.0, known: bool = False, closing: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(2)
-        self.name, self.rules, self.pairing, self.arbiter, self.spot, self.known = (
-            name,
-            rules,
-            pairing,
-            arbiter,
-            spot,
-            known,
-        )
+        self.name, self.rules, self.pairing, self.arbiter = name, rules, pairing, arbiter
+        self.spot, self.known, self.closing = spot, known, closing
+        self._closed: set[int] = set()
         self._fallen: deque[tuple[Host, bool]] = deque()
         self._looking = False
 
@@ -150,7 +150,7 @@ class Ours(Rule):
             camp = supporters(unit)
             if len(camp) > 1 and all(r.host != host.number for r in camp):
                 world.tally.answers += 1
-                right = host.behaviour.answer(True, rng) == world.lies.get(camp[0].id, RIGHT)
+                right = host.behaviour.answer(-unit.id, True, rng) == world.lies.get(camp[0].id, RIGHT)
                 self._weigh(host, Kind.PASSED if right else Kind.LIED)
                 return True
         return False
@@ -182,7 +182,23 @@ class Ours(Rule):
     def convicted(self, host: Host) -> bool:
         return host.standing.distrusted(self.world.now, self.rules)
 
+    def closes(self) -> bool:
+        if not self.closing:
+            return False
+        world = self.world
+        self._closed = {n for n in self._closed if world.units[n].unsent or _out(world.units[n])}
+        if not self._closed:
+            for host in world.hosts:
+                alone = [n for n in host.stood if world.begun[n] > host.standing.at and _alone(world.units[n], host)]
+                if alone:
+                    self._closed.add(world.rng.choice(alone))
+            for number in self._closed:
+                world.change(life.asked_again(world.units[number]))
+        return bool(self._closed)
+
     def learn(self, was: Unit, unit: Unit) -> None:
+        if was.state is not UnitState.VALID is not unit.state:
+            return
         for each in evidence(was, unit):
             self._weigh(self.world.hosts[each.host - 1], each.kind)
         if self.spot and unit.state is UnitState.VALID and was.state is not UnitState.VALID:
@@ -234,3 +250,12 @@ class Ours(Rule):
 
     def _liar(self, number: int) -> bool:
         return self.convicted(self.world.hosts[number - 1])
+
+
+def _out(unit: Unit) -> bool:
+    return any(r.state is ReplicaState.LEASED for r in unit.replicas)
+
+
+def _alone(unit: Unit, host: Host) -> bool:
+    camp = supporters(unit)
+    return len(camp) == 1 and camp[0].host == host.number and camp[0].trust is Trust.ALONE

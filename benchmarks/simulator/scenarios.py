@@ -26,22 +26,28 @@ WORLDS: Final[dict[str, tuple[str, Others]]] = {
     "colluding sleepers": ("10 % sleepers who tell the same lie", ((partial(who.Conspirator, 1.0), 0.1),)),
     "Sybils": ("5 % colluders of one person, each under a new name a day after it was convicted",
                ((partial(who.Sybil, 1.0), 0.05),)),
-    "copiers": ("2 % return a constant, 20 times as fast as one can compute", ((partial(who.Copier, 1.0), 0.02),)),
+    "copiers": ("5 % share answers instead of computing, one of 20 wrong", ((partial(who.Copier, 0.05), 0.05),)),
+    "constants": ("2 % return a constant, 20 times as fast as one can compute", ((partial(who.Constant, 1.0), 0.02),)),
     "credit farmers": ("2 % return at once what is right one time in five", ((partial(who.Farmer, 0.8), 0.02),)),
     "cherry-pickers": ("5 % hand back long units, and lie in 10 % of the others", ((partial(who.Picker, 0.1), 0.05),)),
     "bad memory": ("10 % are honest and wrong in one answer of 1,000", ((partial(who.BadMemory, 0.001), 0.1),)),
 }  # fmt: skip
 CROWDED: Final = frozenset({"liars", "rare liars"})
-"""Worlds with so few who are not honest that twice as many hosts are asked for."""
+"""Worlds with so few who are not honest, or so low a bar, that more hosts are asked for."""
 EVERY: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours, "BOINC": Boinc, "quorum 2": partial(Rule, 2), "quorum 3": partial(Rule, 3),
     "no checking": partial(Rule, 1),
 }  # fmt: skip
 LEARN: Final = ("DSage", "BOINC")
+FIXED: Final = tuple([rule for rule in EVERY if rule not in LEARN])
+LAST_WORDS: Final = ("honest", "sleepers", "colluding sleepers")
+"""Worlds in which it is tried what it brings to check everybody's last word."""
 CHECKED: Final = "DSage, server checks 0.5 %"
+CLOSING: Final = "DSage, last words checked"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
+    CLOSING: partial(Ours, closing=True),
     "DSage, known answers": partial(Ours, known=True),
     CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
@@ -60,25 +66,25 @@ SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is tried: hosts and seeds of worlds with 1,000 and with 100 units per host, and of those beside."""
+    """How much is tried: (hosts, seeds) of worlds with 1,000 and with 100 units per host, under rules that learn (and
+    how many times the hosts in CROWDED worlds) and under those that do not, and of those beside."""
 
-    long_hosts: int
-    long_seeds: int
-    short_hosts: int
-    short_seeds: int
-    side_hosts: int
-    side_seeds: int
+    long: tuple[int, int, int]
+    long_fixed: tuple[int, int]
+    short: tuple[int, int, int]
+    short_fixed: tuple[int, int]
+    side: tuple[int, int]
     share_seeds: int
 
 
 USUAL: Final = Size(
-    long_hosts=100, long_seeds=4, short_hosts=150, short_seeds=2, side_hosts=100, side_seeds=2, share_seeds=3
+    long=(100, 2, 2), long_fixed=(50, 1), short=(500, 2, 3), short_fixed=(100, 1), side=(100, 2), share_seeds=2
 )
 FULL: Final = Size(
-    long_hosts=300, long_seeds=10, short_hosts=1000, short_seeds=10, side_hosts=300, side_seeds=5, share_seeds=20
+    long=(300, 10, 1), long_fixed=(300, 3), short=(1500, 10, 1), short_fixed=(1000, 3), side=(300, 5), share_seeds=20
 )
 TINY: Final = Size(
-    long_hosts=20, long_seeds=1, short_hosts=30, short_seeds=2, side_hosts=20, side_seeds=1, share_seeds=1
+    long=(20, 1, 1), long_fixed=(20, 1), short=(30, 2, 2), short_fixed=(20, 1), side=(20, 1), share_seeds=1
 )
 """For trying the program itself."""
 
@@ -127,29 +133,33 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def jobs(size: Size) -> Iterator[Job]:
     """Yield all worlds to be tried."""
-    for seed in range(1, size.long_seeds + 1):
+    for part, units, learning, fixed in (
+        ("long", 1000, size.long, size.long_fixed),
+        ("short", 100, size.short, size.short_fixed),
+    ):
         for name in WORLDS:
-            hosts = size.long_hosts * (2 if name in CROWDED else 1)
-            yield from [Job("long", name, rule, hosts, 1000, seed) for rule in LEARN]
-    for seed in range(1, size.short_seeds + 1):
-        for name in WORLDS:
-            yield from [Job("short", name, rule, size.short_hosts, 100, seed) for rule in EVERY]
+            hosts, seeds = learning[0] * (learning[2] if name in CROWDED else 1), range(1, learning[1] + 1)
+            rules = (*LEARN, CLOSING) if name in LAST_WORDS else LEARN
+            yield from [Job(part, name, rule, hosts, units, seed) for rule in rules for seed in seeds]
+            hosts, seeds = fixed[0], range(1, fixed[1] + 1)
+            yield from [Job(part, name, rule, hosts, units, seed) for rule in FIXED for seed in seeds]
     yield from _shares(size)
-    for seed in range(1, size.side_seeds + 1):
+    hosts = size.side[0]
+    for seed in range(1, size.side[1] + 1):
         for rule in OPTIONS:
-            yield from [Job("option", name, rule, size.side_hosts, 300, seed) for name in OPTION_WORLDS]
+            yield from [Job("option", name, rule, hosts, 300, seed) for name in OPTION_WORLDS]
         for rate in RATES:
-            yield from [Job("rate", "sleepers", rule, size.side_hosts, 300, seed, rate) for rule in LEARN]
+            yield from [Job("rate", "sleepers", rule, hosts, 300, seed, rate) for rule in LEARN]
         for share in SHARES:
-            yield from [Job("turn", "colluders", rule, size.side_hosts, 300, seed, share) for rule in LEARN]
-        yield from [Job("churn", "honest", rule, size.side_hosts, 300, seed, 0.0, 8.0) for rule in LEARN]
+            yield Job("turn", "colluders", "DSage", hosts, 300, seed, share)
+        yield from [Job("churn", "honest", rule, hosts, 300, seed, 0.0, 8.0) for rule in LEARN]
 
 
 def _shares(size: Size) -> Iterator[Job]:
     for seed in range(1, size.share_seeds + 1):
         for share in SHARES:
             for name, rules in SHARED.items():
-                yield from [Job("share", name, rule, size.side_hosts, 100, seed, share) for rule in rules]
+                yield from [Job("share", name, rule, size.side[0], 100, seed, share) for rule in rules]
 
 
 def outcome(job: Job) -> Outcome:

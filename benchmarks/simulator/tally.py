@@ -72,11 +72,12 @@ class Tally:
     def changed(self, world: World, was: Unit, unit: Unit) -> None:
         """Count one change of a unit."""
         before, after = was.state is UnitState.VALID, unit.state is UnitState.VALID
-        if before is after:
-            return
-        canonical = (unit if after else was).canonical
-        wrong = canonical in world.lies
-        if after:
+        if before and (not after or was.canonical != unit.canonical):
+            self.reopened += 1
+            self.accepted -= 1
+            self.wrong -= was.canonical in world.lies
+        if after and (not before or was.canonical != unit.canonical):
+            wrong = unit.canonical in world.lies
             self.acceptances += 1
             self.wrong_at_acceptance += wrong
             self.accepted += 1
@@ -84,10 +85,6 @@ class Tally:
             self._waited[unit.id] = world.now - world.begun[unit.id]
             if len(self.marks) < len(MARKS) and self.accepted >= MARKS[len(self.marks)] * self.hosts:
                 self.mark(MARKS[len(self.marks)])
-        else:
-            self.reopened += 1
-            self.accepted -= 1
-            self.wrong -= wrong
 
     def mark(self, units: int) -> None:
         """Note how things stand."""

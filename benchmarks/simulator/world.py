@@ -11,7 +11,7 @@ import heapq
 import math
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -41,6 +41,8 @@ AHEAD: Final = 200
 JOIN_S: Final = 86_400.0
 """Within which time the first hosts join."""
 RETRY_S: Final = 1800.0
+"""How soon a host asks again that got nothing; twice as long each further time, up to MAX_RETRIES times."""
+MAX_RETRIES: Final = 3
 REBIRTH_S: Final = 86_400.0
 """A person who was convicted gets one new invite in this time."""
 ENDLESS_S: Final = 5 * 365 * 86_400.0
@@ -60,13 +62,6 @@ class Setting:
     life_days: float = 0.0
 
 
-@dataclass(order=True, slots=True)
-class _Due:
-    at: float
-    order: int
-    host: Host = field(compare=False)
-
-
 class World:
     """One setting under one rule, with one seed."""
 
@@ -84,9 +79,11 @@ class World:
         """Wrong answers by replica; all others are right."""
         self.total = setting.hosts * setting.units
         self.settled = 0
+        self.contested: set[int] = set()
+        """Accepted units whose answer somebody contests: the end of a run waits for what becomes of them."""
         self.tally = Tally(setting.hosts)
         self._replicas = 0
-        self._calls: list[_Due] = []
+        self._calls: list[tuple[float, int, Host]] = []
         self._orders = 0
         self._leases: list[tuple[float, int, list[Held]]] = []
         rule.begin(self)
@@ -95,15 +92,14 @@ class World:
     # -- the course of time ------------------------------------------------------------------------------------------
 
     def run(self) -> Tally:
-        """Let the world go until every unit has ended, and return what was counted."""
-        while self.settled < self.total and self._calls:
-            due = heapq.heappop(self._calls)
-            self.now = due.at
+        """Let the world go until every unit has ended and nothing is asked any more; return what was counted."""
+        while self._calls and self.now < ENDLESS_S:
+            if self.settled >= self.total and not self.contested and not self.rule.closes():
+                break
+            self.now, _, who = heapq.heappop(self._calls)
             while self._leases and self._leases[0][0] <= self.now:
                 self._run_out(heapq.heappop(self._leases)[2])
-            self._call(due.host)
-            if self.now > ENDLESS_S:
-                break
+            self._call(who)
         self.tally.close(self)
         return self.tally
 
@@ -128,7 +124,7 @@ class World:
 
     def _call_at(self, at: float, who: Host) -> None:
         self._orders += 1
-        heapq.heappush(self._calls, _Due(at, self._orders, who))
+        heapq.heappush(self._calls, (at, self._orders, who))
 
     def _call(self, who: Host) -> None:
         if self.now >= who.leaves:
@@ -145,8 +141,10 @@ class World:
             self._make()
         choice = policy.choose(self.ready, self.shares, who.view, self.rule.may_have(who), self.now)
         if not choice.copies:
-            self._call_at(self.now + RETRY_S * (0.5 + self.rng.random()), who)
+            self._call_at(self.now + RETRY_S * (1 << who.refused) * (0.5 + self.rng.random()), who)
+            who.refused = min(MAX_RETRIES, who.refused + 1)
             return
+        who.refused = 0
         work_s = sum([self._lease(who, each) for each in choice.copies])
         who.view.record.sent(len(choice.copies), self.now)
         at, lost = who.works(work_s, len(choice.copies), self.now, self.rng)
@@ -211,7 +209,7 @@ class World:
             if state is ReplicaState.LEASED:
                 self.change(life.give_up(unit, held.replica, ReplicaState.ERROR))
             return
-        value = who.behaviour.answer(self.rule.trusts(who), self.rng)
+        value = who.behaviour.answer(unit.id, self.rule.trusts(who), self.rng)
         who.answers += 1
         if value != RIGHT:
             self.lies[held.replica] = value
@@ -229,7 +227,8 @@ class World:
         """Return a unit after a new answer was compared with the centres of its camps."""
         camps = [c for c in life.centres(unit) if self.lies.get(c, RIGHT) == value]
         camp = min(camps, default=replica)
-        return life.judge(unit, replica, camp=camp, proof=self.rule.proof(unit, camp == replica, value))
+        after = life.judge(unit, replica, camp=camp, proof=self.rule.proof(unit, camp == replica, value))
+        return life.overruled(after) if life.outvoted(after) else after
 
     def change(self, unit: Unit) -> None:
         """Take note of how a unit stands now, and of all that follows."""
@@ -239,6 +238,10 @@ class World:
         self.units[unit.id] = unit
         if unit.final is not was.final:
             self.settled += 1 if unit.final else -1
+        if unit.adaptive and life.contesting(unit):
+            self.contested.add(unit.id)
+        else:
+            self.contested.discard(unit.id)
         self._queue(unit)
         self._learn(was, unit)
         self.tally.changed(self, was, unit)

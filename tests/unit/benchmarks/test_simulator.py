@@ -17,6 +17,8 @@ from simulator.scenarios import OPTIONS, TINY, Job, Outcome, jobs, outcome
 from simulator.tally import Tally
 from simulator.world import Setting, World
 
+from dsage.states import ReplicaState, UnitState
+
 LIARS = ((partial(adversaries.Liar, 0.3), 0.2),)
 COLLUDERS = ((partial(adversaries.Colluder, 1.0), 0.2),)
 SLEEPERS = ((partial(adversaries.Sleeper, 1.0), 0.2),)
@@ -85,6 +87,22 @@ def test_every_option_makes_a_difference(name: str) -> None:
     assert usual.answers != other.answers
 
 
+def test_checking_everybody_s_last_word_finds_who_lied_at_the_end_of_a_run() -> None:
+    plotters = ((partial(adversaries.Conspirator, 1.0), 0.2),)
+    usual, checked = [gone(Ours(closing=closing), plotters, hosts=30, units=60, seed=1)[1] for closing in (False, True)]
+    assert usual.wrong > checked.wrong
+    assert usual.answers < checked.answers < usual.answers * 1.1
+    assert sum(d.kept for d in checked.dossiers) < sum(d.kept for d in usual.dossiers)
+
+
+def test_one_who_contradicts_an_answer_taken_alone_is_heard() -> None:
+    world, tally = gone(Ours(closing=True), SLEEPERS, hosts=30, units=60)
+    overruled = [u for u in world.units if u.state is UnitState.VALID and u.replicas[0].state is ReplicaState.INVALID]
+    assert overruled
+    assert not world.contested
+    assert (tally.accepted, tally.wrong) == (1800, sum(u.canonical in world.lies for u in world.units))
+
+
 def test_hosts_that_leave_are_replaced() -> None:
     world = World(Setting("churn", 15, 60, life_days=0.5), Ours(), 1)
     assert world.run().accepted == 900
@@ -100,12 +118,16 @@ def test_boinc_trusts_after_ten_checked_answers_and_forgets_everything_after_a_w
 
 def test_what_each_of_them_answers() -> None:
     rng = Random(1)
-    assert adversaries.Sleeper(1.0).answer(False, rng) == adversaries.RIGHT
-    assert adversaries.Sleeper(1.0).answer(True, rng) != adversaries.Sleeper(1.0).answer(True, rng)
-    assert adversaries.Conspirator(1.0).answer(True, rng) == adversaries.Colluder(1.0).answer(False, rng)
+    assert adversaries.Sleeper(1.0).answer(1, False, rng) == adversaries.RIGHT
+    assert adversaries.Sleeper(1.0).answer(1, True, rng) != adversaries.Sleeper(1.0).answer(1, True, rng)
+    assert adversaries.Conspirator(1.0).answer(1, True, rng) == adversaries.Colluder(1.0).answer(1, False, rng)
     turncoat = adversaries.Turncoat(1.0, 2)
-    assert [turncoat.answer(True, rng) for _ in range(4)] == [adversaries.RIGHT] * 2 + [adversaries.SAME_LIE] * 2
-    farmed = [adversaries.Farmer(0.8).answer(False, rng) for _ in range(500)]
+    assert [turncoat.answer(1, True, rng) for _ in range(4)] == [adversaries.RIGHT] * 2 + [adversaries.SAME_LIE] * 2
+    ring = [adversaries.Copier(0.3).answer(unit, False, Random(unit)) for unit in range(300)]
+    assert ring == [adversaries.Copier(0.3).answer(unit, True, rng) for unit in range(300)]
+    assert 60 < sum(value != adversaries.RIGHT for value in ring) < 120
+    assert adversaries.Constant(1.0).answer(1, False, rng) == adversaries.Constant(1.0).answer(2, True, rng)
+    farmed = [adversaries.Farmer(0.8).answer(1, False, rng) for _ in range(500)]
     assert 60 < farmed.count(adversaries.RIGHT) < 140
 
 
