@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, select, update
 
 from dsage_server.scheduling.faults import Row, memory
 from dsage_server.scheduling.terms import REFERENCE_S_PER_MILLI
@@ -217,7 +217,7 @@ _RIGHT = (
         replica.c.camp, unit.c.credit_milli, run.c.app,
     )
     .select_from(_WORK)
-    .where(replica.c.host_id == bindparam("host"), among(replica.c.state, ["valid"]))
+    .where(replica.c.host_id == bindparam("host"), replica.c.state == literal_column("'valid'"))
     .order_by(replica.c.id.desc())
     .limit(bindparam("most"))
 )  # fmt: skip
