@@ -42,6 +42,10 @@ _WORDS: Final = {
     "running": "hands out units and folds their answers",
     "done": "has its answer",
     "unsent": "is to be sent out",
+    "credit_host": "What each computer has earned, and how many of its answers were right.",
+    "credit_sum": "What each volunteer has earned, and whether the leaderboard may show it.",
+    "proof": "What a computer signed when it reported, so that answers can be checked again.",
+    "replica": "Each copy of a unit: with which computer, until when, and what came of it.",
     "export": "your pseudonym, team and credit, and kind, cores and credit of your computers, in the daily files",
 }
 """What the programs have no sentence for, because they never say it in a table."""
@@ -100,8 +104,8 @@ def trust_levels() -> str:
 
 def reference_sets() -> str:
     """Return the published work that defines the reference core."""
-    rows = [[f"`{each.name}`", f"{each.reference_s} s", f"{each.answer:,}"] for each in calibration.SETS]
-    return table(["set", "the reference core takes", "and answers"], rows)
+    rows = [[f"`{each.name}`", first_line(each.work), each.reference_s, each.answer] for each in calibration.SETS]
+    return table(["set", "work", "seconds", "answer"], rows)
 
 
 def credit_figures() -> str:
@@ -149,7 +153,13 @@ def kept() -> str:
     for each in schema.metadata.sorted_tables:
         names = [str(column.name) for column in each.columns]
         if OF_A_PERSON & set(names) or f"{each.name}_id" in OF_A_PERSON:
-            rows.append([f"`{each.name}`", " ".join(f"`{name}`" for name in names), meanings.get(str(each.name), "")])
+            rows.append(
+                [
+                    f"`{each.name}`",
+                    " ".join(f"`{name}`" for name in names),
+                    meanings.get(each.name) or _WORDS.get(each.name, ""),
+                ]
+            )
     return table(["table", "columns", "what they are"], rows)
 
 
