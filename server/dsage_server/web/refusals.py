@@ -81,7 +81,7 @@ def _answer(site: Site, request: web.Request, status: int, detail: str, hint: st
 
 
 def _wants_data(request: web.Request) -> bool:
-    if request.path.endswith((".json", ".live")) or request.path == "/healthz":
+    if request.path.endswith((".json", ".live")) or request.path.startswith(("/api/", "/healthz")):
         return True
     accepted = request.headers.get("Accept", "")
     return "json" in accepted and "html" not in accepted
