@@ -80,6 +80,10 @@ class Hub:
     own: OwnChecks = field(default_factory=OwnChecks)
     liars: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a host may have been found lying, so that what was accepted on its word is to be looked at."""
+    contested: set[int] = field(default_factory=set)
+    """Accepted units whose answer somebody contradicted, to be looked at."""
+    contests: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether there are some."""
     discovered: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a discovery was declared, or an answer came that may confirm one."""
     retired: asyncio.Event = field(default_factory=asyncio.Event)
@@ -148,6 +152,9 @@ class Hub:
                 if any(r.state is ReplicaState.INVALID for r in unit.replicas):
                     self.liars.set()
                     self.neighbours.say.ledger = self.store.shared
+                if life.contesting(unit):
+                    self.contest(unit.id)
+                    self.neighbours.say.contested.add(unit.id)
                 if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
                     self.ledger.set()
                     self.neighbours.say.ledger = self.store.shared
@@ -218,6 +225,12 @@ class Hub:
                 await self.run(entry.run)
                 self._put(entry)
         self.wake(len(wanted))
+
+    def contest(self, number: int) -> None:
+        """An accepted unit is contested, or has one more answer since."""
+        if self.serves:
+            self.contested.add(number)
+            self.contests.set()
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""

@@ -35,8 +35,8 @@ MOST: Final = 150
 
 class Message(msgspec.Struct, omit_defaults=True):
     """Where to look: `runs` that moved, `ready` ones with units to be had, those that are `over`; `hosts` to be
-    called, units whose answers wait for `checks`; whether credit was granted (`ledger`) and whether hosts wait in vain
-    (`hungry`); and the copies that the sender's hosts can hold, and those that wait in its queue."""
+    called, units whose answers wait for `checks` or are `contested`; whether credit was granted (`ledger`) and whether
+    hosts wait in vain (`hungry`); and the copies that the sender's hosts can hold, and those that wait in its queue."""
 
     slot: int
     runs: set[int] = set()
@@ -44,6 +44,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     over: set[int] = set()
     hosts: set[int] = set()
     checks: set[int] = set()
+    contested: set[int] = set()
     ledger: bool = False
     hungry: bool = False
     capacity: int = 0
@@ -103,12 +104,12 @@ class Neighbours:
         self._said = ticks
         self._cried = ticks if said.hungry else self._cried
         parts: list[Message] = []
-        while not parts or any((said.runs, said.ready, said.over, said.hosts, said.checks)):
+        while not parts or any((said.runs, said.ready, said.over, said.hosts, said.checks, said.contested)):
             part = Message(
                 hub.store.slot, ledger=said.ledger, hungry=said.hungry, unsent=hub.ready.unsent,
                 capacity=hub.exchanges.crowd.capacity(ticks),
             )  # fmt: skip
-            for name in ("runs", "ready", "over", "hosts", "checks"):
+            for name in ("runs", "ready", "over", "hosts", "checks", "contested"):
                 left = getattr(said, name)
                 setattr(part, name, {left.pop() for _ in range(min(MOST, len(left)))})
             parts.append(part)
@@ -133,6 +134,8 @@ class Neighbours:
             hub.waiting.call(("host", host))
         for unit in message.checks:
             hub.checks.put(unit)
+        for unit in message.contested:
+            hub.contest(unit)
         if message.ledger:
             hub.ledger.set()
             hub.liars.set()

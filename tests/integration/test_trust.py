@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from dsage import codec, wire
-from dsage_server.store import standings
+from dsage_server.store import standings, units
 from dsage_server.store.schema import credit_entry, replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
+from dsage_validator import life
 from dsage_validator.life import Trust
 from dsage_validator.reputation import RULES
 
@@ -178,6 +179,123 @@ async def test_what_a_liar_holds_is_asked_of_others_as_well(world: World, monkey
         assert len(await work(each)) == 1
     await settled(world)
     assert await work(one) == [document(held).unit]
+
+
+async def run_out(world: World, number: int) -> None:
+    """The leases of a unit run out."""
+    hub = world.running.hub
+
+    def change(connection: Connection) -> list[units.Changed]:
+        book = units.Book.of(connection, [number])
+        book.now[number] = life.expire(book.now[number], 1e12)
+        return book.write(hub.clock())
+
+    await hub.store.write(change, then=hub.learn)
+
+
+async def late_and_alone(world: World, driver: HandDriver, one: Host) -> tuple[int, Host, wire.Assignment]:
+    """A unit of which one host's word was taken alone, and the copy that another host did not answer in time."""
+    late = await host(world)
+
+    async def none_open() -> bool:
+        query = select(unit.c.state).distinct()
+        return await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()) == ["valid"]
+
+    await until(none_open)
+    await driver.make(77, quorum=2, adaptive=True)
+    (held,) = await late.fetch(1)
+    number = document(held).unit
+    await run_out(world, number)
+    assert await work(one) == [number]
+    await until_states(world, number, ["expired", "valid"])
+    return number, late, held
+
+
+@pytest.mark.parametrize("kind", ["Plain", "Checked"])
+async def test_who_contradicts_late_is_refused_only_after_another_was_asked(world: World, kind: str) -> None:
+    driver = await world.run(kind)
+    one, two = await proven(world, driver)
+    number, late, held = await late_and_alone(world, driver, one)
+    assert await late.report([held], [wrong(77)]) == ["ok"]
+    await until_states(world, number, ["reported", "valid"])
+    assert await states(world, [number]) == {"valid"}, "it stays accepted"
+    assert await late.fetch(1) == []
+    await work_on(two, number, right)
+    await until_states(world, number, ["invalid", "valid", "valid"])
+    assert await standings_of(world, "lies") == [1]
+
+
+async def test_a_late_answer_that_others_give_too_takes_the_place_of_the_one_taken_alone(world: World) -> None:
+    driver = await world.run()
+    one, two, three = await proven(world, driver, 3)
+    number, late, held = await late_and_alone(world, driver, one)
+    told = await driver.answers()
+    ours = {a.unit: a.replica for a in told.answers}
+    await driver.commit(folded=sorted(ours), replicas=[ours[n] for n in sorted(ours)], finished=True)
+    paid = await earned(world, one)
+    assert await late.report([held], [wrong(77)]) == ["ok"]
+    for each in (two, three):
+        await work_on(each, number, wrong)
+    await until_states(world, number, ["valid", "invalid", "valid", "valid"])
+    await settled(world)
+    assert await earned(world, one) == paid - 1000
+    assert await earned(world, late) == 1000
+    back = await driver.answers(wait_s=20.0)
+    assert [(a.unit, codec.decode(a.value or b"")) for a in back.retracted] == [(number, 77)]
+    await driver.commit(retracted=[number])
+    again = await driver.answers()
+    assert [(a.unit, codec.decode(a.value or b"")) for a in again.answers] == [(number, wrong(77))]
+
+
+async def until_states(world: World, number: int, wanted: list[str]) -> None:
+    """Wait until the copies of a unit stand so."""
+    query = select(replica.c.state).where(replica.c.unit_id == number).order_by(replica.c.id)
+
+    async def stand() -> bool:
+        return list(await world.running.hub.store.read(lambda c: c.execute(query).scalars().all())) == wanted
+
+    await until(stand)
+
+
+async def work_on(host: Host, number: int, answer: Answer) -> None:
+    """A host answers a unit as soon as it gets a copy."""
+
+    async def worked() -> bool:
+        return await work(host, answer) == [number]
+
+    await until(worked)
+
+
+async def standings_of(world: World, what: str) -> list[int]:
+    """What stands in a column of the standings, where it is not 0."""
+    query = select(standing.c[what]).where(standing.c[what] > 0)
+    return list(await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()))
+
+
+async def test_a_contest_goes_on_after_a_restart(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standings, "drawn", lambda key, number: 0.99)
+        async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+            world = World(running, tmp_path, stack)
+            driver = await world.run()
+            one, _ = await proven(world, driver)
+            number, late, held = await late_and_alone(world, driver, one)
+            assert await late.report([held], [wrong(77)]) == ["ok"]
+            await until_states(world, number, ["reported", "valid"])
+        async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+            world = World(running, tmp_path, stack)
+            await work_on(await host(world), number, right)
+            await until_states(world, number, ["invalid", "valid", "valid"])
+
+
+async def test_nobody_is_asked_about_a_contested_answer_of_a_run_that_failed(world: World) -> None:
+    driver = await world.run()
+    one, two = await proven(world, driver)
+    number, late, held = await late_and_alone(world, driver, one)
+    await driver.commit(failed="enough of it")
+    assert await late.report([held], [wrong(77)]) == ["ok"]
+    await until_states(world, number, ["redundant", "valid"])
+    assert await two.fetch(1) == []
 
 
 async def test_a_look_back_that_was_cut_off_is_made_at_the_next_start(tmp_path: Path) -> None:

@@ -1,26 +1,39 @@
-"""Answers that were accepted and do not hold: their units are asked again, and their runs taken back to before them."""
+"""Answers that were accepted and do not hold: their units are asked again, and their runs taken back to before them.
+
+An answer that was contested, and has more against it by now, gives way to the other one at once.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, NotFound
 from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
-from dsage_server.store import discoveries, runs, steps, units
+from dsage_server.store import discoveries, ledger, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
-from dsage_server.store.schema import archive, run, unit
+from dsage_server.store.schema import among, archive, replica, run, unit
 from dsage_validator import life
+from dsage_validator.reputation import supporters
+
+OVERRULED: Final = "others answered this unit later, and agree on another answer than yours"
 
 
-def reopen(connection: Connection, number: int, chosen: Sequence[int], now: float) -> list[units.Changed]:
-    """Refuse the accepted answers of units of a run, with all that agree with them: they are computed again by others.
+def reopen(
+    connection: Connection,
+    number: int,
+    chosen: Sequence[int],
+    now: float,
+    how: Callable[[life.Unit], life.Unit] = life.reopened,
+) -> list[units.Changed]:
+    """Refuse the accepted answers of units of a run, with all that agree with them: they are computed again by others,
+    or (`how`) another answer is accepted at once.
 
     An answer that a step has folded stays known until the run's driver has taken it back, and a run that was done is
     taken up again for that, with what its end had cancelled; its old result stays to be seen until the new one is
@@ -43,15 +56,52 @@ def reopen(connection: Connection, number: int, chosen: Sequence[int], now: floa
     book = units.Book.of(connection, [row.id for row in rows])
     for row in rows:
         unit_id, idle = row.id, row.folded_step == steps.ASIDE_STEP or (state is RunState.DONE and not row.folded_step)
-        current = life.reopened(book.now[unit_id])
+        current = how(book.now[unit_id])
         book.now[unit_id] = life.cancel(current, checked=False) if idle else current
     changed = book.write(now)
-    aside = sum(row.folded_step == steps.ASIDE_STEP for row in rows)
+    aside = sum(row.folded_step == steps.ASIDE_STEP and not _accepted(book.now[row.id]) for row in rows)
     units.add_up(connection, Counter({(number, "aside.valid"): -aside, (number, "aside.cancelled"): aside}))
     if again:
         changed += steps.opened_again(connection, _cancelled_by_the_end(connection, number), now)
     _tell(connection, number, rows, again, now)
     return changed
+
+
+def contested(connection: Connection) -> list[int]:
+    """Return the accepted units whose answer is contested (by the partial index on copies that have no verdict)."""
+    return sorted(connection.execute(_CONTESTED).scalars())
+
+
+def decide(connection: Connection, contested: Sequence[int], now: float) -> list[units.Changed]:
+    """Decide what can be decided of accepted units whose answers are contested: those that were outvoted give way, with
+    the credit that was paid for them, and where nobody needs the answer any more nothing is asked."""
+    book = units.Book.of(connection, contested)
+    idle: list[int] = []
+    changed: list[units.Changed] = []
+    for number, current in book.now.items():
+        of = book.heads[number].run
+        if not _goes_on(connection, of):
+            idle.append(number)
+        elif life.outvoted(current):
+            behind = supporters(current)
+            changed += reopen(connection, of, [number], now, life.overruled)
+            ledger.reverse(connection, [r.id for r in behind], OVERRULED, "validator", now)
+    for number in idle:
+        book.now[number] = life.uncontested(book.now[number])
+    return changed + book.write(now)
+
+
+def _goes_on(connection: Connection, number: int) -> bool:
+    """Whether the answers of a run may still change."""
+    try:
+        _state(connection, number)
+    except Conflict:
+        return False
+    return True
+
+
+def _accepted(current: life.Unit) -> bool:
+    return current.state is UnitState.VALID
 
 
 def replay(
@@ -146,6 +196,12 @@ def _unfold(connection: Connection, number: int, to: int, now: float) -> list[un
     return steps.opened_again(connection, found, now)
 
 
+_CONTESTED = (
+    select(replica.c.unit_id)
+    .join(unit, unit.c.id == replica.c.unit_id)
+    .where(among(replica.c.state, ["reported"]), replica.c.camp.is_not(None), unit.c.state == UnitState.VALID.value)
+    .distinct()
+)
 _CHOSEN = (
     select(unit.c.id, unit.c.state, unit.c.folded_step, unit.c.refused_id)
     .where(among_ids(unit.c.id), unit.c.run_id == bindparam("run"))

@@ -363,6 +363,9 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
         if len(camps) > 1 and len(camps) > len(old_camps):
             text = f"unit {new.id}: {len(camps)} answers disagree, so one more volunteer is asked"
             note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
+    if len(life.contesting(new)) > len(life.contesting(old)):
+        text = f"unit {new.id}: a later answer contradicts the accepted one, so one more volunteer is asked"
+        note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
     lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID]
     if lies:
         was = {r.id: r.state for r in old.replicas}
