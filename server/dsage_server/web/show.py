@@ -78,6 +78,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
     said = Speech(spoken)
     environment.filters |= {
         "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
+        "country": said.country,
         "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
         "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "told": told,
     }  # fmt: skip

@@ -16,7 +16,8 @@ class Speech:
     """How one language says them."""
 
     def __init__(self, spoken: Language) -> None:
-        symbols = Locale.parse(SOURCE if spoken.code in PSEUDO else spoken.code).number_symbols["latn"]
+        self._locale = Locale.parse(SOURCE if spoken.code in PSEUDO else spoken.code)
+        symbols = self._locale.number_symbols["latn"]
         self._marks = str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
         self._n = spoken.words.ngettext
         self._ = spoken.words.gettext
@@ -49,6 +50,10 @@ class Speech:
             if seconds >= size:
                 return self._("%(time)s ago") % {"time": f"{self.count(int(seconds // size))} {unit}"}
         return self._("just now")
+
+    def country(self, code: str) -> str:
+        """Return the name of a country by its ISO 3166 code."""
+        return str(self._locale.territories.get(code, code))
 
     def _units(self) -> tuple[str, str, str, str]:
         return self._("d"), self._("h"), self._("min"), self._("s")

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from sqlalchemy import Connection, event
 
+from dsage.errors import NotFound
 from dsage.wire import HostInfo
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.store import (
@@ -34,7 +37,7 @@ from dsage_server.store import (
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
-from dsage_server.web.page import Asked
+from dsage_server.web.page import Asked, Page
 from dsage_server.web.public import PAGES
 from dsage_server.web.testing import World
 
@@ -95,6 +98,12 @@ def test_a_walk_is_seen(store: Store, statement: str) -> None:
         assert look(connection, statement, ())
 
 
+def look_at(page: Page, asked: Asked, connection: Connection) -> None:
+    """Look at a page; that what is asked for is not there does not matter."""
+    with suppress(NotFound):
+        page.load(connection, asked)
+
+
 def live(store: Store) -> None:
     """Do and ask what a server does and is asked."""
     world = World(store, time.time())
@@ -133,12 +142,10 @@ def live(store: Store) -> None:
         lambda c: views.finders(c, run, list(range(500))),
         lambda c: views.credit_of_run(c, run),
         *[
-            lambda c, page=page, number=number: page.load(
-                c, Asked(now=now, server_id="s", name="n", path=path | {"number": number}, query=page.asked({}))
-            )
+            partial(look_at, page, Asked(now=now, server_id="s", name="n", path=path | {"number": number}, query=asked))
             for page in PAGES
+            for asked in [page.asked({})]
             for number in ("1", str(third))
-            if number == "1" or "/unit/" in page.route
         ],
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),
