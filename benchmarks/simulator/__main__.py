@@ -16,6 +16,7 @@ from figures import say
 from simulator.plots import draw
 from simulator.report import report
 from simulator.scenarios import FULL, TINY, USUAL, Job, Outcome, jobs, outcome
+from simulator.tables import write
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--only", help="a part: long, short, option, share, turn, rate or churn; nothing is reported")
     parser.add_argument("--from", type=Path, dest="kept", help="report what such a file holds instead of trying anew")
     parser.add_argument("--pictures", type=Path, help="draw the curves into this folder")
+    parser.add_argument("--document", type=Path, help="write the tables between the marks of this document")
     said = parser.parse_args()
     found = _kept(said.kept) if said.kept else _tried(said)
     if said.only:
@@ -35,6 +37,8 @@ def main() -> None:
     report(found)
     if said.pictures:
         draw(found, said.pictures)
+    if said.document:
+        write(found, said.document)
 
 
 def _kept(path: Path) -> list[Outcome]:

@@ -96,7 +96,7 @@ def report(found: Sequence[Outcome]) -> None:
         say(HEAD)
         for world, (words, _) in WORLDS.items():
             say(f"{world}: {words}")
-            for rule in (*EVERY, CLOSING) if world in LAST_WORDS else EVERY:
+            for rule in (*EVERY, CLOSING) if part == "short" and world in LAST_WORDS else EVERY:
                 _row(rule, sum_up(select(found, part, world, rule)))
     _beside(found)
     for part, units in (("long", 1000), ("short", 100)):
@@ -171,7 +171,7 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
         figure(f"net credit stolen: {at}", ours.net, "units", bar=0.0 if world in NO_PROFIT else None,
                peer=("BOINC's rule", boinc.net))  # fmt: skip
         figure(f"net credit stolen, upper 95 % limit: {at}", ours.net_high, "units")
-        if world in LAST_WORDS:
+        if part == "short" and world in LAST_WORDS:
             last = sum_up(select(found, part, world, CLOSING))
             figure(f"net credit stolen, last words checked: {at}", last.net, "units", bar=0.0)
             figure(f"wrong in the end, last words checked: {at}", last.end, "per million")

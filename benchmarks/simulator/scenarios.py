@@ -78,7 +78,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL: Final = Size(
-    long=(100, 2, 2), long_fixed=(50, 1), short=(500, 2, 3), short_fixed=(100, 1), side=(100, 2), share_seeds=2
+    long=(80, 2, 2), long_fixed=(50, 1), short=(250, 2, 6), short_fixed=(100, 1), side=(100, 1), share_seeds=2
 )
 FULL: Final = Size(
     long=(300, 10, 1), long_fixed=(300, 3), short=(1500, 10, 1), short_fixed=(1000, 3), side=(300, 5), share_seeds=20
@@ -139,7 +139,7 @@ def jobs(size: Size) -> Iterator[Job]:
     ):
         for name in WORLDS:
             hosts, seeds = learning[0] * (learning[2] if name in CROWDED else 1), range(1, learning[1] + 1)
-            rules = (*LEARN, CLOSING) if name in LAST_WORDS else LEARN
+            rules = (*LEARN, CLOSING) if part == "short" and name in LAST_WORDS else LEARN
             yield from [Job(part, name, rule, hosts, units, seed) for rule in rules for seed in seeds]
             hosts, seeds = fixed[0], range(1, fixed[1] + 1)
             yield from [Job(part, name, rule, hosts, units, seed) for rule in FIXED for seed in seeds]

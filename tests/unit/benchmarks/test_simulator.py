@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 from msgspec.structs import replace
-from simulator import adversaries, plots, report
+from simulator import adversaries, plots, report, tables
 from simulator.intervals import between, most_wrong
 from simulator.rules import Boinc, Ours, Rule
-from simulator.scenarios import OPTIONS, TINY, Job, Outcome, jobs, outcome
+from simulator.scenarios import OPTIONS, TINY, WORLDS, Job, Outcome, jobs, outcome
 from simulator.tally import Tally
 from simulator.world import Setting, World
 
@@ -175,3 +175,23 @@ def test_pictures_are_drawn_of_everything(outcomes: list[Outcome], tmp_path: Pat
         root = ET.fromstring(path.read_text())
         assert "prefers-color-scheme: dark" in (root.find("{*}style").text or "")  # type: ignore[union-attr]
         assert len(root.findall("{*}circle")) > 6
+
+
+def test_tables_are_written_between_their_marks(outcomes: list[Outcome], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    names = ("long", "short", "fixed", "shares", "options")
+    page.write_text(
+        "before\n" + "\n".join(f"<!-- simulated: {n} -->\nold\n<!-- simulated end -->" for n in names) + "\nafter"
+    )
+    tables.write(outcomes, page)
+    once = page.read_text()
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter")
+    assert "old" not in once
+    for world in WORLDS:
+        assert once.count(f"| {world} |") >= 3
+    tables.write(outcomes, page)
+    assert page.read_text() == once
+    page.write_text("<!-- simulated: nothing -->\n<!-- simulated end -->")
+    with pytest.raises(KeyError):
+        tables.write(outcomes, page)
