@@ -22,7 +22,7 @@ from dsage.trust.invite import Link
 from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.limits import VISITORS, Limits
-from dsage_server.api.openapi import PATH, Description
+from dsage_server.api.openapi import Description
 from dsage_server.api.routes import Api, limits_of
 from dsage_server.blobs.place import blobs_of
 from dsage_server.blobs.uploads import Uploads
@@ -41,7 +41,6 @@ from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
-from dsage_server.web.described import page_calls
 from dsage_server.web.joining import Invitation
 from dsage_server.web.live import visitor
 from dsage_server.web.pages import make_pages
@@ -151,6 +150,7 @@ async def _listen(
     name = host_of(public_url(settings, settings.port))
     published = Published.of(settings.folder)
     context = certificates.context(home.tls, settings, name)
+    description = Description()
     pages_app = make_pages(
         hub.store,
         server_id=hub.server_id,
@@ -159,10 +159,8 @@ async def _listen(
         names=page_names(settings),
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
+        description=description,
     )
-    description = Description()
-    pages_app.router.add_get(PATH, description.serve)
-    description.page_calls.extend(page_calls(pages_app))
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"

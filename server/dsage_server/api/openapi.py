@@ -99,12 +99,15 @@ class Description:
     pages_url: str = "/"
     _made: bytes = b""
 
+    def document(self) -> dict[str, Any]:
+        """Return the document."""
+        return describe(self.api_calls, self.page_calls, api_url=self.api_url, pages_url=self.pages_url)
+
     @call(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})
     async def serve(self, request: web.Request) -> web.Response:
         """This description, as OpenAPI 3.1."""
         if not self._made:
-            made = describe(self.api_calls, self.page_calls, api_url=self.api_url, pages_url=self.pages_url)
-            self._made = json.dumps(made, separators=(",", ":")).encode()
+            self._made = json.dumps(self.document(), separators=(",", ":")).encode()
         tag = hashlib.blake2b(self._made, digest_size=12).hexdigest()
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if any(known.value in (tag, "*") for known in request.if_none_match or ()):

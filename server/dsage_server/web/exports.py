@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from dsage.errors import NotFound
-from dsage_server.exporting import INDEX, newest
+from dsage_server.exporting import INDEX, Edition, newest
+from dsage_server.web.looks import look_of
+from dsage_server.web.show import Site
 
 ROUTE: Final = "/export/"
 KINDS: Final = {".gz": "application/gzip", ".json": "application/json", ".xml": "application/xml"}
@@ -22,11 +25,21 @@ class Exports:
 
     folder: Path
     clock: Callable[[], float]
+    site: Site
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
+        app.router.add_get("/stats", self.page)
         app.router.add_get("/export.json", self.index)
         app.router.add_get(ROUTE + r"{name:[a-z][a-z_.]{1,40}}", self.file)
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The same for people."""
+        edition = newest(self.folder, self.clock())
+        told = None if edition is None else msgspec.json.decode((edition / INDEX).read_bytes(), type=Edition)
+        context = {"here": "/stats", "json_url": "/export.json", "now": self.clock(), "edition": told}
+        text = self.site.page("stats", context, look_of(request))
+        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-cache"})
 
     async def index(self, _: web.Request) -> web.StreamResponse:
         """What files there are, with their hashes, the sums and the ledger's newest day."""

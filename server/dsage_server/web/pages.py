@@ -19,10 +19,12 @@ from sqlalchemy import text
 
 from dsage import assets
 from dsage.errors import NotAllowed
+from dsage_server.api.openapi import Description
 from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
 from dsage_server.web import looks
 from dsage_server.web.answering import Answering, send_as
+from dsage_server.web.described import page_calls
 from dsage_server.web.exports import Exports
 from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
@@ -30,6 +32,7 @@ from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
+from dsage_server.web.reference import Reference
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import STATIC, Site
 from dsage_server.web.visitors import Visitors
@@ -65,13 +68,14 @@ def make_pages(
     names: frozenset[str] | None = None,
     joining: Invitation | None = None,
     exports: Path | None = None,
+    description: Description | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
     With `names`, only visitors who asked for this machine by one of them, or by an address, are answered: a page of
     somewhere else whose name was made to point here (DNS rebinding) reads nothing.
     With `joining`, there is the page that invite links lead to; with `exports`, the files for statistics sites that
-    are made in that folder.
+    are made in that folder. `description` is told what is answered here, and is shown as a page.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     """
@@ -87,7 +91,7 @@ def make_pages(
         answering.add(app, page)
     app.router.add_get("/api/v1/discoveries", answering.handler(DISCOVERIES, ".json"))
     if exports is not None:
-        Exports(exports, clock).add_to(app)
+        Exports(exports, clock, site).add_to(app)
     Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
@@ -95,6 +99,10 @@ def make_pages(
     app.router.add_post(looks.ROUTE, looks.choose)
     app.router.add_get("/static/{name}", Files(files).asset)
     app.router.add_get("/healthz", _health(store))
+
+    known = description or Description()
+    Reference(known, site).add_to(app)
+    known.page_calls.extend(page_calls(app))
 
     async def close_streams(_: web.Application) -> None:
         open_streams.close()

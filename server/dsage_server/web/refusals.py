@@ -6,11 +6,11 @@ import http
 import logging
 from typing import Final
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from dsage.errors import Busy, DSageError
+from dsage.errors import DSageError
+from dsage_server.api import problems
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
@@ -45,37 +45,28 @@ def refusing(site: Site) -> Middleware:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            answer = _answer(site, request, error.status, _sentence(error.status), FRONT_HINT, "request")
+            answer = _answer(site, request, problems.meant(error, request), FRONT_HINT)
             if "Allow" in error.headers:
                 answer.headers["Allow"] = error.headers["Allow"]
             return answer
         except DSageError as error:
-            answer = _answer(site, request, error.status, error.message, error.hint, error.code)
-            if isinstance(error, Busy):
-                answer.headers["Retry-After"] = str(max(1, round(error.retry_s)))
-            return answer
+            return _answer(site, request, error, error.hint)
         except Exception:  # noqa: BLE001 - the outermost place: the visitor gets a page, the operator the traceback
             _log.exception("a page failed: %s %s", request.method, request.path)
-            sentence = "something went wrong on this server while it made the page"
-            return _answer(site, request, 500, sentence, "Try again; the operator's log says more.", "error")
+            failed = DSageError("something went wrong on this server while it made the page")
+            return _answer(site, request, failed, "Try again; the operator's log says more.")
 
     return middleware
 
 
-def _answer(site: Site, request: web.Request, status: int, detail: str, hint: str, code: str) -> web.Response:
-    title = http.HTTPStatus(status).phrase
-    sentence = detail[:1].upper() + detail[1:]
+def _answer(site: Site, request: web.Request, error: DSageError, hint: str) -> web.Response:
+    answer = problems.answer(error, request.path, hint)
     if not _wants_data(request):
-        body = site.page(
-            "error", {"status": status, "title": title, "detail": sentence, "hint": hint}, look_of(request)
-        )
-        answer = web.Response(status=status, text=body, content_type="text/html", charset="utf-8")
-    else:
-        problem = {
-            "type": "about:blank", "title": title, "status": status, "detail": sentence, "code": code, "hint": hint,
-            "instance": request.path,
-        }  # fmt: skip
-        answer = web.Response(status=status, body=msgspec.json.encode(problem), content_type="application/problem+json")
+        sentence = error.message[:1].upper() + error.message[1:]
+        title = http.HTTPStatus(error.status).phrase
+        told = {"status": error.status, "title": title, "detail": sentence, "hint": hint}
+        answer.text = site.page("error", told, look_of(request))
+        answer.content_type, answer.charset = "text/html", "utf-8"
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -85,10 +76,3 @@ def _wants_data(request: web.Request) -> bool:
         return True
     accepted = request.headers.get("Accept", "")
     return "json" in accepted and "html" not in accepted
-
-
-def _sentence(status: int) -> str:
-    return {
-        404: "there is no such page",
-        405: "this page cannot be asked in this way",
-    }.get(status, "this request cannot be answered")
