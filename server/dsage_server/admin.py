@@ -26,6 +26,8 @@ from dsage.trust.release import Release, ReleasedFile
 from dsage.wire import Package
 from dsage_server.blobs.place import known_blobs
 from dsage_server.books import books
+from dsage_server.fleet_cli import apps as apps_command
+from dsage_server.fleet_cli import hosts as hosts_command
 from dsage_server.own_cli import own_checks
 from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
@@ -319,6 +321,8 @@ def own_accounts(name: str, pseudonyms: tuple[str, ...], off: bool, as_json: boo
 
 
 admin.add_command(books)
+admin.add_command(hosts_command)
+admin.add_command(apps_command)
 admin.add_command(own_checks)
 admin.add_command(teams)
 

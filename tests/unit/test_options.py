@@ -91,6 +91,9 @@ ELSEWHERE: Final = {
     "integration/test_own_checks.py::test_the_operator_sees_what_was_computed_and_turns_it_off": (
         "admin own-checks --share"
     ),
+    "integration/test_outlying.py::test_a_host_that_stands_out_is_checked_and_shown": (
+        "admin hosts --flagged; admin apps --copies"
+    ),
     "integration/test_server_ledger.py::test_what_is_taken_back_is_shown_to_its_volunteer_with_the_reason": (
         "admin credit reverse --reason"
     ),
