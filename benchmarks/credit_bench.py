@@ -56,7 +56,7 @@ def fill(store: Store, rows: int, people: int, batch: int) -> None:
         else "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {}) SELECT i FROM n) AS n"
     )
     owner = f"1 + (i / {batch} * 2654435761) % {people}"
-    app = f"'000000000000000000000000000000000000000000000000000000000000app' || (1 + i % {RUNS})"
+    app = f"'000000000000000000000000000000000000000000000000000000000000app' || (1 + i / {batch} % {RUNS})"
     statements = (
         f"INSERT INTO volunteer (id, pseudonym, public, created) SELECT 1 + i, 'made ' || i, true, 0 "
         f"FROM {numbers.format(people)}",

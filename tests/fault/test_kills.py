@@ -91,7 +91,8 @@ def _check_ledger(running: Lab, acknowledged: set[int]) -> None:
     assert set(paid) == {replica for replica, state in states.items() if state == "valid"}
     lost = {replica for replica in acknowledged if ReplicaState(states[replica]) not in ACKNOWLEDGED}
     assert not lost, f"acknowledged, then lost: {lost}"
-    ledger = "SELECT volunteer_id, SUM(amount_milli) FROM credit_entry WHERE id NOT IN (SELECT entry_id FROM credit_unfolded) GROUP BY 1"
+    folded = "id NOT IN (SELECT entry_id FROM credit_unfolded)"
+    ledger = f"SELECT volunteer_id, SUM(amount_milli) FROM credit_entry WHERE {folded} GROUP BY 1"
     sums = dict(database.execute(ledger))
     assert sums == dict(database.execute("SELECT volunteer_id, amount_milli FROM credit_sum WHERE amount_milli"))
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

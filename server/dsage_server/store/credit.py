@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Table, bindparam, cast, delete, func, insert, select, update
 
 from dsage_server.store import daybook
 from dsage_server.store.bulk import add_rows, among_ids, insert_rows, numbers
@@ -39,7 +37,7 @@ EPOCH: Final = 1_790_000_000.0
 HALF_LIFE_S: Final = 7 * 86400.0
 MAX_HALF_LIVES: Final = 900.0
 """Where a clock that is set wrong stops to matter: far from the ends of a double."""
-FOLD: Final = 500
+FOLD: Final = 1000
 """Rows per fold: one transaction stays short."""
 FOLD_SHARED: Final = 5000
 """The same on a database that has a thread to wait for it: sums are written less often for as many rows."""
@@ -63,17 +61,14 @@ def weight(granted: float) -> float:
 def fold(connection: Connection, most: int = FOLD) -> int:
     """Fold up to `most` unfolded rows into the sums; returns how many were folded. Several may fold at once."""
     number = daybook.open_number(connection)
-    rows = connection.execute(_NEXT, {"most": most}).all()
-    if not rows:
+    ids = sorted(connection.execute(_TAKE, {"most": most}).scalars())
+    if not ids:
         return 0
-    ids = [row.id for row in rows]
-    connection.execute(_TAKE, {"ids": numbers(connection, ids)})
     insert_rows(connection, ledger_span, daybook.SPAN, daybook.spans(number, ids))
     sums: defaultdict[Table, Sums] = defaultdict(dict)
-    for alike, several in groupby(rows, _ALIKE):
-        volunteer, host, team, run, app, project, kind, at, house = alike
-        amounts = [row.amount_milli for row in several]
-        amount, valid = sum(amounts), len(amounts) * COUNTED.get(kind, 0)
+    for row in connection.execute(_ALIKE, {"ids": numbers(connection, ids)}).all():
+        volunteer, host, team, run, app, project, kind, at, house, amount, rows = row
+        valid = rows * COUNTED.get(kind, 0)
         if house:
             _put(sums[credit_house], (volunteer, project), amount, valid)
             continue
@@ -88,7 +83,7 @@ def fold(connection: Connection, most: int = FOLD) -> int:
         if run is not None:
             _put(sums[run_credit], (run, volunteer), amount, valid)
     add(connection, sums)
-    return len(rows)
+    return len(ids)
 
 
 def _put(sums: Sums, key: tuple[Any, ...], amount: int, valid: int, *score: float) -> None:
@@ -186,25 +181,32 @@ def _add(
     add_rows(connection, table, names, list(rows), keys=keys, once=("public",))
 
 
-_ALIKE: Final = itemgetter(*range(9))
-"""What rows have in common that were reported in one call: they stand together."""
 _LISTED = select(credit_sum.c.volunteer_id, credit_sum.c.public).where(among_ids(credit_sum.c.volunteer_id))
 _PAID = select(run_credit.c.volunteer_id, run_credit.c.valid).where(
     run_credit.c.run_id == bindparam("run"), among_ids(run_credit.c.volunteer_id)
 )
 _REVERSED = credit_entry.alias("reversed")
+_COMMON = (
+    credit_entry.c.volunteer_id, credit_entry.c.host_id, credit_entry.c.team_id, credit_entry.c.run_id,
+    credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind,
+    func.coalesce(_REVERSED.c.granted, credit_entry.c.granted).label("at"), credit_entry.c.house,
+)  # fmt: skip
+"""What rows have in common that were granted by one call."""
+_ALIKE = (
+    select(*_COMMON, cast(func.sum(credit_entry.c.amount_milli), BigInteger), func.count())
+    .outerjoin_from(credit_entry, _REVERSED, _REVERSED.c.id == credit_entry.c.reverses)
+    .where(among_ids(credit_entry.c.id))
+    .group_by(*_COMMON)
+)
 _NEXT = (
-    select(
-        credit_entry.c.volunteer_id, credit_entry.c.host_id, credit_entry.c.team_id, credit_entry.c.run_id,
-        credit_entry.c.app, credit_entry.c.project, credit_entry.c.kind,
-        func.coalesce(_REVERSED.c.granted, credit_entry.c.granted).label("at"), credit_entry.c.house,
-        credit_entry.c.id, credit_entry.c.amount_milli,
-    )
-    .join_from(credit_unfolded, credit_entry, credit_entry.c.id == credit_unfolded.c.entry_id)
-    .outerjoin(_REVERSED, _REVERSED.c.id == credit_entry.c.reverses)
+    select(credit_unfolded.c.entry_id)
     .order_by(credit_unfolded.c.entry_id)
     .limit(bindparam("most"))
-    .with_for_update(of=credit_unfolded, skip_locked=True)
-)  # fmt: skip
-_TAKE = delete(credit_unfolded).where(among_ids(credit_unfolded.c.entry_id))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    delete(credit_unfolded)
+    .where(credit_unfolded.c.entry_id.in_(_NEXT.scalar_subquery()))
+    .returning(credit_unfolded.c.entry_id)
+)
 _APPS = select(credit_app.c.app, credit_app.c.id).where(credit_app.c.app.in_(bindparam("apps", expanding=True)))
