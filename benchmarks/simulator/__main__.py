@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="more hosts and more seeds (hours)")
     parser.add_argument("--tiny", action="store_true", help="hardly any, to try the program itself")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
-    parser.add_argument("--keep", type=Path, help="write what became of each world into this file, as JSON lines")
+    parser.add_argument(
+        "--keep", type=Path, help="write what became of each world into this file, and go on from there"
+    )
     parser.add_argument("--only", help="a part: long, short, option, share, turn, rate or churn; nothing is reported")
     parser.add_argument("--from", type=Path, dest="kept", help="report what such a file holds instead of trying anew")
     parser.add_argument("--pictures", type=Path, help="draw the curves into this folder")
@@ -47,8 +49,11 @@ def _kept(path: Path) -> list[Outcome]:
 
 def _tried(said: argparse.Namespace) -> list[Outcome]:
     size = FULL if said.full else TINY if said.tiny else USUAL
-    wanted = sorted([job for job in jobs(size) if said.only in (None, job.part)], key=lambda job: -job.work)
-    began, found, all_work, done = time.monotonic(), [], sum(job.work for job in wanted), 0.0
+    found = _kept(said.keep) if said.keep and said.keep.exists() else []
+    known = {each.job for each in found}
+    chosen = [job for job in jobs(size) if said.only in (None, job.part) and job not in known]
+    wanted = sorted(chosen, key=lambda job: -job.work)
+    began, all_work, done = time.monotonic(), sum(job.work for job in wanted), 0.0
     say(f"{len(wanted)} worlds on {said.processes} processes")
     with Pool(said.processes, gc.disable) as pool:
         for number, each in enumerate(pool.imap_unordered(_gone, wanted), 1):

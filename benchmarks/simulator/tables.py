@@ -25,7 +25,8 @@ from simulator.scenarios import (
 MARKED: Final = re.compile(r"(<!-- simulated: (\w+) -->\n).*?(<!-- simulated end -->)", re.DOTALL)
 
 LEARNING: Final = (
-    "world", "rule", "results", "accepted", "end (95 %)", "copies", "net credit (up to)", "refused after", "valid after",
+    "world", "rule", "results", "accepted", "end (95 %)", "copies", "net credit (up to)", "refused after",
+    "valid after",
 )  # fmt: skip
 
 

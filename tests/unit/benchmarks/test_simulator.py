@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from simulator import adversaries, plots, report, tables
+from simulator.__main__ import main
 from simulator.intervals import between, most_wrong
 from simulator.rules import Boinc, Ours, Rule
 from simulator.scenarios import OPTIONS, TINY, WORLDS, Job, Outcome, jobs, outcome
@@ -175,6 +177,18 @@ def test_pictures_are_drawn_of_everything(outcomes: list[Outcome], tmp_path: Pat
         root = ET.fromstring(path.read_text())
         assert "prefers-color-scheme: dark" in (root.find("{*}style").text or "")  # type: ignore[union-attr]
         assert len(root.findall("{*}circle")) > 6
+
+
+def test_a_run_that_was_cut_short_goes_on(
+    outcomes: list[Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    churn = [each for each in outcomes if each.job.part == "churn"]
+    kept.write_bytes(b"".join([msgspec.json.encode(each) + b"\n" for each in outcomes if each not in churn[1:]]))
+    monkeypatch.setattr("sys.argv", ["simulator", "--tiny", "--keep", str(kept), "--processes", "1"])
+    main()
+    assert "1 worlds on 1 processes" in capsys.readouterr().err
+    assert len(kept.read_bytes().splitlines()) == len(outcomes)
 
 
 def test_tables_are_written_between_their_marks(outcomes: list[Outcome], tmp_path: Path) -> None:
