@@ -35,11 +35,11 @@ class Problem(msgspec.Struct, kw_only=True):
     instance: str
 
 
-def document(error: DSageError, path: str) -> Problem:
-    """Return an error as the problem document of a request for a path."""
+def document(error: DSageError, path: str, hint: str | None = None) -> Problem:
+    """Return an error as the problem document of a request for a path; `hint` says something else to do."""
     return Problem(
         type=f"urn:dsage:error:{error.code}", title=title(type(error)), status=error.status,
-        detail=error.message, code=error.code, hint=error.hint, instance=path,
+        detail=error.message, code=error.code, hint=error.hint if hint is None else hint, instance=path,
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def title(kind: type[DSageError]) -> str:
     return (kind.__doc__ or "").splitlines()[0]
 
 
-def answer(error: DSageError, path: str) -> web.Response:
+def answer(error: DSageError, path: str, hint: str | None = None) -> web.Response:
     """Return an error as the response to a request for a path."""
     status = error.status
     if status >= 500 and not isinstance(error, Busy | StorageFull):  # these are told once, and not for each caller
@@ -56,22 +56,24 @@ def answer(error: DSageError, path: str) -> web.Response:
     retry_s = error.retry_s if isinstance(error, Busy) else RETRY_S
     headers = {"Retry-After": str(max(math.ceil(retry_s), 1))} if status in WAITING else None
     return web.Response(
-        body=msgspec.json.encode(document(error, path)), status=status, content_type=MEDIA_TYPE, headers=headers
+        body=msgspec.json.encode(document(error, path, hint)), status=status, content_type=MEDIA_TYPE, headers=headers
     )
 
 
 def refusal(error: web.HTTPException, request: web.Request) -> web.Response:
     """Return what aiohttp refuses, an unknown address or method for instance, as a problem document."""
-    refused: DSageError
-    if error.status == 404:
-        refused = NotFound(f"there is nothing at {request.path}")
-    elif error.status == 405:
-        refused = WrongMethod(f"{request.path} does not answer {request.method}")
-    elif error.status == 413:
-        refused = TooLarge("the body is larger than anything that is taken here")
-    else:
-        refused = RequestError(f"{http.HTTPStatus(error.status).phrase}: {error.reason}")
-    response = answer(refused, request.path)
+    response = answer(meant(error, request), request.path)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
+
+
+def meant(error: web.HTTPException, request: web.Request) -> DSageError:
+    """Return the error of ours that stands for one of aiohttp's."""
+    if error.status == NotFound.status:
+        return NotFound(f"there is nothing at {request.path[:200]}")
+    if error.status == WrongMethod.status:
+        return WrongMethod(f"{request.path[:200]} does not answer {request.method}")
+    if error.status == TooLarge.status:
+        return TooLarge("the body is larger than anything that is taken here")
+    return RequestError(f"{http.HTTPStatus(error.status).phrase}: {error.reason}")

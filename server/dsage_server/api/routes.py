@@ -32,6 +32,7 @@ from dsage.errors import (
     WrongRole,
     WrongServer,
 )
+from dsage.states import IllegalMove
 from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Authorisation, Enrolment, Login, Manifest, Root
 from dsage.trust.envelope import Envelope, open_as, signers
@@ -297,7 +298,7 @@ class Api:
         session = self._driver(request)
         return reply(await self.hub.requests.step(session, asked_run(request), await body(request, wire.Step)))
 
-    @call(auth=RESEARCHER)
+    @call(auth=RESEARCHER, errors=(IllegalMove,))
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
         await self.hub.requests.cancel(self._who(request, "researcher"), asked_run(request))

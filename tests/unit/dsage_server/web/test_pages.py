@@ -195,14 +195,15 @@ async def test_what_is_not_there_is_a_page_and_a_problem(world: World, browse: O
     assert "To the front page" in text
     response = await client.get(address, headers={"Accept": "application/json"})
     problem = await response.json(content_type="application/problem+json")
-    assert (response.status, problem["status"], problem["title"]) == (404, 404, "Not Found")
+    assert (response.status, problem["status"], problem["code"]) == (404, 404, "not-found")
+    assert problem["type"] == "urn:dsage:error:not-found"
 
 
 async def test_a_missing_run_is_a_problem_for_programs(world: World, browse: Open) -> None:
     client = await browse()
     for form in (".json", ".live"):
         problem = await (await client.get(f"/run/7{form}")).json(content_type="application/problem+json")
-        assert (problem["code"], problem["detail"]) == ("not-found", "There is no run 7")
+        assert (problem["code"], problem["detail"]) == ("not-found", "there is no run 7")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
