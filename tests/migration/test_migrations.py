@@ -204,6 +204,8 @@ ROWS["0020"] = ROWS["0019"] | {
     "ledger_span": ["1, 1, 1", "2, 2, 2"],
 }
 
+ROWS["0021"] = ROWS["0020"] | {"known": ["9, 1, 1, 3.0, NULL, NULL", "10, 2, 1, 3.0, 4.0, 1"]}
+
 MOVED: Final = {
     "replica": {"value"},
     "unit": {"document", "batch_id", "leaf_index", "path"},

@@ -428,6 +428,22 @@ outlying = Table(
 (`host_id` is 0): one row from when it was found until it has `ended`, `seen` for the last time at that. `figures` is
 JSON."""
 
+_waiting = text("replica_id IS NULL")
+
+known = Table(
+    "known",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("unit_id", Id, nullable=False, unique=True),
+    Column("run_id", ForeignKey("run.id"), nullable=False),
+    Column("made", Float, nullable=False),
+    Column("released", Float),
+    Column("replica_id", Id),
+    Index("ix_known_waiting", "run_id", sqlite_where=_waiting, postgresql_where=_waiting),
+)
+"""Units whose answer is known already, sent out once more under another number (`id`, by which its `signed_unit` is
+found) to see what a computer says: `replica_id` is the copy that went out so, since `released`."""
+
 answer = Table(
     "answer",
     metadata,
