@@ -3,7 +3,8 @@
 Four in ten hosts lie. Some lie from their first answer; sleepers behave until their word is taken alone; colluders give
 the same wrong answer to the same units. A researcher folds what is accepted and takes back what falls. Server processes
 are ended by kill -9 at moments that a seed draws, now and then while they are starting. When nothing is left to do the
-rows are read and everything is counted again (`fleet.recount`), and held against the clients' own journal.
+rows are read and everything is counted again (`fleet.recount`), and held against the clients' own journal; the audit of
+every siege comes after that.
 
 On SQLite one process has every role; on PostgreSQL the validator is a process of its own, and so is the projector.
 The exit status is 1 if anything is wrong.
@@ -230,27 +231,33 @@ async def ordeal(kills: int, seed: int, store: str = "") -> Ordeal:
             units=400, hosts=HOSTS, habits=PACE, store=store, servers=len(more), more=more, links=[0],
             kind=lambda shared, link, key, number: Person(shared, link, key, number, journal),
         )  # fmt: skip
-        async with made as under:
-            authors = [
-                Author(under.driver, float, 0),
-                Author(await under.run(0), int, 250),
-                Author(await under.run(0), int, 60, adaptive=False),
-                Author(await under.run(0, name="Near"), lambda n: n + 0.5, 40),
-            ]
-            authors[0].makes = False
-            async with working(authors):
-                done.kills = await _kills(under, kills, draw)
-                say(f"{done.kills.total()} kills after {time.monotonic() - began:.0f} s; what is left is worked off")
-                for author in authors:
-                    author.makes = False
-                await _quiet(under, authors)
-            for number in range(len(more)):
-                under.kill(number)
-            done.found, done.journal = recount.tables(under.where), journal.read()
-            done.taken_back = sum(author.taken_back for author in authors)
-            done.faults = [*recount.faults(done.found, done.journal), *_told(done.found, authors)]
+        under = await stack.enter_async_context(made)
+        authors = await _authors(under)
+        async with working(authors):
+            done.kills = await _kills(under, kills, draw)
+            say(f"{done.kills.total()} kills after {time.monotonic() - began:.0f} s; what is left is worked off")
+            for author in authors:
+                author.makes = False
+            await _quiet(under, authors)
+        for number in range(len(more)):
+            under.kill(number)
+        done.found, done.journal = recount.tables(under.where), journal.read()
+        done.taken_back = sum(author.taken_back for author in authors)
+        done.faults = [*recount.faults(done.found, done.journal), *_told(done.found, authors)]
+        for fault in done.faults:
+            say(f"FAULT: {fault}")
     done.seconds = time.monotonic() - began
     return done
+
+
+async def _authors(under: Siege) -> list[Author]:
+    """Return one for the units that are there, and one each for adaptive units, fixed quorums, and an `agree`."""
+    return [
+        Author(under.driver, float, 0, makes=False),
+        Author(await under.run(0), int, 250),
+        Author(await under.run(0), int, 60, adaptive=False),
+        Author(await under.run(0, name="Near"), lambda n: n + 0.5, 40),
+    ]
 
 
 async def _kills(under: Siege, kills: int, draw: random.Random) -> Counter[str]:
@@ -343,8 +350,6 @@ def tell(done: Ordeal, kind: str) -> None:
         figure(f"{kind}: {name}", value, unit)
     figure(f"{kind}: kinds of faults that the recount found", len(done.faults), "kinds", bar=0)
     say(f"{kind}: kills by process {dict(done.kills)}")
-    for fault in done.faults:
-        say(f"FAULT on {kind}: {fault}")
 
 
 async def run(said: argparse.Namespace) -> int:
