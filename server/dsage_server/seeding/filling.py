@@ -201,8 +201,8 @@ def _write_runs(
         reserve(connection, name, last)
     for number, (app_envelope, play) in plays.items():
         works.write_play(connection, signers, app_envelope, number, play, now)
-    for each in old:
-        _write_old(connection, signers, _main_app(apps, each.project.name), each)
+    for archived in old:
+        _write_old(connection, signers, _main_app(apps, archived.project.name), archived)
     works.write_standings(connection, plays, now)
     told = newcomers(world)
     for number, (_, play) in plays.items():
@@ -211,7 +211,8 @@ def _write_runs(
 
 
 def _told(number: int, play: Play) -> list[dict[str, Any]]:
-    said = [(play.begun, "submitted", f"run {number} ({play.manifest.title}) was submitted", None)]
+    said: list[tuple[float, str, str, int | None]] = []
+    said.append((play.begun, "submitted", f"run {number} ({play.manifest.title}) was submitted", None))
     said += [(each.at, each.kind, each.text, each.unit) for each in play.told]
     if play.finished is not None:
         why = f": {play.reason}" if play.reason else ""

@@ -33,7 +33,7 @@ GIB: Final = 1 << 30
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Size:
     """How much to make up: `ledger` is about how many rows of credit, over `days`."""
 

@@ -15,8 +15,8 @@ KEPT: Final = (
          credit=22.0),
     Plan(project="factor", params={"n": "2^227-1", "b1": 1000, "curves": 2000}, begins=0.4, lasts=0.16, units=40,
          credit=14.0),
-    Plan(project="factor", params={"n": "2^523-1", "b1": 120, "curves": 9000}, begins=0.11, lasts=0.15, units=150,
-         credit=45.0, ends=RunState.RUNNING, broken=0.03),
+    Plan(project="factor", params={"n": "2^523-1", "b1": 120, "curves": 9000}, begins=0.11, lasts=0.15, units=6,
+         credit=45.0, ends=RunState.RUNNING),
     Plan(project="factor", params={"first": 1200, "last": 2300, "k": 0}, app="prp", begins=0.3, lasts=0.2, units=160,
          credit=9.0),
     Plan(project="pictures", params={"width": 160, "height": 90, "samples": 1, "bands": 45}, begins=0.5, lasts=0.12,
@@ -32,7 +32,7 @@ KEPT: Final = (
          credit=3.0),
     Plan(project="chance", params={"d": 9, "error": 0.02, "points": 10_000}, begins=0.19, lasts=0.08, units=150,
          credit=3.0, ends=RunState.CANCELLED),
-    Plan(project="fields", params={"degree": 4, "bound": 9000, "unit_s": 10.0}, begins=0.13, lasts=0.06, units=30,
+    Plan(project="fields", params={"degree": 4, "bound": 30_000, "unit_s": 10.0}, begins=0.13, lasts=0.06, units=30,
          credit=12.0, ends=RunState.PAUSED),
 )  # fmt: skip
 """`begins` and `lasts` are shares of the days that are filled."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 
 from dsage import codec
 from dsage.discoveries import declared
@@ -38,8 +38,18 @@ from dsage_server.store.schema import (
 )
 from dsage_server.store.units import add_up
 
-ALLOWED: Final = {"cpu_s": 1e7, "wall_s": 1e8, "memory_bytes": 1 << 34, "disk_bytes": 1 << 34, "output_bytes": 1 << 30}
+ALLOWED: Final[dict[str, Any]] = {
+    "cpu_s": 1e7, "wall_s": 1e8, "memory_bytes": 1 << 34, "disk_bytes": 1 << 34, "output_bytes": 1 << 30,
+}  # fmt: skip
 AUTHORISED_S: Final = 400 * DAY_S
+FATES: Final = (
+    (discoveries.PUBLISHED, True),
+    (discoveries.CONFIRMED, True),
+    (discoveries.PUBLISHED, True),
+    (discoveries.PUBLISHED, False),
+    (discoveries.CANDIDATE, True),
+)
+"""What becomes of discoveries, one after the other, and whether they still hold."""
 UNSTEADY: Final = frozenset({"eta_s", "seconds_left_on_this_level"})
 """What apps say by the clock of the computer that fills the database, not by that of the made-up world."""
 
@@ -136,7 +146,9 @@ def run_hash_of(allowed: Authorisation) -> str:
 
 
 def _write_copies(connection: Connection, signers: Signers, app: str, number: int, play: Play) -> None:
-    rows, answers, proofs = [], [], []
+    rows: list[dict[str, Any]] = []
+    answers: list[tuple[Any, ...]] = []
+    proofs: list[tuple[Any, ...]] = []
     said = [(each, copy) for each in play.units.values() for copy in each.copies.values() if copy.value is not None]
     first = ids.reserve(connection, "proof", len(said)) if said else 0
     for each in play.units.values():
@@ -188,14 +200,13 @@ def _counted(number: int, play: Play) -> Counter[tuple[int, str]]:
 
 
 def _write_discoveries(connection: Connection, number: int, play: Play, now: float) -> None:
-    """Write what the run declared. Most was published; of what came last some still waits, and one did not hold."""
+    """Write what the run declared: most was published, some still waits, and one did not hold."""
     found = [*play.discovered, *_factors(play)]
+    before = connection.execute(select(func.count()).select_from(discovery)).scalar_one()
     rows = []
-    for index, (at, step, said) in enumerate(found):
+    for index, (at, step, said) in enumerate(found, start=before):
         held = play.units[said.unit]
-        state = (discoveries.PUBLISHED, discoveries.PUBLISHED, discoveries.CONFIRMED)[index % 3]
-        if index and index == len(found) - 1:
-            state = discoveries.CANDIDATE
+        state, holds = FATES[index % len(FATES)]
         row = {
             "run_id": number, "unit_id": said.unit, "title": said.title,
             "facts": msgspec.json.encode(said.facts, order="sorted").decode(), "check_line": said.check,
@@ -208,7 +219,7 @@ def _write_discoveries(connection: Connection, number: int, play: Play, now: flo
         if state == discoveries.PUBLISHED:
             row["published"] = min(at + 40_000.0, now)
             play.say(min(at + 40_000.0, now), "discovery", f"a discovery was published: {said.title}")
-        if index == 1 and len(found) > 3:
+        if not holds:
             row |= {"step": None, "reason": discoveries.WENT_BACK, "correction": discoveries.WENT_BACK}
         rows.append(row)
     if rows:
