@@ -35,6 +35,7 @@ from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.scheduling.terms import NEWCOMER
+from dsage_server.seeding.command import seed_demo
 from dsage_server.settings import Quota, Settings
 from dsage_server.store import hosts, house, quotas
 from dsage_server.store.engine import Store
@@ -325,6 +326,7 @@ admin.add_command(hosts_command)
 admin.add_command(apps_command)
 admin.add_command(own_checks)
 admin.add_command(teams)
+admin.add_command(seed_demo)
 
 
 def _named(home: Home, name: str | None) -> dict[str, bytes]:

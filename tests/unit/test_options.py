@@ -94,6 +94,9 @@ ELSEWHERE: Final = {
     "integration/test_outlying.py::test_a_host_that_stands_out_is_checked_and_shown": (
         "admin hosts --flagged; admin apps --copies"
     ),
+    "integration/test_seed_demo.py::test_the_command_fills_an_empty_server_once": (
+        "admin seed-demo --volunteers --days --ledger --seed --empty-ok"
+    ),
     "integration/test_server_ledger.py::test_what_is_taken_back_is_shown_to_its_volunteer_with_the_reason": (
         "admin credit reverse --reason"
     ),
