@@ -21,6 +21,7 @@ from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, roles, timekeeping
 from dsage_server.api.doors import most_connections
+from dsage_server.api.http import timely
 from dsage_server.api.limits import VISITORS, Limits
 from dsage_server.api.openapi import Description
 from dsage_server.api.routes import Api, limits_of
@@ -162,6 +163,7 @@ async def _listen(
         description=description,
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
+    pages_app.middlewares.append(timely)
     pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))

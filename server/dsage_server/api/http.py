@@ -191,6 +191,21 @@ async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problems.answer(failed, request.path)
 
 
+@web.middleware
+async def timely(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let nobody drip a form: what has a body that is still on its way is done within BODY_GRACE_S.
+
+    For listeners that take small bodies only. Raises RequestError.
+    """
+    if not request.can_read_body or request.content.is_eof():
+        return await handler(request)
+    try:
+        async with asyncio.timeout(BODY_GRACE_S):
+            return await handler(request)
+    except TimeoutError:
+        raise RequestError(f"the body came too slowly: it may take {BODY_GRACE_S:g} s") from None
+
+
 def _check_protocol(header: str | None) -> None:
     spoken = int(header) if header and header.isascii() and header.isdigit() and len(header) < 6 else 0
     if spoken < OLDEST_PROTOCOL:
