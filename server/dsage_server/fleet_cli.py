@@ -45,7 +45,7 @@ def hosts(host: int | None, flagged: bool, as_json: bool) -> None:
         return
     emit("dsage.hosts/1", found, as_json, _listed(found))
     odd, liars = sum(bool(each.odd) for each in found), sum(each.lies > 0 for each in found)
-    say(f"{count(len(found), 'host')}: {odd} stand out, {liars} were found lying.")
+    say(f"{count(len(found), 'host')}. Standing out: {odd}. Found lying: {liars}.")
 
 
 @click.command("apps", short_help="Show how copies of each app version end, by kind of computer.")

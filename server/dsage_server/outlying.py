@@ -30,8 +30,8 @@ RECENT_S: Final = 86_400.0
 """Those that called within this time."""
 MOST: Final = 2000
 """So many at a time: a larger fleet takes turns."""
-BITE: Final = 25
-"""Hosts that are read at once: some 3,000 copies."""
+BITE: Final = 10
+"""Hosts that are read at once: some 1,500 copies."""
 PAUSE_S: Final = 0.05
 LOOKED: Final = "outliers_looked"
 """Where it is remembered how often and when it was looked last, by whichever process was first."""

@@ -99,7 +99,7 @@ def lines(connection: Connection, now: float, *, flagged: bool = False) -> list[
         chosen += [number for number in rest if number not in marked][: MOST - len(chosen)]
     ids = {"ids": numbers(connection, chosen)}
     known = {row.id: row for row in connection.execute(_HOSTS, ids)}
-    right = dict(connection.execute(_RIGHT, ids).all())
+    right = _right(connection, ids)
     bad: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for number, state, n in connection.execute(_BAD, ids):
         bad[number][ENDS[state]] = n
@@ -134,7 +134,7 @@ def one(connection: Connection, number: int, now: float) -> Line:
             )
         )  # fmt: skip
     odd = [_oddity(each) for each in connection.execute(_HISTORY, {"host": number, "most": MOST})]
-    right = dict(connection.execute(_RIGHT, ids).all()).get(number, 0)
+    right = _right(connection, ids).get(number, 0)
     bad = Counter({ENDS[state]: n for _, state, n in connection.execute(_BAD, ids)})
     return _line(row, right, bad, trusted, odd, now, parts)
 
@@ -191,6 +191,15 @@ class _Known(msgspec.Struct):
     last_seen: float | None
 
 
+def _right(connection: Connection, ids: dict[str, object]) -> dict[int, int]:
+    """Return how many answers of hosts were right: those of archived runs are in the credit only, and those that earned
+    house credit in the copies only."""
+    found = dict(connection.execute(_PAID, ids).all())
+    for number, n in connection.execute(_RIGHT, ids):
+        found[number] = max(n, found.get(number, 0))
+    return found
+
+
 def _audit(known: Standing, now: float) -> float:
     return max(RULES.audit, known.audit) if known.established(now) else 1.0
 
@@ -224,7 +233,9 @@ _HOSTS = (
     .join(volunteer, volunteer.c.id == host.c.volunteer_id)
     .where(among_ids(host.c.id))
 )
-_RIGHT = select(credit_host.c.host_id, credit_host.c.valid).where(among_ids(credit_host.c.host_id))
+_PAID = select(credit_host.c.host_id, credit_host.c.valid).where(among_ids(credit_host.c.host_id))
+_VALID = replica.c.state == literal_column("'valid'")
+_RIGHT = select(replica.c.host_id, func.count()).where(among_ids(replica.c.host_id), _VALID).group_by(replica.c.host_id)
 _FAILED = among(replica.c.state, ["error", "expired", "invalid"])
 _BAD = (
     select(replica.c.host_id, replica.c.state, func.count())
@@ -238,7 +249,7 @@ _ENDED = (
     .order_by(replica.c.id.desc())
     .limit(bindparam("most"))
 )
-_ENDED_RIGHT = _ENDED.where(replica.c.state == literal_column("'valid'"))
+_ENDED_RIGHT = _ENDED.where(_VALID)
 _ENDED_BAD = _ENDED.where(_FAILED)
 _last = (
     select(replica.c.unit_id, replica.c.host_id, replica.c.state, func.substr(replica.c.reason, 1, 40).label("reason"))

@@ -310,7 +310,7 @@ def test_the_operator_sees_hosts_and_app_versions(store: Store) -> None:
         assert [each.host for each in lines] == [9, 3, *[h for h in HOSTS if h not in (3, 9)]]
         assert [each.host for each in fleet.lines(c, NOW, flagged=True)] == [9, 3]
         four = next(each for each in lines if each.host == 4)
-        assert (four.volunteer, four.errors, four.lost, four.wrong) == ("kind-otter-104", 1, 1, 0)
+        assert (four.volunteer, four.right, four.errors, four.lost) == ("kind-otter-104", 2 * EACH, 1, 1)
         one = fleet.one(c, 3, NOW)
         assert [(part.app, part.title, part.right) for part in one.parts] == [(APP, "Sums", 2 * EACH)]
         assert one.parts[0].audit == 1.0, "it is new: all it does is checked"
