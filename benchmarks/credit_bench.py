@@ -23,6 +23,7 @@ from figures import figure, say
 from sqlalchemy import Connection, insert, text
 
 from dsage_server.store import credit, daybook, recount
+from dsage_server.store.boards import PERIOD_S, Board, Horizon, contenders
 from dsage_server.store.engine import Store
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.schema import document, run
@@ -132,6 +133,24 @@ async def board(store: Store, name: str, people: int) -> None:
     await runner.cleanup()
 
 
+def horizons(store: Store, name: str) -> None:
+    """Read every board, and ask of it what visitors ask."""
+    for horizon in Horizon:
+        took, read = timed(lambda horizon=horizon: store.read_now(lambda c: contenders(c, horizon, NOW + 80_000)))  # type: ignore[misc]
+        figure(f"credit: everybody's {horizon} read, at most every {PERIOD_S[horizon]:g} s, {name}", took, "s")
+        took, board = timed(lambda read=read: Board(read))  # type: ignore[misc]
+        figure(f"credit: {horizon} put in order, {name}", 1e3 * took, "ms")
+        assert isinstance(board, Board)
+        for what, ask in (
+            ("the first name", lambda board=board: board.named("made 7777")),
+            ("a page", lambda board=board: board.page(len(board) // 200)),
+            ("a rank among neighbours", lambda board=board: board.around(board.page(9)[0].who.volunteer)),
+            ("another name", lambda board=board: board.named("made 99")),
+        ):
+            took, _ = timed(ask)
+            figure(f"credit: {what} of {horizon}, {len(board)} volunteers, {name}", 1e3 * took, "ms", bar=BAR_PAGE_MS)
+
+
 def measure(store: Store, name: str, rows: int, people: int, batch: int) -> None:
     """Print every figure of one database."""
     took, _ = timed(lambda: fill(store, rows, people, batch))
@@ -142,6 +161,7 @@ def measure(store: Store, name: str, rows: int, people: int, batch: int) -> None
         store.write_now(lambda c: c.execute(text("ANALYZE")))
     if batch == BATCH:
         asyncio.run(board(store, name, people))
+        horizons(store, name)
     store.close()
 
 
