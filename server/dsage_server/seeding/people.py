@@ -174,7 +174,7 @@ def _person(rng: random.Random, number: int, name: str, created: float, now: flo
     withdrawn = until if not exported and rng.random() < 0.02 else None
     return Person(
         number, f"left-{number}" if erased else name, created, until,
-        rng.choices(tuple(HABITS), HABIT_SHARES)[0], listed, listed and rng.random() < 0.7, exported, withdrawn,
+        rng.choices(tuple(HABITS), HABIT_SHARES)[0], listed, listed and rng.random() < 0.85, exported, withdrawn,
         rng.random() < 0.15, erased,
     )  # fmt: skip
 

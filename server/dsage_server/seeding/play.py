@@ -186,7 +186,8 @@ class Play:
             hard_deadline=at + HARD * length,
         )  # fmt: skip
         played.life = life.lease(played.life, replica)
-        wall = min(played.new.credit_milli * 0.06 / max(machine.speed / machine.cores, 0.1), length * 0.6)
+        used = self._rng.uniform(1.0, 14.0)  # its owner needs the computer too
+        wall = min(played.new.credit_milli * 0.06 * used / max(machine.speed / machine.cores, 0.1), length * 0.6)
         what = "error" if played.broken else self._fate(machine)
         after = {"done": wall * self._rng.uniform(1.0, 1.5), "error": wall * self._rng.random(), "returned": 900.0}
         if what in ("expired", "late"):
