@@ -44,6 +44,8 @@ _WORDS: Final = {
     "unsent": "is to be sent out",
     "credit_host": "What each computer has earned, and how many of its answers were right.",
     "credit_sum": "What each volunteer has earned, and whether the leaderboard may show it.",
+    "passkey": "Keys by which a volunteer logs in to the pages, if they made one; the private half never leaves them.",
+    "recovery": "The hash of a code by which a volunteer comes back to the pages, if they asked for one.",
     "proof": "What a computer signed when it reported, so that answers can be checked again.",
     "replica": "Each copy of a unit: with which computer, until when, and what came of it.",
     "export": "your pseudonym, team and credit, and kind, cores and credit of your computers, in the daily files",
