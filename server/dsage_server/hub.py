@@ -31,6 +31,7 @@ from dsage_server.neighbours import Neighbours
 from dsage_server.requests import Requests
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.checking import CheckQueue
+from dsage_server.scheduling.known import KnownUnits
 from dsage_server.scheduling.own import OwnChecks
 from dsage_server.scheduling.pressure import Pressure
 from dsage_server.scheduling.ready import ReadyQueue
@@ -80,6 +81,7 @@ class Hub:
     own: OwnChecks = field(default_factory=OwnChecks)
     liars: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a host may have been found lying, so that what was accepted on its word is to be looked at."""
+    known: KnownUnits = field(default_factory=KnownUnits)
     contested: set[int] = field(default_factory=set)
     """Accepted units whose answer somebody contradicted, to be looked at."""
     contests: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,6 +151,7 @@ class Hub:
             if unit.replicas:
                 self.exchanges.learn(entry)
                 self.own.offer(entry)
+                self.known.learn(entry)
                 if any(r.state is ReplicaState.INVALID for r in unit.replicas):
                     self.liars.set()
                     self.neighbours.say.ledger = self.store.shared

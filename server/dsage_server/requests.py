@@ -23,8 +23,8 @@ from dsage.trust.documents import Authorisation
 from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
-from dsage_server.signing import SignedUnits, sign_units
-from dsage_server.store import blobs, hosting, projects, quotas, reopening, runs, units
+from dsage_server.signing import SignedUnits, parted, sign_units
+from dsage_server.store import blobs, hosting, known, projects, quotas, reopening, runs, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -121,11 +121,14 @@ class Requests:
 
         async with self.hub.allowances.taking(session.key, "open_units", count):
             signed = await self._signed(info, step.units, sizes, now) if count else None
+            told = [leaf.unit for _, leaf in signed.known] if signed else []
 
             def change(connection: Connection) -> list[units.Changed]:
                 return runs.commit_step(connection, number, session.key, step, signed, now)
 
             await self.hub.store.write(change, then=self.hub.learn)
+            for known_unit in told:
+                self.hub.known.put(known_unit, number)
         if step.finished or step.failed:
             self.hub.over(number)
         if step.discoveries:
@@ -138,10 +141,21 @@ class Requests:
         """Return new units of a run, numbered and signed. Raises TrustError if the run's authorisation has run out."""
         authorisation = await self.authorisation(info.authorisation)
         check_dates("the run's authorisation", None, authorisation.expires, now)
-        numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", len(new)))
-        return await asyncio.to_thread(
-            sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, new, now, sizes
+        again = await self._known(info, new)
+        mixed, places = known.mixed(new, again)
+        if again:
+            inputs = {sha256 for entry in mixed for sha256 in entry.inputs.values()}
+            sizes = await self.hub.store.read(lambda c: blobs.sizes(c, inputs))
+        numbers = await self.hub.store.write(lambda c: c.info["ids"].take(c, "unit", len(mixed)))
+        signed = await asyncio.to_thread(
+            sign_units, self.hub.unit_key, authorisation, info.authorisation, numbers.start, mixed, now, sizes
         )
+        return parted(signed, places)
+
+    async def _known(self, info: runs.RunInfo, new: list[wire.NewUnit]) -> dict[int, wire.NewUnit]:
+        """Return the units to be made once more with new ones, whose answer is known."""
+        most = known.wanted(new, info.manifest)
+        return await self.hub.store.read(lambda c: known.pick(c, info.id, most)) if most else {}
 
     async def replay(self, session: Session, number: int, fence: int) -> wire.Drive:
         """Take a run back to before the first folded answer that does not hold any more."""

@@ -22,6 +22,7 @@ from dsage_server.counting import count_hourly
 from dsage_server.discovering import confirm_discoveries
 from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.hub import Hub
+from dsage_server.knowing import send_known
 from dsage_server.looking_back import look_back
 from dsage_server.outlying import watch
 from dsage_server.own_checks import check_some
@@ -78,6 +79,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
         found.append(("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)))
         found.append(("confirming discoveries", partial(confirm_discoveries, hub)))
         found.append(("deciding contested answers", partial(decide_contests, hub)))
+        found.append(("sending units whose answer is known", partial(send_known, hub)))
         found.append(("writing the files for statistics sites", partial(export_daily, hub, settings.folder / EXPORT)))
     if PROJECTOR in roles:
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -39,11 +39,13 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class SignedUnits:
-    """Units ready to be stored: batch envelopes (MessagePack) and their leaves in the order given."""
+    """Units ready to be stored: batch envelopes (MessagePack) and their leaves in the order given. `known` are those of
+    units whose answer is known, each with the number of the unit that was answered."""
 
     batches: list[bytes]
     leaves: list[Leaf]
     expires: float
+    known: tuple[tuple[int, Leaf], ...] = ()
 
 
 def sign_units(
@@ -81,6 +83,12 @@ def sign_documents(key: PrivateKey, documents: Sequence[UnitDocument], now: floa
             for index, (leaf, path) in enumerate(zip(part, paths, strict=True))
         ]
     return SignedUnits(batches, leaves, expires)
+
+
+def parted(signed: SignedUnits, places: Mapping[int, int]) -> SignedUnits:
+    """Return signed units of which some are known: `places` says where, and which units were answered."""
+    new = [leaf for place, leaf in enumerate(signed.leaves) if place not in places]
+    return replace(signed, leaves=new, known=tuple([(of, signed.leaves[place]) for place, of in places.items()]))
 
 
 def renewed(documents: Sequence[UnitDocument], authorisation: Authorisation, now: float) -> list[UnitDocument]:

@@ -326,7 +326,9 @@ def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
 
 def first_copy(unit: Unit) -> bool:
     """Whether no copy that counts is out or answered: only then may one host's word be taken alone."""
-    return not any(_heard(unit, r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas)
+    return unit.state is not UnitState.VALID and not any(
+        _heard(unit, r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas
+    )
 
 
 def first_host(unit: Unit) -> int:

@@ -21,6 +21,7 @@ from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
 from dsage_server.store import hosts, kinship, printed, standings
+from dsage_server.store import known as known_units
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
@@ -107,6 +108,7 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     wanted.update(number for call in calls for number in call.chosen)
     wanted.update(number for entries in lost for _, number in entries)
     book.load(wanted)
+    _see_through(connection, book, calls)
     for call in calls:
         if call.describe is not None:
             hosts.describe(connection, call.caller.host, call.describe, now)
@@ -117,7 +119,9 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     group.proof_ids, group.replica_ids = iter(proofs), iter(replicas)
     chosen = {number for call in calls for number in call.chosen}
     if chosen:
-        group.signed, group.envelopes = signed_units(connection, chosen)
+        answered = [number for number in chosen if number in book.now and book.now[number].final]
+        group.disguises = known_units.disguises(connection, answered) if answered else {}
+        group.signed, group.envelopes = signed_units(connection, chosen | set(group.disguises.values()))
         if any(book.now[number].adaptive for number in chosen if number in book.now):
             group.trusts(standings.of(connection, {call.caller.host for call in calls if call.chosen}))
         if any(call.caller.kin for call in calls):
@@ -128,6 +132,8 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
     if group.longer:
         connection.execute(_RENEW_LEASE, group.longer)
     printed.keep(connection, group.printed)
+    if group.disguised:
+        known_units.sent(connection, group.disguised)
     changed = book.write(now)
     known = {entry.unit.id for entry in changed}
     gone = chosen - book.now.keys()
@@ -154,6 +160,9 @@ class _Group:
         self.proofs: list[tuple[int, int, bytes, float]] = []
         self.longer: list[dict[str, Any]] = []
         self.printed: list[tuple[int, bytes]] = []
+        self.disguises: dict[int, int] = {}
+        """The numbers under which units go out whose answer is known, by unit."""
+        self.disguised: list[tuple[int, int]] = []
 
     def trusts(self, known: standings.Known) -> None:
         """Take how the hosts stand that get adaptive units."""
@@ -165,7 +174,7 @@ class _Group:
         """Serve one call, or leave no trace of it."""
         touched = {signed.unit for signed, _ in call.results} | call.chosen.keys() | {number for _, number in lost}
         undo = {number: self.book.now[number] for number in touched if number in self.book.now}
-        marks = len(self.proofs), len(self.longer), len(self.printed)
+        marks = len(self.proofs), len(self.longer), len(self.printed), len(self.disguised)
         applied = Applied()
         try:
             for copy, number in lost:
@@ -181,6 +190,7 @@ class _Group:
             del self.proofs[marks[0] :]
             del self.longer[marks[1] :]
             del self.printed[marks[2] :]
+            del self.disguised[marks[3] :]
             for entry in [e for e in self.book.reported.values() if e.proof == applied.proof]:
                 del self.book.reported[entry.replica]
                 self.book.leases[entry.replica].value_hash = None
@@ -298,7 +308,8 @@ class _Group:
             or not caller.kin.isdisjoint(kinship.barred(current, self.kin))
         ):
             return
-        document, batch, index, path = self.signed[number]
+        disguise = self.disguises.get(number)
+        document, batch, index, path = self.signed[number if disguise is None else disguise]
         if applied.leased and applied.sent_bytes + len(document) > MAX_SENT_BYTES:
             return
         applied.sent_bytes += len(document)
@@ -318,6 +329,8 @@ class _Group:
         token = os.urandom(16)
         self.book.leases[copy.id] = Lease(token, self.at, seconds)
         self._change(number, life.lease(current, copy))
+        if disguise is not None:
+            self.disguised.append((copy.id, disguise))
         applied.units.append(number)
         applied.leased.append(
             wire.Assignment(
@@ -336,6 +349,20 @@ def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, byte
         for copy, lease, size in claimed
         if copy in known and hmac.compare_digest(known[copy].lease, lease) and size <= known[copy].output_bytes
     }
+
+
+def _see_through(connection: Connection, book: Book, calls: Sequence[Call]) -> None:
+    """Take reports of known units for what they are: of the units that were answered before."""
+    strange = {signed.unit for call in calls for signed, _ in call.results} - book.now.keys()
+    units = known_units.originals(connection, strange) if strange else {}
+    if not units:
+        return
+    book.load(units.values())
+    for call in calls:
+        call.results = [
+            (msgspec.structs.replace(signed, unit=units.get(signed.unit, signed.unit)), report)
+            for signed, report in call.results
+        ]
 
 
 def _goes_out(current: life.Unit, run_state: str) -> bool:

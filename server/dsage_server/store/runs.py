@@ -18,6 +18,7 @@ from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.signing import SignedUnits
 from dsage_server.store import blobs, discoveries, ids, standings, steps, units
+from dsage_server.store import known as known_units
 from dsage_server.store.blobs import INPUT
 from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
@@ -385,6 +386,8 @@ def _insert_units(
     insert_rows(connection, unit, _NEW, rows)
     insert_rows(connection, signed_unit, ("unit_id", "document", "batch_id", "leaf_index", "path"), leaves)
     units.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
+    if signed.known:
+        known_units.keep(connection, number, signed.known, first, now)
     return made + again
 
 
