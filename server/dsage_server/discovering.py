@@ -1,7 +1,8 @@
 """Candidates become confirmed: by a second volunteer who says the same, or because the answer proves itself.
 
 An answer that was taken on one computer's word is asked of one more volunteer, also where its run has ended. If that
-one contradicts, nobody knows who is right: the answer is refused, and others compute the unit again.
+one contradicts, nobody knows who is right: the answer is refused, and others compute the unit again. The last words of
+hosts whose run is done (`store/last_words.py`) go out the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 
 from dsage.errors import Conflict
 from dsage.states import OPEN_RUNS, ReplicaState, RunState, UnitState
-from dsage_server.store import discoveries, reopening, runs, units
+from dsage_server.store import discoveries, last_words, reopening, runs, units
 from dsage_validator import life
 from dsage_validator.reputation import supporters
 
@@ -74,7 +75,20 @@ async def look(hub: Hub) -> Looked:
         all_of_it.last = found.last
         for number in {entry.run for entry in found.changed if not entry.unit.final}:
             await hub.begin(number)
+    await check_last_words(hub, all_of_it)
     return all_of_it
+
+
+async def check_last_words(hub: Hub, looked: Looked) -> None:
+    """Choose the last words of runs that are done since, and have asked what is to be asked."""
+    for number in await hub.store.read(last_words.unlooked):
+        found = await hub.store.read(functools.partial(last_words.chosen, number=number))
+        await hub.store.write(functools.partial(last_words.keep, number=number, found=found))
+    asked = await hub.store.write(
+        lambda c: last_words.look(c, hub.clock()), then=lambda found: hub.learn(found.changed)
+    )
+    looked.wanted |= asked.wanted
+    looked.ended |= asked.ended
 
 
 def look_at(connection: Connection, after: int, now: float) -> Looked:

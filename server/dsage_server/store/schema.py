@@ -444,6 +444,19 @@ known = Table(
 """Units whose answer is known already, sent out once more under another number (`id`, by which its `signed_unit` is
 found) to see what a computer says: `replica_id` is the copy that went out so, since `released`."""
 
+_asked = text("unit_id IS NOT NULL")
+
+last_word = Table(
+    "last_word",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
+    Column("unit_id", Id),
+    Index("ix_last_word_waiting", "id", sqlite_where=_asked, postgresql_where=_asked),
+)
+"""Accepted answers of runs that are done that one more volunteer is asked about; without `unit_id`: those of the run
+were chosen."""
+
 answer = Table(
     "answer",
     metadata,
@@ -735,6 +748,10 @@ process = Table(
 )
 """Server processes on this database: what one of them claimed is free again when it is not seen any more."""
 
+NEWS = ("approved", "cancelled", "corrected", "correction", "discovery", "done", "failed", "submitted")
+"""Kinds of events that visitors of the front page may care about: of runs and discoveries, never of units."""
+_news = text("kind IN ({})".format(", ".join(f"'{kind}'" for kind in NEWS)))
+
 event = Table(
     "event",
     metadata,
@@ -745,6 +762,7 @@ event = Table(
     Column("kind", String, nullable=False),
     Column("text", String, nullable=False),
     Index("ix_event_run", "run_id", "id"),
+    Index("ix_event_news", "id", sqlite_where=_news, postgresql_where=_news),
     Index(
         "ix_event_unit",
         "unit_id",

@@ -1,0 +1,125 @@
+"""Nobody's last word stays unchecked: what is asked once more when a run is done.
+
+Of each host some of whose answers were taken alone since it last passed a check, one such answer is asked of one more
+volunteer. If that one contradicts, others decide; if the host is convicted, all falls that it alone has said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
+
+from dsage.states import ReplicaState, RunState, UnitState
+from dsage_server.store import units
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.meta import secret
+from dsage_server.store.schema import last_word, replica, run, standing, unit
+from dsage_server.store.standings import KEY
+from dsage_validator import life
+from dsage_validator.life import Trust
+from dsage_validator.reputation import drawn, supporters
+
+MOST: Final = 1000
+"""Answers that are looked at in one commit."""
+MOST_COPIES: Final = 6
+"""Copies that came back without a word on an answer, before no further one is asked."""
+
+
+class Asked(msgspec.Struct):
+    """What a look did: `wanted` are units of which a copy should go out, `ended` their runs that have ended."""
+
+    changed: list[units.Changed] = []
+    wanted: set[int] = set()
+    ended: set[int] = set()
+
+
+def unlooked(connection: Connection) -> list[int]:
+    """Return the runs that are done, and whose hosts' last words nobody has chosen."""
+    return list(connection.execute(_UNLOOKED).scalars())
+
+
+def chosen(connection: Connection, number: int) -> list[int]:
+    """Return the units of a run that are asked again: one for each host, drawn by a key that it does not know."""
+    key = secret(connection, KEY)
+    least: dict[int, tuple[float, int]] = {}
+    for row in connection.execute(_ALONE, {"run": number}):
+        draw = drawn(key, -row.id), row.id
+        least[row.host_id] = min(least.get(row.host_id, draw), draw)
+    return sorted(unit_id for _, unit_id in least.values())
+
+
+def keep(connection: Connection, number: int, found: Iterable[int]) -> None:
+    """Remember what is asked again of a run, and that it was chosen; twice is once."""
+    query = select(run.c.id).where(run.c.id == number).with_for_update()
+    connection.execute(query)
+    if number in unlooked(connection):
+        rows = [{"run_id": number, "unit_id": each} for each in (None, *found)]
+        connection.execute(insert(last_word), rows)
+
+
+def waiting(connection: Connection) -> bool:
+    """Whether there is something to look at."""
+    return connection.execute(_WAITING.limit(1)).first() is not None
+
+
+def look(connection: Connection, now: float) -> Asked:
+    """Ask what is to be asked, and forget what was answered or leads nowhere."""
+    rows = connection.execute(_WAITING).all()
+    if not rows:
+        return Asked()
+    book = units.Book.of(connection, {row.unit_id for row in rows})
+    asked, over = Asked(), []
+    for row in rows:
+        current = book.now.get(row.unit_id)
+        if current is None or _said(current):
+            over.append(row.id)
+        elif not any(r.state is ReplicaState.LEASED for r in current.replicas):
+            _ask(book, row, current, asked)
+    connection.execute(delete(last_word).where(among_ids(last_word.c.id)), {"ids": numbers(connection, over)})
+    asked.changed = book.write(now)
+    return asked
+
+
+def _ask(book: units.Book, row: Row[Any], current: life.Unit, asked: Asked) -> None:
+    if row.state == RunState.PAUSED:
+        return
+    book.now[row.unit_id] = current if current.unsent else life.asked_again(current)
+    asked.wanted.add(row.unit_id)
+    if row.state == RunState.DONE:
+        asked.ended.add(row.run_id)
+
+
+def _said(current: life.Unit) -> bool:
+    """Whether nothing more is to be asked: the answer fell, was confirmed or contested, or nobody could say."""
+    if current.state is not UnitState.VALID or life.contesting(current):
+        return True
+    known = [r for r in supporters(current) if r.trust >= Trust.NEW or r.proof]
+    later = [r for r in current.replicas if r.id > (current.canonical or 0)]
+    return len(known) > 1 or any(r.proof for r in known) or len(later) >= MOST_COPIES
+
+
+_UNLOOKED = (
+    select(run.c.id)
+    .where(run.c.state == RunState.DONE.value)
+    .where(~select(last_word.c.id).where(last_word.c.run_id == run.c.id, last_word.c.unit_id.is_(None)).exists())
+    .order_by(run.c.id)
+)
+_ALONE = (
+    select(unit.c.id, replica.c.host_id)
+    .join(run, run.c.id == unit.c.run_id)
+    .join(replica, replica.c.id == unit.c.canonical_id)
+    .outerjoin(standing, (standing.c.host_id == replica.c.host_id) & (standing.c.app == run.c.app))
+    .where(unit.c.run_id == bindparam("run"), unit.c.state == UnitState.VALID.value, unit.c.adaptive)
+    .where(replica.c.trust == Trust.ALONE.value, replica.c.proven.is_not(True))
+    .where(replica.c.reported > func.coalesce(standing.c.at, 0.0))
+)
+_WAITING = (
+    select(last_word.c.id, last_word.c.run_id, last_word.c.unit_id, run.c.state)
+    .join(run, run.c.id == last_word.c.run_id)
+    .where(last_word.c.unit_id.is_not(None))
+    .order_by(last_word.c.id)
+    .limit(MOST)
+)
