@@ -32,7 +32,7 @@ from dsage_server.store import checking, control, credit, hosts, leases, runs, u
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
-from dsage_server.store.schema import answer, credit_entry, credit_sum, host, replica, run_credit, unit
+from dsage_server.store.schema import answer, credit_entry, credit_sum, credit_unfolded, host, replica, run_credit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
 from dsage_validator import life
 from dsage_validator.checks import Verdict
@@ -550,8 +550,9 @@ class Tables(RuleBasedStateMachine):
         assert {row.replica_id: (row.volunteer_id, row.amount_milli) for row in rows} == due
         assert len(rows) == len(due)
         sums: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        unfolded = set(c.execute(select(credit_unfolded.c.entry_id)).scalars())
         for row in rows:
-            if row.folded:
+            if row.id not in unfolded:
                 amount, valid = sums[row.volunteer_id]
                 sums[row.volunteer_id] = (amount + row.amount_milli, valid + 1)
         stored = c.execute(select(credit_sum)).all()
