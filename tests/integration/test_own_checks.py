@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from echoes import earned, states, work, wrong
 from sqlalchemy import func, select
 
-from dsage import codec
 from dsage.bundle import manifest, pack
 from dsage_server import own_checks
 from dsage_server.own_cli import own_checks as own_checks_command
 from dsage_server.store import own, standings
-from dsage_server.store.schema import credit_entry, event, standing, unit
-from dsage_server.testing import Host, World, document, running_server, until
+from dsage_server.store.schema import event, standing
+from dsage_server.testing import Host, World, running_server, until
 from dsage_validator.reputation import RULES
 
 PROBATION = int(RULES.probation)
-Answer = Callable[[int], Any]
-
-
 pytestmark = pytest.mark.usefixtures("few_are_enough")
 
 
@@ -53,37 +49,11 @@ async def counted(world: World, what: str, n: int) -> None:
     await until(so_often)
 
 
-def right(args: int) -> int:
-    return args
-
-
-def wrong(args: int) -> int:
-    return args + 1000
-
-
-async def work(host: Host, answer: Answer = right, most: int = 50) -> list[int]:
-    """A host takes what it gets, and answers; returns the units."""
-    got = await host.fetch(most)
-    if got:
-        assert set(await host.report(got, [answer(codec.decode(document(each).args)) for each in got])) == {"ok"}
-    return [document(each).unit for each in got]
-
-
 async def hosts(world: World, n: int) -> list[Host]:
     found = [await world.host() for _ in range(n)]
     for each in found:
         await each.introduce()
     return found
-
-
-async def states(world: World, numbers: Sequence[int]) -> set[str]:
-    query = select(unit.c.state).where(unit.c.id.in_(numbers))
-    return set(await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()))
-
-
-async def earned(world: World, host: Host) -> int:
-    query = select(func.sum(credit_entry.c.amount_milli)).where(credit_entry.c.volunteer_id == host.volunteer)
-    return int(await world.running.hub.store.read(lambda c: c.execute(query).scalar_one()))
 
 
 async def liars(world: World) -> int:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from doors import asked, client
 from sqlalchemy import select
 
-from dsage.errors import Conflict, NoAgent, NotFound, ServerAway, UsageError
+from dsage.errors import Conflict, NotFound, ServerAway, UsageError
 from dsage.trust.invite import Link
 from dsage.wire import Privacy
 from dsage_client import asking
@@ -25,23 +24,11 @@ from dsage_server.store import views
 from dsage_server.store.schema import volunteer
 from dsage_server.testing import running_server
 
-DSAGE = str(Path(sys.executable).with_name("dsage"))
-
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     async with running_server(tmp_path / "server") as running:
         yield running
-
-
-async def asked(folder: Path, *words: str) -> tuple[int, str, str]:
-    """Run `dsage privacy` to its end; return its exit status and what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        DSAGE, "privacy", *words, "--home", str(folder), stdout=PIPE, stderr=PIPE
-    )
-    out, said = await asyncio.wait_for(process.communicate(), 30.0)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), said.decode()
 
 
 async def at(desk: Desk) -> Membership:
@@ -58,51 +45,27 @@ async def listed(server: Running) -> set[str | None]:
     return {line.pseudonym for line in lines}
 
 
-@asynccontextmanager
-async def client(home: Path, *words: str) -> AsyncIterator[Desk]:
-    """Run `dsage join` as a process; yield somebody at its door."""
-    process = await asyncio.create_subprocess_exec(
-        DSAGE, "join", *words, "--when", "never", "--home", str(home), "--json", "--own-work", stdout=DEVNULL
-    )
-    try:
-        async with asyncio.timeout(30.0):
-            while not (door := await knocked(home / "client")):
-                await asyncio.sleep(0.05)
-        async with door:
-            yield door
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 20.0)
-
-
-async def knocked(folder: Path) -> Desk | None:
-    try:
-        return await Desk.open(folder)
-    except NoAgent:
-        return None
-
-
 async def test_what_others_see_is_shown_and_changed_by_command(server: Running, tmp_path: Path) -> None:
     home = tmp_path / "a"
     async with client(home, str(await server.invite()), "--show", "discoveries") as desk:
         member = await at(desk)
         assert member.shown == Privacy(discoveries=True)
         assert await listed(server) == {None}
-        status, out, _ = await asked(home, "--show", "leaderboard", "--hide", "discoveries")
+        status, out, _ = await asked(home, "privacy", "--show", "leaderboard", "--hide", "discoveries")
         assert (status, [line.split()[-1] for line in out.splitlines()[1:]]) == (0, ["shown", "hidden", "hidden"])
         assert await listed(server) == {member.pseudonym}
         assert (await at(desk)).shown == Privacy(leaderboard=True)
-        status, out, _ = await asked(home, "--json")
+        status, out, _ = await asked(home, "privacy", "--json")
         assert json.loads(out)["data"][member.server]["shown"] == {
             "leaderboard": True, "discoveries": False, "export": False,
         }  # fmt: skip
-        assert (await asked(home, "--show", "export"))[0] == 0
+        assert (await asked(home, "privacy", "--show", "export"))[0] == 0
         assert (await at(desk)).shown == Privacy(leaderboard=True, export=True)
         for words, said in (
             (("--show", "leaderboard", "--hide", "leaderboard"), "at once"),
             (("nobody", "--show", "leaderboard"), "does not work for 'nobody'"),
         ):
-            status, _, err = await asked(home, *words)
+            status, _, err = await asked(home, "privacy", *words)
             assert status != 0
             assert said in err
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select
+from echoes import Answer, earned, right, states, work, wrong
+from sqlalchemy import Connection, select
 
 from dsage import codec, wire
 from dsage_server.store import standings, units
-from dsage_server.store.schema import credit_entry, replica, standing, unit
+from dsage_server.store.schema import replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
 from dsage_validator import life
 from dsage_validator.life import Trust
 from dsage_validator.reputation import RULES
 
 PROBATION = int(RULES.probation)
-Answer = Callable[[int], Any]
-
-
 pytestmark = pytest.mark.usefixtures("few_are_enough")
 
 
@@ -31,22 +28,6 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(standings, "drawn", lambda key, number: 0.99)
     async with running_server(tmp_path) as running, AsyncExitStack() as stack:
         yield World(running, tmp_path, stack)
-
-
-def right(args: int) -> int:
-    return args
-
-
-def wrong(args: int) -> int:
-    return args + 1000
-
-
-async def work(host: Host, answer: Answer = right, most: int = 50) -> list[int]:
-    """A host takes what it gets, and answers; returns the units."""
-    got = await host.fetch(most)
-    if got:
-        assert set(await host.report(got, [answer(codec.decode(document(each).args)) for each in got])) == {"ok"}
-    return [document(each).unit for each in got]
 
 
 async def host(world: World) -> Host:
@@ -65,21 +46,9 @@ async def proven(world: World, driver: HandDriver, n: int = 2) -> list[Host]:
     return hosts
 
 
-async def states(world: World, numbers: Sequence[int]) -> set[str]:
-    """The states of some units."""
-    query = select(unit.c.state).where(unit.c.id.in_(numbers))
-    return set(await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()))
-
-
 async def trust_of(world: World, held: wire.Assignment) -> int:
     """How far the answer of a copy is trusted."""
     query = select(replica.c.trust).where(replica.c.id == held.replica)
-    return int(await world.running.hub.store.read(lambda c: c.execute(query).scalar_one()))
-
-
-async def earned(world: World, host: Host) -> int:
-    """What stands in the ledger for a volunteer, in thousandths."""
-    query = select(func.sum(credit_entry.c.amount_milli)).where(credit_entry.c.volunteer_id == host.volunteer)
     return int(await world.running.hub.store.read(lambda c: c.execute(query).scalar_one()))
 
 
