@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -86,6 +86,10 @@ fault-server:  ## Bad input and faults at real servers with a fleet on them (min
 fault-liars:  ## Kill servers 200 times while liars work, then count the ledger again (a quarter of an hour); ARGS="--kills 20"
 	$(SETUP) fault
 	@$(BIN)/python benchmarks/liars.py $(ARGS)
+
+fuzz-api:  ## Ask a real server everything that its API's description names, rightly and wrongly (minutes)
+	$(SETUP) test
+	@DSAGE_FUZZ=60 $(BIN)/pytest --timeout 1800 tests/hostile/test_api.py $(ARGS)
 
 test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
 	$(SETUP) test
