@@ -10,7 +10,6 @@ from figures import figure, say
 
 from simulator.intervals import between, most_wrong
 from simulator.scenarios import (
-    CLOSING,
     EVERY,
     LAST_WORDS,
     LEARN,
@@ -20,6 +19,7 @@ from simulator.scenarios import (
     SHARED,
     SHARES,
     TURN,
+    UNCLOSED,
     WORLDS,
     Outcome,
 )  # fmt: skip
@@ -96,7 +96,7 @@ def report(found: Sequence[Outcome]) -> None:
         say(HEAD)
         for world, (words, _) in WORLDS.items():
             say(f"{world}: {words}")
-            for rule in (*EVERY, CLOSING) if part == "short" and world in LAST_WORDS else EVERY:
+            for rule in (*EVERY, UNCLOSED) if part == "short" and world in LAST_WORDS else EVERY:
                 _row(rule, sum_up(select(found, part, world, rule)))
     _beside(found)
     for part, units in (("long", 1000), ("short", 100)):
@@ -172,9 +172,9 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
                peer=("BOINC's rule", boinc.net))  # fmt: skip
         figure(f"net credit stolen, upper 95 % limit: {at}", ours.net_high, "units")
         if part == "short" and world in LAST_WORDS:
-            last = sum_up(select(found, part, world, CLOSING))
-            figure(f"net credit stolen, last words checked: {at}", last.net, "units", bar=0.0)
-            figure(f"wrong in the end, last words checked: {at}", last.end, "per million")
+            last = sum_up(select(found, part, world, UNCLOSED))
+            figure(f"net credit stolen, last words unchecked: {at}", last.net, "units")
+            figure(f"wrong in the end, last words unchecked: {at}", last.end, "per million")
         figure(f"answers until a lie was refused, median: {at}", ours.to_detect, "answers",
                peer=("BOINC's rule", boinc.to_detect))  # fmt: skip
         figure(f"honest hosts convicted in the end: {at}", ours.convicted_now, f"of {ours.honest}")

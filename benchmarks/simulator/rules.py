@@ -113,15 +113,15 @@ class Ours(Rule):
     The rest are other ways, which the server does not go (docs/trust.md says what they bring). `pairing`: while either
     partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
     unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check is a unit whose answer
-    is known, instead of a second copy. `closing`: when a run has ended, one of the answers of each host that were taken
-    alone since its last check is asked of one more, so nobody's last word stays unchecked.
+    is known, instead of a second copy. The server does what `closing` says: when a run has ended, one of the answers of
+    each host that were taken alone since its last check is asked of one more, so nobody's last word stays unchecked.
     """
 
     learns = True
 
     def __init__(
         self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
-        spot: float = 0.0, known: bool = False, closing: bool = False,
+        spot: float = 0.0, known: bool = False, closing: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(2)
         self.name, self.rules, self.pairing, self.arbiter = name, rules, pairing, arbiter

@@ -43,11 +43,11 @@ FIXED: Final = tuple([rule for rule in EVERY if rule not in LEARN])
 LAST_WORDS: Final = ("honest", "sleepers", "colluding sleepers")
 """Worlds in which it is tried what it brings to check everybody's last word."""
 CHECKED: Final = "DSage, server checks 0.5 %"
-CLOSING: Final = "DSage, last words checked"
+UNCLOSED: Final = "DSage, last words unchecked"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
-    CLOSING: partial(Ours, closing=True),
+    UNCLOSED: partial(Ours, closing=False),
     "DSage, known answers": partial(Ours, known=True),
     CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
@@ -139,7 +139,7 @@ def jobs(size: Size) -> Iterator[Job]:
     ):
         for name in WORLDS:
             hosts, seeds = learning[0] * (learning[2] if name in CROWDED else 1), range(1, learning[1] + 1)
-            rules = (*LEARN, CLOSING) if part == "short" and name in LAST_WORDS else LEARN
+            rules = (*LEARN, UNCLOSED) if part == "short" and name in LAST_WORDS else LEARN
             yield from [Job(part, name, rule, hosts, units, seed) for rule in rules for seed in seeds]
             hosts, seeds = fixed[0], range(1, fixed[1] + 1)
             yield from [Job(part, name, rule, hosts, units, seed) for rule in FIXED for seed in seeds]

@@ -10,7 +10,6 @@ from typing import Final
 
 from simulator.report import Sum, select, sum_up
 from simulator.scenarios import (
-    CLOSING,
     FIXED,
     LAST_WORDS,
     LEARN,
@@ -18,6 +17,7 @@ from simulator.scenarios import (
     OPTIONS,
     SHARED,
     SHARES,
+    UNCLOSED,
     WORLDS,
     Outcome,
 )  # fmt: skip
@@ -47,7 +47,7 @@ def learning(found: Sequence[Outcome], part: str) -> str:
     """Every world under the rules that learn."""
     rows: list[tuple[str, ...]] = [LEARNING]
     for world in WORLDS:
-        for rule in (*LEARN, CLOSING) if part == "short" and world in LAST_WORDS else LEARN:
+        for rule in (*LEARN, UNCLOSED) if part == "short" and world in LAST_WORDS else LEARN:
             s = sum_up(select(found, part, world, rule))
             rows.append((world if rule == LEARN[0] else "", rule, f"{s.accepted:,}", *_cells(s)))
     return _table(rows)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from dsage.states import ReplicaState, RunState, UnitState
 from dsage_server.store import units
@@ -83,7 +83,7 @@ def look(connection: Connection, now: float) -> Asked:
     return asked
 
 
-def _ask(book: units.Book, row: Row[Any], current: life.Unit, asked: Asked) -> None:
+def _ask(book: units.Book, row: Any, current: life.Unit, asked: Asked) -> None:
     if row.state == RunState.PAUSED:
         return
     book.now[row.unit_id] = current if current.unsent else life.asked_again(current)

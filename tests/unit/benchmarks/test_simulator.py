@@ -98,7 +98,7 @@ def test_checking_everybody_s_last_word_finds_who_lied_at_the_end_of_a_run() -> 
 
 
 def test_one_who_contradicts_an_answer_taken_alone_is_heard() -> None:
-    world, tally = gone(Ours(closing=True), SLEEPERS, hosts=30, units=60)
+    world, tally = gone(Ours(), SLEEPERS, hosts=30, units=60)
     overruled = [u for u in world.units if u.state is UnitState.VALID and u.replicas[0].state is ReplicaState.INVALID]
     assert overruled
     assert not world.contested
