@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from sqlalchemy import func, select
@@ -122,6 +123,51 @@ async def test_a_known_unit_cannot_be_told_from_the_others_and_pays_like_them(
     assert await disguised(world) == again, "each is known once"
     await driver.make(300, quorum=2, adaptive=True)
     assert await disguised(world) == again
+
+
+async def shown(world: World, number: int) -> Any:
+    """What anybody may see of a unit."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.running.pages_url}/unit/{number}.json") as response,
+    ):
+        return (await response.json())["data"]
+
+
+async def test_no_page_tells_which_they_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, (_, _, three) = await established(world, monkeypatch)
+    again = await disguised(world)
+    waiting = await asked(world, select(unit.c.id).where(unit.c.state == "ready"))
+    row = {number for (number,) in waiting} | again.keys()
+    untold = [await shown(world, number) for number in sorted(row)]
+    fixed = {"unit", "created", "replicas"}
+    assert len({str({name: page[name] for name in sorted(page.keys() - fixed)}) for page in untold}) == 1, (
+        "before they go out"
+    )
+    got = await all_of_them(three, 10 + CERTAIN)
+    pages: dict[int, Any] = {}
+
+    async def one_each() -> bool:
+        pages.update({number: await shown(world, number) for number in row})
+        return {len(page["replicas"]) for page in pages.values()} == {1}
+
+    await until(one_each)
+    fixed |= {"unsent", "state"}
+    assert len({str({name: page[name] for name in sorted(page.keys() - fixed)}) for page in pages.values()}) == 1, (
+        "nor then"
+    )
+    assert {pages[number]["state"] for number in again} == {"active"}
+    for number in again.values():
+        page = await shown(world, number)
+        assert (page["args"]["value"], page["answer"]["value"], page["key"]) == (None, None, "")
+        assert len(page["replicas"]) == 2, "the third copy is another unit's, as far as anybody sees"
+    assert len(got) == len(row)
+    await driver.commit(failed="enough of it")
+
+    async def open_now() -> bool:
+        return (await shown(world, min(again.values())))["args"]["value"] is not None
+
+    await until(open_now)
 
 
 async def test_who_answers_one_wrong_is_found_lying_and_the_run_learns_nothing(

@@ -9,9 +9,11 @@ from sqlalchemy import Connection, exists, func, select
 
 from dsage import wire
 from dsage.errors import NotFound
-from dsage.states import UnitState
+from dsage.states import OPEN_RUNS, OPEN_UNITS, UnitState
+from dsage_server.store import known
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, event, replica, run, unit, volunteer
+from dsage_server.store.schema import known as known_table
 from dsage_server.store.units import args_of
 from dsage_server.web import plain
 from dsage_server.web.page import Asked, Document, Page
@@ -19,6 +21,9 @@ from dsage_server.web.plain import Opened
 from dsage_server.web.public.lines import NOBODY, RUN_EVENTS, events
 
 MAX_REASON: Final = 60
+WITHHELD: Final = "it is shown later, at the latest when the run has ended: volunteers are checked by it"
+UNIT_IS_KNOWN: Final = known_table.c.unit_id == replica.c.unit_id
+"""What finds the row by its index."""
 
 
 class Copy(msgspec.Struct, kw_only=True):
@@ -60,26 +65,57 @@ class UnitPage(Document, kw_only=True):
 
 def unit_page(connection: Connection, asked: Asked) -> UnitPage:
     """Return one unit with its replicas; raises NotFound."""
-    row = connection.execute(
-        select(unit, run.c.title, stored.c.value, blob.c.bytes)
-        .join(run, run.c.id == unit.c.run_id)
-        .outerjoin(stored, stored.c.replica_id == unit.c.canonical_id)
-        .outerjoin(blob, blob.c.sha256 == stored.c.blob)
-        .where(unit.c.id == asked.number)
-    ).first()
+    row = _row(connection, asked.number)
     if row is None:
-        raise NotFound(f"there is no unit {asked.number}")
-    args = args_of(connection, row.id)
+        return _known_page(connection, asked.number)
     command = f"`dsage results {row.run_id}`"
+    if row.adaptive and row.run_state in OPEN_RUNS and _withheld(connection, row):
+        args, answer = Opened(note=WITHHELD), Opened() if row.state in OPEN_UNITS else Opened(note=WITHHELD)
+        return _page(connection, row, args, answer, _copies(connection, row))
+    args = plain.opened(args_of(connection, row.id), command)
     answer = plain.opened(row.value, command, row.bytes or 0) if row.state == UnitState.VALID else Opened()
     if answer != Opened() and _may_be_answered(connection, row.id, asked.now):
         answer = Opened(note="it is shown once nobody else can answer this unit any more")
+    return _page(connection, row, args, answer, _copies(connection, row))
+
+
+def _row(connection: Connection, number: int) -> Any:
+    return connection.execute(
+        select(unit, run.c.title, run.c.state.label("run_state"), stored.c.value, blob.c.bytes)
+        .join(run, run.c.id == unit.c.run_id)
+        .outerjoin(stored, stored.c.replica_id == unit.c.canonical_id)
+        .outerjoin(blob, blob.c.sha256 == stored.c.blob)
+        .where(unit.c.id == number)
+    ).first()
+
+
+def _page(connection: Connection, row: Any, args: Opened, answer: Opened, copies: list[Copy]) -> UnitPage:
     return UnitPage(
-        unit=row.id, run=row.run_id, title=row.title, key=row.key, group=row.grp, state=row.state, reason=row.reason,
-        quorum=row.quorum, unsent=row.unsent, credit=row.credit_milli / 1000, deadline_s=row.deadline_s,
-        created=row.created, finished=row.finished, args=plain.opened(args, command), answer=answer,
-        replicas=_copies(connection, row), events=events(connection, RUN_EVENTS, event.c.unit_id == row.id),
+        unit=row.id, run=row.run_id, title=row.title, key="" if args.note == WITHHELD else row.key, group=row.grp,
+        state=row.state, reason=row.reason, quorum=row.quorum, unsent=row.unsent, credit=row.credit_milli / 1000,
+        deadline_s=row.deadline_s, created=row.created, finished=row.finished, args=args, answer=answer,
+        replicas=copies, events=events(connection, RUN_EVENTS, event.c.unit_id == row.id),
     )  # fmt: skip
+
+
+def _withheld(connection: Connection, row: Any) -> bool:
+    """Whether a unit's page keeps to itself what would tell a unit whose answer is known from others: nobody can see
+    here what a unit asks before it was answered, nor, of those that may go out again, afterwards."""
+    return row.state in OPEN_UNITS or known.withheld(connection, row.id)
+
+
+def _known_page(connection: Connection, number: int) -> UnitPage:
+    """Return the page of a unit whose answer is known, as that of any other which was not answered yet. Raises
+    NotFound if there is none."""
+    shown = connection.execute(select(known_table).where(known_table.c.id == number)).first()
+    row = _row(connection, shown.unit_id) if shown is not None else None
+    if shown is None or row is None:
+        raise NotFound(f"there is no unit {number}")
+    copies = _copies(connection, row, disguised=True)
+    page = _page(connection, row, Opened(note=WITHHELD), Opened(), copies)
+    page.unit, page.created, page.finished, page.events = number, shown.made, None, []
+    page.state, page.unsent = (UnitState.ACTIVE, 0) if copies else (UnitState.READY, 1)
+    return page
 
 
 def _may_be_answered(connection: Connection, number: int, now: float) -> bool:
@@ -90,7 +126,9 @@ def _may_be_answered(connection: Connection, number: int, now: float) -> bool:
     return connection.execute(select(exists(open_copies))).scalar_one()
 
 
-def _copies(connection: Connection, row: Any) -> list[Copy]:
+def _copies(connection: Connection, row: Any, *, disguised: bool = False) -> list[Copy]:
+    """Return the copies of a unit; those that went out as a unit whose answer is known stand on the page of that."""
+    apart = exists(select(known_table.c.id).where(known_table.c.replica_id == replica.c.id, UNIT_IS_KNOWN))
     own = credit_entry.c.replica_id == replica.c.id
     paid = select(func.sum(credit_entry.c.amount_milli)).where(own, ~credit_entry.c.house)
     rows = connection.execute(
@@ -99,7 +137,7 @@ def _copies(connection: Connection, row: Any) -> list[Copy]:
             volunteer.c.pseudonym, volunteer.c.public, paid.scalar_subquery().label("amount_milli"),
         )
         .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
-        .where(replica.c.unit_id == row.id)
+        .where(replica.c.unit_id == row.id, apart if disguised else ~apart)
         .order_by(replica.c.id)
     )  # fmt: skip
     return [
