@@ -142,7 +142,7 @@ def horizons(store: Store, name: str) -> None:
         figure(f"credit: {horizon} put in order, {name}", 1e3 * took, "ms")
         assert isinstance(board, Board)
         for what, ask in (
-            ("the first name", lambda board=board: board.named("made 7777")),
+            ("a name", lambda board=board: board.named("made 7777")),
             ("a page", lambda board=board: board.page(len(board) // 200)),
             ("a rank among neighbours", lambda board=board: board.around(board.page(9)[0].who.volunteer)),
             ("another name", lambda board=board: board.named("made 99")),
