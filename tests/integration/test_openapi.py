@@ -43,9 +43,11 @@ async def test_both_listeners_give_one_description_that_is_well_formed(world: Wo
     host = await world.host()
     context = pinned_context(host.conn.ca_pem, host.conn.link.ca)
     connector = aiohttp.TCPConnector(ssl=context)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.get(world.running.url + PATH) as answer:  # and no protocol is asked for
-            assert json.loads(await answer.read()) == document
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(world.running.url + PATH) as answer,  # and no protocol is asked for
+    ):
+        assert json.loads(await answer.read()) == document
     assert document["paths"]["/v1/exchange"]["post"]["servers"] == [{"url": world.running.url}]
     assert document["paths"]["/index.json"]["get"]["servers"] == [{"url": world.running.pages_url}]
 
