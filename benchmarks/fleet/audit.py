@@ -20,7 +20,8 @@ _RULES: Final = {
     "units have a canonical answer and are not valid": """
         SELECT count(*) FROM unit WHERE canonical_id IS NOT NULL AND state <> 'valid'""",
     "units are valid with fewer valid copies than their quorum, of hosts that are not trusted alone": """
-        SELECT count(*) - (SELECT coalesce(sum(n), 0) FROM tally WHERE what = 'own.ruled') FROM (SELECT unit.id FROM unit LEFT JOIN replica ON replica.unit_id = unit.id
+        SELECT count(*) - (SELECT coalesce(sum(n), 0) FROM tally WHERE what = 'own.ruled')
+        FROM (SELECT unit.id FROM unit LEFT JOIN replica ON replica.unit_id = unit.id
         AND replica.state = 'valid' WHERE unit.state = 'valid' GROUP BY unit.id, unit.quorum
         HAVING count(replica.id) < unit.quorum
         AND coalesce(max(CASE WHEN replica.proven OR replica.trust = 2 THEN 1 END), 0) = 0) AS f""",
