@@ -190,7 +190,8 @@ def _worth_of(found: Tables, copy: Copy) -> int:
 
 
 def _unwarranted(found: Tables) -> Iterator[str]:
-    """A copy that is valid has its grant; one that was has its grant and one reversal; others have neither."""
+    """A copy that is valid has its grant; one that was has its grant and one reversal, and a correction if its host was
+    cleared since; others have neither."""
     of: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in found.entries:
         of[entry.replica or 0].append(entry)
@@ -203,7 +204,8 @@ def _unwarranted(found: Tables) -> Iterator[str]:
         if copy.state == "valid":
             right = kinds == {"grant": 1}
         else:
-            right = not kinds or (copy.state == "invalid" and kinds == {"grant": 1, "reversal": 1})
+            fell = kinds - Counter({"manual": 1}) == {"grant": 1, "reversal": 1}
+            right = not kinds or (copy.state == "invalid" and fell)
         for entry in entries:
             sign = -1 if entry.kind == "reversal" else 1
             right &= entry.amount == sign * _worth_of(found, copy)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 REASON: Final = "your answer was accepted on the word of a computer that was found to answer wrongly since"
 LOOK_AGAIN_S: Final = 10.0
+CLEARED: Final = "those who said that your computer answered wrongly were found to answer wrongly themselves"
 MOST: Final = 200
 """Answers of a host that are looked at in one commit."""
 
@@ -48,7 +49,15 @@ async def look_back(hub: Hub) -> None:
 
 
 async def look_at(hub: Hub, host: int) -> int:
-    """Look at everything that a host did; returns how many accepted answers fell."""
+    """Look at everything that a host did; returns how many accepted answers fell.
+
+    One that was cleared of its lies meanwhile gets back what was taken from it because of them.
+    """
+    if await hub.store.read(lambda c: standings.cleared(c, host)):
+        if await hub.store.write(lambda c: restore(c, host, hub.clock())):
+            log.warning("host %s was cleared: what was taken from it is given back", host)
+        hub.ledger.set()
+        return 0
     await hub.store.write(lambda c: distrust(c, host, hub.clock()), then=hub.learn)
     fell, after = 0, 0
     while True:
@@ -63,6 +72,18 @@ async def look_at(hub: Hub, host: int) -> int:
     await hub.store.write(lambda c: _looked(c, host, fell, hub.clock()))
     log.warning("host %s was found lying: %s answers that rested on its word are computed again", host, fell)
     return fell
+
+
+def restore(connection: Connection, host: int, now: float) -> int:
+    """Give a host that was cleared its credit back; returns for how many answers."""
+    if not standings.cleared(connection, host):
+        return 0
+    given = ledger.give_back(connection, host, REASON, CLEARED, "validator", now)
+    standings.looked_at(connection, host)
+    if given:
+        text = f"computer {host} was cleared: the credit of {given} answers that was taken from it is given back"
+        events.note(connection, now, "cleared", text)
+    return given
 
 
 def distrust(connection: Connection, host: int, now: float) -> list[units.Changed]:
@@ -92,7 +113,7 @@ def part(connection: Connection, host: int, after: int, now: float) -> tuple[lis
             unpaid += [r.id for r in supporters(unit)]
     changed = _fallen(connection, runs, now)
     ledger.reverse(connection, unpaid, REASON, "validator", now)
-    taken = sum(len(chosen) for chosen in runs.values())
+    taken = sum(entry.was.state is UnitState.VALID and not entry.unit.final for entry in changed)
     return changed, rows[-1].id if len(rows) == MOST else 0, taken
 
 

@@ -11,12 +11,12 @@ from echoes import Answer, earned, right, states, work, wrong
 from sqlalchemy import Connection, select
 
 from dsage import codec, wire
-from dsage_server.store import standings, units
+from dsage_server.store import recount, standings, units
 from dsage_server.store.schema import replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
 from dsage_validator import life
 from dsage_validator.life import Trust
-from dsage_validator.reputation import RULES
+from dsage_validator.reputation import RULES, Evidence, Kind
 
 PROBATION = int(RULES.probation)
 pytestmark = pytest.mark.usefixtures("few_are_enough")
@@ -133,6 +133,35 @@ async def test_a_proven_lie_reopens_all_that_rested_on_that_hosts_word(
     await driver.make(*range(950, 955), quorum=2, adaptive=True)
     assert len(await liar.fetch(5)) == 1, "who was found lying gets a copy at a time, and is not heard"
     assert await liar.fetch(5) == []
+
+
+async def test_who_is_cleared_gets_back_what_was_taken_once(world: World) -> None:
+    driver = await world.run()
+    one, _ = await proven(world, driver)
+    await driver.make(*range(500, 505), quorum=2, adaptive=True)
+    alone = await work(one)
+    paid = await earned(world, one)
+    hub = world.running.hub
+    (number,) = await hub.store.read(
+        lambda c: c.execute(select(replica.c.host_id).where(replica.c.unit_id == alone[0])).scalars().all()
+    )
+    (app,) = await hub.store.read(lambda c: c.execute(select(standing.c.app).distinct()).scalars().all())
+
+    async def said(kind: Kind) -> None:
+        evidence = [(app, Evidence(kind, 0, number))]
+        await hub.store.write(lambda c: standings.note(c, evidence, hub.clock()))
+        hub.liars.set()
+        await settled(world)
+
+    await said(Kind.LIED)
+    assert await earned(world, one) == paid - 5000
+    await said(Kind.LIED)
+    await said(Kind.CLEARED)
+    assert await earned(world, one) == paid - 5000, "one lie still stands"
+    for _ in range(2):
+        await said(Kind.CLEARED)
+        assert await earned(world, one) == paid
+    assert await hub.store.read(recount.differences) == []
 
 
 async def test_what_a_liar_holds_is_asked_of_others_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from dsage.errors import NotFound, UsageError
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import credit_entry, credit_house, volunteer
+from dsage_server.store.schema import host as host_table
 from dsage_server.store.units import add_up
 
 MOST_MILLI: Final = 10**12
@@ -49,6 +50,26 @@ def reverse(connection: Connection, replicas: Iterable[int], reason: str, actor:
         sums[row.run_id, "credit"] += 0 if row.house else row.amount_milli
     add_up(connection, sums)
     return sorted(row.replica_id for row in rows)
+
+
+def give_back(connection: Connection, host: int, taken_for: str, reason: str, actor: str, now: float) -> int:
+    """Give back what was taken from a host for a reason that does not hold any more, each copy's credit once, whatever
+    is called how often; return how many rows this made.
+
+    The row is a correction that names the copy. Whoever calls this wakes the projector (`Hub.ledger`). Raises
+    UsageError without a reason.
+    """
+    _check_reason(reason)
+    statement = upsert(connection, credit_entry).from_select(_GIVEN, _TAKEN).on_conflict_do_nothing()
+    given = {"host": host, "taken_for": taken_for, "reason": reason[:MOST_REASON], "actor": actor, "now": now}
+    rows = connection.execute(
+        statement.returning(credit_entry.c.run_id, credit_entry.c.amount_milli, credit_entry.c.house), given
+    ).all()
+    sums: Counter[tuple[int, str]] = Counter()
+    for row in rows:
+        sums[row.run_id, "credit"] += 0 if row.house else row.amount_milli
+    add_up(connection, sums)
+    return len(rows)
 
 
 def correct(connection: Connection, pseudonym: str, amount_milli: int, reason: str, actor: str, now: float) -> int:
@@ -106,3 +127,14 @@ _REVERSALS = select(
     *[credit_entry.c[name] for name in _COPIED], literal("reversal"), -credit_entry.c.amount_milli,
     bindparam("now"), credit_entry.c.id, bindparam("reason"), bindparam("actor"),
 ).where(credit_entry.c.kind == "grant")  # fmt: skip
+_GIVEN: Final = (*_COPIED, "kind", "amount_milli", "granted", "reason", "actor")
+_TAKEN = select(
+    *[credit_entry.c[name] for name in _COPIED], literal("manual"), -credit_entry.c.amount_milli,
+    bindparam("now"), bindparam("reason"), bindparam("actor"),
+).where(
+    credit_entry.c.volunteer_id == select(host_table.c.volunteer_id).where(host_table.c.id == bindparam("host"))
+    .scalar_subquery(),
+    credit_entry.c.kind != literal_column("'grant'"), credit_entry.c.kind == "reversal",
+    credit_entry.c.host_id == bindparam("host"), credit_entry.c.reason == bindparam("taken_for"),
+)  # fmt: skip
+"""What was taken back from a host for one reason, by the index on what was taken from its volunteer."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, union_all, update
 
 from dsage_server.store import outliers
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.meta import secret
 from dsage_server.store.schema import among, people_sum, replica, standing
+from dsage_server.store.schema import host as host_table
 from dsage_validator.life import Trust, Unit, first_copy
 from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
 
@@ -67,13 +68,13 @@ def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -
     """
     held = outliers.held(connection) if any(each.kind is Kind.LIED for _, each in said) else set()
     known = of(connection, {each.host for _, each in said}, lock=True)
-    liars: set[tuple[int, str]] = set()
+    turned: set[tuple[int, str]] = set()
     for app, each in said:
         apps = known.setdefault(each.host, {})
         kind = Kind.DOUBTED if each.kind is Kind.LIED and app in held else each.kind
         apps[app] = weighed(apps.get(app, Standing()), kind, now)
-        if kind is Kind.LIED:
-            liars.add((each.host, app))
+        if kind in (Kind.LIED, Kind.CLEARED):
+            turned.add((each.host, app))
     rows = [
         {"host_id": host, "app": app, "passed": each.passed, "lies": each.lies, "at": each.at}
         for host, app, each in sorted((host, app, known[host][app]) for host, app in {(e.host, a) for a, e in said})
@@ -81,12 +82,12 @@ def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -
     statement = upsert(connection, standing)
     more = {name: statement.excluded[name] for name in ("passed", "lies", "at")}
     connection.execute(statement.on_conflict_do_update(index_elements=["host_id", "app"], set_=more), rows)
-    if liars:
-        connection.execute(_DUE, [{"b_host": host, "b_app": app, "b_now": now} for host, app in sorted(liars)])
+    if turned:
+        connection.execute(_DUE, [{"b_host": host, "b_app": app, "b_now": now} for host, app in sorted(turned)])
 
 
 def undecided(connection: Connection, hosts: Iterable[int]) -> dict[int, int]:
-    """Return how many copies each of some hosts has out."""
+    """Return how many copies each of some hosts has out, or has answered without being told whether it was right."""
     found = dict.fromkeys(hosts, 0)
     if found:
         found |= dict(connection.execute(_OUT, {"ids": numbers(connection, found)}).all())
@@ -100,8 +101,13 @@ def enough(connection: Connection) -> bool:
 
 
 def due(connection: Connection) -> list[int]:
-    """Return the hosts that were found lying and not looked at since."""
+    """Return the hosts that were found lying, or cleared of that, and not looked at since."""
     return sorted(set(connection.execute(select(standing.c.host_id).where(standing.c.due.is_not(None))).scalars()))
+
+
+def cleared(connection: Connection, host: int) -> bool:
+    """Whether no lie stands against a host, for those it was convicted of are none."""
+    return not any(each.lies for each in of(connection, [host]).get(host, {}).values())
 
 
 def looked_at(connection: Connection, host: int) -> None:
@@ -118,11 +124,14 @@ _OF = (
     .order_by(standing.c.host_id, standing.c.app)
 )  # fmt: skip
 _LOCKED = _OF.with_for_update(of=standing)
-_OUT = (
-    select(replica.c.host_id, func.count())
-    .where(among_ids(replica.c.host_id), among(replica.c.state, ["leased"]))
-    .group_by(replica.c.host_id)
-)
+_COPIES = union_all(
+    select(replica.c.host_id).where(among_ids(replica.c.host_id), among(replica.c.state, ["leased"])),
+    select(replica.c.host_id)
+    .join(host_table, host_table.c.volunteer_id == replica.c.volunteer_id)
+    .where(among_ids(host_table.c.id), replica.c.host_id == host_table.c.id, among(replica.c.state, ["reported"])),
+).subquery()
+"""Each half by the partial index on such copies."""
+_OUT = select(_COPIES.c.host_id, func.count()).group_by(_COPIES.c.host_id)
 _DUE = (
     update(standing)
     .where(standing.c.host_id == bindparam("b_host"), standing.c.app == bindparam("b_app"))
