@@ -35,7 +35,7 @@ from dsage.trust.documents import Manifest
 from dsage_server.blobs import answers
 from dsage_server.hub import Hub
 from dsage_server.signing import renewed, sign_documents
-from dsage_server.store import checking, credit, renewal, runs, units
+from dsage_server.store import checking, credit, own, renewal, runs, units
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import run
 from dsage_validator import life
@@ -122,11 +122,16 @@ def extend_after_outage(connection: Connection, now: float, *, shared: bool = Fa
 
 
 async def keep_alive(hub: Hub) -> None:
-    """Note each ALIVE_S that the server is alive, and what was learnt of the hosts that called."""
+    """Note each ALIVE_S that the server is alive, what was learnt of the hosts that called, and which units the server
+    is to compute itself."""
     while True:
         await asyncio.sleep(ALIVE_S)
         await hub.store.write(lambda connection: remember(connection, "alive", repr(hub.clock())))
         await hub.exchanges.note()
+        drawn = hub.own.drawn()
+        if drawn != hub.own.noted:
+            await hub.store.write(functools.partial(own.note_waiting, drawn=drawn))
+            hub.own.noted = drawn
 
 
 async def write_back(hub: Hub) -> None:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from dsage_server.server import Running
-from dsage_server.store import standings
+from dsage_server.store import known, standings
 from dsage_server.store.testing import VARIABLE, kinds
 from dsage_server.testing import World, running_server
 
@@ -53,7 +53,9 @@ async def world(shared_server: Running, shared_folder: Path) -> AsyncIterator[Wo
 
 @pytest.fixture
 def few_are_enough() -> Iterator[None]:
-    """However few volunteers there are, they judge each other."""
+    """However few volunteers there are, they judge each other; by no units whose answer is known, which come by
+    chance."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(standings, "ENOUGH", 0)
+        patch.setattr(known, "SHARE", 0.0)
         yield

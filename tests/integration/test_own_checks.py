@@ -14,7 +14,7 @@ from echoes import earned, states, work, wrong
 from sqlalchemy import func, select
 
 from dsage.bundle import manifest, pack
-from dsage_server import own_checks
+from dsage_server import own_checks, timekeeping
 from dsage_server.own_cli import own_checks as own_checks_command
 from dsage_server.store import own, standings
 from dsage_server.store.schema import event, standing
@@ -203,3 +203,29 @@ async def test_the_operator_sees_what_was_computed_and_turns_it_off(
     said = json.loads(shown.stdout)["data"]
     assert (said["share"], said["agreed"], said["refuted"]) == (0.0, 1, 0)
     assert await world.running.hub.store.read(own.share) == 0.0
+
+
+async def test_what_was_drawn_is_computed_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timekeeping, "ALIVE_S", 0.05)
+    async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+        world = World(running, tmp_path, stack)
+        monkeypatch.setattr(own_checks, "check", never)
+        driver = await world.run()
+        await computes(world)
+        one, two = await hosts(world, 2)
+        await driver.make(1, 2, 3, quorum=2, adaptive=True)
+        drawn = await work(one)
+        await work(two)
+
+        async def noted() -> bool:
+            return await running.hub.store.read(own.waited) == drawn[1:]
+
+        await until(noted)
+    monkeypatch.undo()
+    async with running_server(tmp_path) as running, AsyncExitStack() as stack:
+        await counted(World(running, tmp_path, stack), own.AGREED, 1)
+
+
+async def never(*_: object) -> None:
+    """Compute without an end."""
+    await asyncio.Event().wait()

@@ -1,12 +1,13 @@
 """Which units the server computes itself: a small share of the accepted ones, and those whose answers disagree.
 
 The draw is of another key than the one by which hosts are checked, so neither says anything of the other. What waits
-here is memory of one process: a sample that a kill makes smaller stays a sample.
+here is written down now and then, so that a kill loses what was drawn in some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from dsage.states import ReplicaState, UnitState
@@ -28,6 +29,8 @@ class OwnChecks:
     def __init__(self) -> None:
         self.share = 0.0
         self.key = b""
+        self.noted: tuple[int, ...] = ()
+        """What was written down last of those that wait."""
         self._disputed: dict[int, None] = {}
         self._drawn: dict[int, None] = {}
         self._changed = asyncio.Event()
@@ -48,6 +51,16 @@ class OwnChecks:
         if len(line) < MOST:
             line[unit.id] = None
             self._changed.set()
+
+    def drawn(self) -> tuple[int, ...]:
+        """Return the accepted units that wait."""
+        return tuple(self._drawn)
+
+    def restore(self, numbers: Iterable[int]) -> None:
+        """List accepted units that waited before this start."""
+        self._drawn.update(dict.fromkeys(numbers))
+        self.noted = self.drawn()
+        self._changed.set()
 
     async def get(self) -> int:
         """Take the unit that waits longest, disputed ones first: somebody waits for these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -63,6 +64,20 @@ def share(connection: Connection) -> float:
 def set_share(connection: Connection, wanted: float) -> None:
     """Set that share (0..1); with 0 the server computes nothing."""
     remember(connection, SETTING, repr(wanted))
+
+
+def note_waiting(connection: Connection, drawn: Sequence[int]) -> None:
+    """Write down which accepted units wait in this process to be computed."""
+    remember(connection, _waiting_of(connection), " ".join(map(str, drawn)))
+
+
+def waited(connection: Connection) -> list[int]:
+    """Return which waited when that was last written down."""
+    return [int(number) for number in (recall(connection, _waiting_of(connection)) or "").split()]
+
+
+def _waiting_of(connection: Connection) -> str:
+    return f"own_waiting.{connection.info.get('slot', 0)}"
 
 
 def counted(connection: Connection) -> dict[str, int]:
