@@ -121,7 +121,7 @@ def _unpack(contents: Iterator[Record], folder: Path) -> tuple[Begin, End]:
         ) from None
     database.chmod(0o600)
     end: Record | None = None
-    with _loading(database) as connection:
+    with _loading(database) as connection, _without_notes(connection):
         loader = Loader(connection)
         for record in contents:
             if isinstance(record, Rows):
@@ -152,6 +152,18 @@ def _loading(database: Path) -> Iterator[Connection]:
         raise Damaged(f"its rows do not fit into a database: {error}") from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _without_notes(connection: Connection) -> Iterator[None]:
+    """Put rows in without what notes each of them elsewhere: the backup has those notes too."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%AFTER INSERT%'"
+    noting = connection.exec_driver_sql(query).all()
+    for name, _ in noting:
+        connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
+    yield
+    for _, statement in noting:
+        connection.exec_driver_sql(statement)
 
 
 def _check_rows(connection: Connection) -> None:

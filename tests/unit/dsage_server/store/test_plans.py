@@ -55,7 +55,9 @@ SHORT: Final = frozenset(
     }
 )  # fmt: skip
 """Indexes of what is waiting only: walking all of one is its purpose."""
-LISTS: Final = frozenset({"ix_credit_sum_listed", "ix_run_credit_listed", "ix_event_run", "ix_event_unit"})
+LISTS: Final = frozenset(
+    {"ix_credit_sum_listed", "ix_run_credit_listed", "ix_event_run", "ix_event_unit", "ix_event_news"}
+)
 """Indexes in the order that people read, walked from their beginning for a page."""
 NEWEST: Final = re.compile(r"FROM event\s+ORDER BY event\.id DESC\s+LIMIT")
 
