@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 60.0
 QUIET_S: Final = 3 * 3600
 """The proof of a day begins at three in the morning (UTC), or when a server that was off then is there again."""
-PROVED: Final = "ledger_proved"
-"""Where it is remembered which day's proof was begun, by whichever process was first."""
 TOLD: Final = 20
 """Differences that the log names."""
 PASSES: Final = 4
@@ -76,8 +74,8 @@ def prove(store: Store, *, repair: bool) -> tuple[list[recount.Difference], list
 def _is_due(connection: Connection, now: float) -> bool:
     """Whether today's proof is still to be made, by whom this is told; on the first day of a database it is not."""
     day = str(int((now - QUIET_S) // daybook.DAY_S))
-    known = recall(connection, PROVED)
+    known = recall(connection, recount.PROVED)
     if known == day:
         return False
-    remember(connection, PROVED, day)
+    remember(connection, recount.PROVED, day)
     return known is not None

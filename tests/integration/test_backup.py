@@ -94,6 +94,9 @@ async def test_files_and_rows_are_all_there_and_nothing_else(folder: Path, other
     path = await saved(folder, tmp_path)
     restore(path, PASSPHRASE, Home(other))
 
+    triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+    assert query(other, triggers) == query(folder, triggers) != []
+
     def is_left_out(path: Path) -> bool:
         return path.name in LEFT_OUT or path.name.startswith(".")
 

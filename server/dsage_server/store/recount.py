@@ -19,6 +19,8 @@ from dsage_server.store.credit import EPOCH, HALF_LIFE_S, MAX_HALF_LIVES, weight
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import metadata
 
+PROVED: Final = "ledger_proved"
+"""Where it is remembered which day's proof was begun (days since 1970), by whichever process was first."""
 REPAIRED: Final = "ledger_repaired"
 """Where it is remembered how often sums were repaired: two repairs of one difference would make another."""
 NOISE: Final = 1e-9

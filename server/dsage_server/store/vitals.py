@@ -6,8 +6,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from dsage_server.bookkeeping import PROVED
-from dsage_server.store import daybook
+from dsage_server.store import daybook, recount
 from dsage_server.store.hosting import REMEMBERED
 from dsage_server.store.meta import recall
 from dsage_server.store.schema import credit_entry, credit_unfolded, host
@@ -44,9 +43,10 @@ def vitals(connection: Connection, now: float) -> Vitals:
     """Return how the parts are."""
     oldest = select(func.min(credit_unfolded.c.entry_id)).scalar_subquery()
     since = connection.execute(select(credit_entry.c.granted).where(credit_entry.c.id == oldest)).scalar()
+    proved = recall(connection, recount.PROVED)
     return Vitals(
         alive=float(recall(connection, "alive") or 0), unfolded_s=0.0 if since is None else max(now - since, 0.0),
-        proved=recall(connection, PROVED) or "", checks=_is_on(connection, "checks"),
+        proved="" if proved is None else daybook.date_of(int(proved)).isoformat(), checks=_is_on(connection, "checks"),
         hosting=_is_on(connection, REMEMBERED),
     )  # fmt: skip
 
