@@ -182,8 +182,12 @@ async def test_who_answers_one_wrong_is_found_lying_and_the_run_learns_nothing(
     assert await asked(world, select(standing.c.lies).where(standing.c.host_id == 3)) == [(1,)]
     assert await asked(world, select(credit_entry.c.id).where(of_host(three))) == []
     assert {each.unit for each in (await driver.answers()).answers} == {each.unit for each in heard.answers}
-    held_by_it = await asked(world, select(replica.c.trust).where(replica.c.state == "leased"))
-    assert set(held_by_it) == {(life.Trust.LOST,)}
+
+    async def looked_at() -> bool:
+        held_by_it = await asked(world, select(replica.c.trust).where(replica.c.state == "leased"))
+        return set(held_by_it) == {(life.Trust.LOST,)}
+
+    await until(looked_at)
 
 
 async def test_a_known_unit_waits_until_what_was_made_after_it_goes_out_and_no_longer_than_its_run(

@@ -306,7 +306,8 @@ async def test_a_look_back_that_was_cut_off_is_made_at_the_next_start(tmp_path: 
             patch.setattr(standings, "drawn", lambda key, number: 0.99)
             alone = await work(one)
         assert await states(world, alone) == {"valid"}
-        number = (await running.hub.store.read(lambda c: c.execute(select(replica.c.host_id)).scalars().all()))[0]
+        of_it = select(replica.c.host_id).where(replica.c.unit_id == alone[0])
+        number = await running.hub.store.read(lambda c: c.execute(of_it).scalar_one())
         lied = standing.update().where(standing.c.host_id == number).values(lies=1, passed=0.0, due=1.0)
         await running.hub.store.write(lambda c: c.execute(lied))
     async with running_server(tmp_path) as running, AsyncExitStack() as stack:
