@@ -141,6 +141,13 @@ class LinkCode(Message):
     valid_s: Seconds
 
 
+class PageLink(Message):
+    """An address that logs one browser in, once, within `valid_s`: the reply of POST /v1/account/page-link."""
+
+    url: str
+    valid_s: Seconds
+
+
 class Leave(Message):
     """This computer leaves: the body of POST /v1/account/leave. `erase` forgets the account with its last computer."""
 

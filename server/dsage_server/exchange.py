@@ -108,12 +108,11 @@ class Exchanges:
             if mine != guest.calls or hub.closing:
                 return reply
 
-    async def hand_back(self, session: Session) -> None:
+    async def hand_back(self, caller: leases.Caller) -> None:
         """Take back every copy that a host holds: it leaves, and its call that is held is over."""
-        caller = leases.Caller(host=session.host, volunteer=session.volunteer, key=session.key)
         await self.hub.store.join(self._kind, leases.Call(caller=caller, known=frozenset()))
-        self.crowd.forget(session.host)
-        self.hub.waiting.call(("host", session.host))
+        self.crowd.forget(caller.host)
+        self.hub.waiting.call(("host", caller.host))
 
     async def _turn(
         self,

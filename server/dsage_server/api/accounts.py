@@ -19,7 +19,8 @@ from dsage_server.hub import Hub
 from dsage_server.published import Published
 from dsage_server.sessions import Session
 from dsage_server.shared import Shared
-from dsage_server.store import accounts, earned, hosts, teams
+from dsage_server.store import accounts, earned, hosts, teams, visits
+from dsage_server.store.leases import Caller
 from dsage_server.store.schema import replica
 from dsage_server.store.welcome import runs_here
 
@@ -29,13 +30,15 @@ LEADERBOARD: Final = "/leaderboard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """The handlers. `about` holds what never changes of the reply to whoever has not joined."""
+    """The handlers. `about` holds what never changes of the reply to whoever has not joined; `pages_url` is where the
+    volunteers' own pages are, also where only this computer sees them."""
 
     hub: Hub
     who: Callable[[web.Request, str], Session]
     """Return the session of a request in a role. Raises LoggedOut or NotAllowed."""
     about: wire.About
     published: Published
+    pages_url: str = ""
     kept: Shared[wire.About] = field(default_factory=Shared)
 
     def routes(self) -> list[web.RouteDef]:
@@ -46,6 +49,7 @@ class Accounts:
             web.post("/v1/name", self.name),
             web.get("/v1/account", self.account),
             web.post("/v1/account/link", self.link),
+            web.post("/v1/account/page-link", self.page_link),
             web.post("/v1/account/privacy", self.privacy),
             web.post("/v1/account/leave", self.leave),
             web.get("/v1/account/team", self.team),
@@ -92,6 +96,14 @@ class Accounts:
         caller, now = self._caller(request), self.hub.clock()
         return reply(await self.hub.store.write(lambda c: accounts.link_code(c, caller.volunteer, now)))
 
+    @call(gives=wire.PageLink, auth=HOST)
+    async def page_link(self, request: web.Request) -> web.Response:
+        """An address that logs a browser in to the volunteer's own page."""
+        caller, now = self._caller(request), self.hub.clock()
+        subject = str(caller.volunteer)
+        code = await self.hub.store.write(lambda c: visits.make_link(c, visits.Role.VOLUNTEER, subject, now))
+        return reply(wire.PageLink(url=f"{self.pages_url}/login/{code}", valid_s=visits.LINK_S))
+
     @call(takes=wire.Privacy, gives=wire.Privacy, auth=HOST)
     async def privacy(self, request: web.Request) -> web.Response:
         """Show what the volunteer wishes, and no more."""
@@ -125,15 +137,21 @@ class Accounts:
         session, caller = self.who(request, "host"), self._caller(request)
         wish = await body(request, wire.Leave, MAX_WISH_BYTES)
         held = await self.hub.store.read(lambda c: _held(c, caller.host))
-        await self.hub.exchanges.hand_back(session)
         now = self.hub.clock()
         left = await self.hub.store.write(lambda c: accounts.leave(c, caller, erase=wish.erase, now=now))
-        self.hub.sessions.drop_keys({session.key})
+        await dismiss(self.hub, Caller(host=session.host, volunteer=session.volunteer, key=session.key))
         return reply(msgspec.structs.replace(left, returned=held))
 
     def _caller(self, request: web.Request) -> hosts.Known:
         session = self.who(request, "host")
         return hosts.Known(host=session.host, volunteer=session.volunteer, pseudonym="")
+
+
+async def dismiss(hub: Hub, caller: Caller) -> None:
+    """A host has gone, by its own wish or its owner's: what it holds goes to others, and no token of its key is
+    honoured by this process any more."""
+    hub.sessions.drop_keys({caller.key})
+    await hub.exchanges.hand_back(caller)
 
 
 def _held(connection: Connection, host: int) -> int:

@@ -129,7 +129,10 @@ class Api:
             server_id=self.hub.server_id, name=self.name, operator=self.operator,
             pages_url=self.pages_url if self.visited else "",
         )  # fmt: skip
-        app.add_routes(Accounts(hub=self.hub, who=self._who, about=about, published=self.published).routes())
+        accounts = Accounts(
+            hub=self.hub, who=self._who, about=about, published=self.published, pages_url=self.pages_url
+        )  # fmt: skip
+        app.add_routes(accounts.routes())
         app.add_routes(BlobApi(blobs=self.hub.blobs, uploads=self.uploads, who=self._who).routes())
         app.add_routes([web.get(PATH, self.description.serve)])
         self.description.api_calls.extend(calls_of(app))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, literal, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from dsage import wire
 from dsage.states import OPEN_RUNS
-from dsage_server.store import credit, hosts, kinship, ledger, teams
+from dsage_server.store import consents, hosts, kinship, ledger, passkeys, recovery, teams, visits
 from dsage_server.store.events import note
-from dsage_server.store.schema import among, credit_sum, event, host, invite, meta, replica, run, unit, volunteer
+from dsage_server.store.schema import among, credit_sum, host, invite, meta, replica, run, unit, volunteer
 
 LINK_S: Final = 600.0
 """How long a code for one more computer is good."""
@@ -94,14 +94,9 @@ def link_code(connection: Connection, volunteer_id: int, now: float) -> wire.Lin
 
 
 def set_privacy(connection: Connection, volunteer_id: int, wish: wire.Privacy, now: float) -> None:
-    """Show of a volunteer what they wish, and no more. Statistics sites are told for a while whom to forget."""
-    credit.show(connection, volunteer_id, wish.leaderboard)
-    other = (volunteer.c.id == volunteer_id) & (volunteer.c.exported != wish.export)
-    withdrawn = None if wish.export else now
-    connection.execute(update(volunteer).where(other).values(exported=wish.export, withdrawn=withdrawn))
-    connection.execute(update(volunteer).where(volunteer.c.id == volunteer_id).values(public=wish.discoveries))
-    if not (wish.leaderboard or wish.discoveries):
-        _unmention(connection, volunteer_id)
+    """Show of a volunteer what their computers may say, and no more; what is chosen on their page alone stays."""
+    wishes = {"leaderboard": wish.leaderboard, "discoveries": wish.discoveries, "export": wish.export}
+    consents.choose(connection, volunteer_id, wishes, now)
 
 
 def leave(connection: Connection, caller: hosts.Known, *, erase: bool, now: float) -> wire.Left:
@@ -113,21 +108,22 @@ def leave(connection: Connection, caller: hosts.Known, *, erase: bool, now: floa
         select(func.count()).select_from(host).where(host.c.volunteer_id == caller.volunteer, host.c.gone.is_(None))
     ).scalar_one()
     if erase and not others:
-        set_privacy(connection, caller.volunteer, wire.Privacy(), now)
-        teams.depart(connection, caller.volunteer, now)
-        connection.execute(delete(invite).where(invite.c.volunteer_id == caller.volunteer))
-        erased = {"gone": now, "pseudonym": f"left-{caller.volunteer}"}
-        connection.execute(update(volunteer).where(volunteer.c.id == caller.volunteer).values(**erased))
-        kinship.forget(connection, caller.volunteer)
-        note(connection, now, "left", "a volunteer left")
+        erase_account(connection, caller.volunteer, now)
     return wire.Left(returned=0, erased=erase and not others, others=others)
 
 
-def _unmention(connection: Connection, volunteer_id: int) -> None:
-    """Take a pseudonym out of the news that mention it."""
-    name = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == volunteer_id)).scalar_one()
-    connection.execute(
-        update(event)
-        .where(event.c.text.contains(name, autoescape=True))
-        .values(text=func.replace(event.c.text, literal(name), literal("a volunteer")))
-    )
+def erase_account(connection: Connection, number: int, now: float) -> None:
+    """Forget an account: nobody is logged in as it, and its computers' keys open nothing. What it earned stays in the
+    sums under a name that says nothing."""
+    consents.choose(connection, number, consents.Held()._asdict(), now)
+    teams.depart(connection, number, now)
+    visits.end(connection, visits.Role.VOLUNTEER, str(number))
+    passkeys.remove(connection, number)
+    recovery.forget(connection, number)
+    connection.execute(delete(invite).where(invite.c.volunteer_id == number))
+    machines = {"gone": func.coalesce(host.c.gone, now), "name": "", "platform": "", "tags": "[]"}
+    connection.execute(update(host).where(host.c.volunteer_id == number).values(**machines))
+    erased = {"gone": now, "pseudonym": f"left-{number}"}
+    connection.execute(update(volunteer).where(volunteer.c.id == number).values(**erased))
+    kinship.forget(connection, number)
+    note(connection, now, "left", "a volunteer left")

@@ -13,7 +13,7 @@ from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotFound
 from dsage_server.pseudonyms import is_pseudonym, pseudonym
 from dsage_server.scheduling.record import HostRecord
-from dsage_server.store import credit, kinship, open_links, teams
+from dsage_server.store import consents, credit, kinship, open_links, teams
 from dsage_server.store.bulk import among_ids, numbers, update_rows
 from dsage_server.store.events import note
 from dsage_server.store.open_links import code_hash
@@ -140,6 +140,8 @@ def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, ver
         .returning(volunteer.c.id)
     ).scalar_one()
     credit.enter(connection, number, shown.leaderboard)
+    agreed = consents.Held(leaderboard=shown.leaderboard, discoveries=shown.discoveries)
+    consents.joined(connection, number, agreed, now)
     listed = shown.leaderboard or shown.discoveries
     note(connection, now, "joined", f"{name if listed else 'a volunteer'} joined")
     return number
