@@ -1,9 +1,10 @@
-"""The catalogues of the client's words: what is in them, and a program that brings them up to date.
+"""The catalogues of what people read: what is in them, and a program that brings them up to date.
 
     .venv/bin/python tests/support/catalogues.py
 
-collects the texts of the code and the pages into client.pot, adds new ones to each language, makes the pseudo-locale
-and compiles all. It ends with 1 and names them if texts are left to be translated by a person.
+collects the texts of the code and the pages into a template for each domain, the client's and the site's, adds new ones
+to each language, makes the client's pseudo-locale (the site makes its own as it runs) and compiles all. It ends with 1
+and names them if texts are left to be translated by a person.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,43 +22,120 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from dsage_client.words import DOMAIN, LANGUAGES, LOCALES, PSEUDO, SOURCE
+import dsage_client.words as client
+import dsage_server.web.words as web
+from dsage.states import MEANING, ReplicaState, RunState, UnitState
 
-CODE: Final = LOCALES.parent
+HEAD: Final = "Made by tests/support/catalogues.py; translations are written into this file."
 METHODS: Final = [("**.py", "python"), ("**.html", "jinja2")]
-OPTIONS: Final = {"**.html": {"trimmed": "true", "silent": "false"}}
-HEAD: Final = (
-    "# The words of DSage's client. Made by tests/support/catalogues.py; translations are written into this file."
-)
+OPTIONS: Final = {"**.html": {"trimmed": "true", "silent": "false", "newstyle_gettext": "true"}}
 KEYWORDS: Final = {"_": None, "gettext": None, "n_": (1, 2), "ngettext": (1, 2)}
 HELD: Final = re.compile(r"\{[^{}]*\}|%\([^)]*\)[a-z]|%%|<[^<>]*>|&[a-z]+;|https?://\S+|dsage://\S*|`[^`]*`")
 """What a translation keeps as it is: places for names, tags, addresses, commands."""
 FOREIGN: Final = str.maketrans("aeiouycnszAEIOUYCNSZdghklrtw", "áéíóúýçñšžÁÉÍÓÚÝÇÑŠŽđğĥķļŕťŵ")
 
 
-def template() -> Catalog:
-    """Return all texts of the code and the pages, sorted."""
-    catalogue = _empty(None)
-    found = extract_from_dir(CODE, METHODS, OPTIONS, KEYWORDS)
-    for path, _, message, comments, context in sorted(found, key=lambda each: (each[0], each[1])):
-        catalogue.add(message, None, [(path, 0)], auto_comments=comments, context=context)
-    return catalogue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What one program says. Its code stands beside the folder of its catalogues.
+
+    People translate it into `languages`; `pseudo` is made from the template; `tables` are texts that stand elsewhere
+    as tables, and are said by the name of their row.
+    """
+
+    name: str
+    of: str
+    locales: Path
+    languages: tuple[str, ...]
+    pseudo: str = ""
+    tables: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> Path:
+        """Return where the texts are said."""
+        return self.locales.parent
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """Return all languages that have a catalogue."""
+        return (*self.languages, *([self.pseudo] if self.pseudo else []))
+
+    def template_file(self) -> Path:
+        """Return where the template lies."""
+        return self.locales / f"{self.name}.pot"
+
+    def file_of(self, language: str, suffix: str = "po") -> Path:
+        """Return where the catalogue of a language lies."""
+        return self.locales / language / "LC_MESSAGES" / f"{self.name}.{suffix}"
+
+    def template(self) -> Catalog:
+        """Return all texts of the code and the pages, sorted."""
+        catalogue = self.empty(None)
+        for text in self.tables:
+            catalogue.add(text)
+        found = extract_from_dir(self.code, METHODS, OPTIONS, KEYWORDS)
+        for path, _, message, comments, context in sorted(found, key=lambda each: (each[0], each[1])):
+            catalogue.add(message, None, [(path, 0)], auto_comments=comments, context=context)
+        return catalogue
+
+    def written(self, path: Path, language: str | None = None) -> Catalog:
+        """Return a catalogue from its file."""
+        with path.open("rb") as file:
+            return read_po(file, locale=language, domain=self.name)
+
+    def pseudo_catalogue(self, template: Catalog) -> Catalog:
+        """Return the pseudo-locale of a template."""
+        catalogue = self.empty("en")
+        catalogue.creation_date = catalogue.revision_date = template.creation_date
+        for message in messages(template):
+            strings = tuple(pseudo(text) for text in texts(message))
+            catalogue.add(message.id, strings if message.pluralizable else strings[0], context=message.context)
+        return catalogue
+
+    def empty(self, language: str | None) -> Catalog:
+        """Return a catalogue without texts."""
+        head = (
+            f"# The words of {self.of}. Made by tests/support/catalogues.py; translations are written into this file."
+        )
+        return Catalog(
+            locale=language, header_comment=head, project="DSage", version="", msgid_bugs_address="",
+            last_translator="", language_team="", charset="utf-8", fuzzy=False,
+        )  # fmt: skip
+
+    def refresh(self) -> list[str]:
+        """Bring the catalogues up to date; return what is left to be translated."""
+        template = self.template()
+        if self.template_file().exists():
+            before = self.written(self.template_file())
+            if [each.id for each in messages(before)] == [each.id for each in messages(template)]:
+                template.creation_date = before.creation_date  # what has not changed gives no difference
+        _write(self.template_file(), template)
+        left = []
+        for language in self.every:
+            path = self.file_of(language)
+            if language == self.pseudo:
+                catalogue = self.pseudo_catalogue(template)
+            else:
+                catalogue = self.written(path, language) if path.exists() else self.empty(language)
+                catalogue.update(template, no_fuzzy_matching=True, update_creation_date=False)
+                catalogue.obsolete.clear()
+            _write(path, catalogue)
+            self.file_of(language, "mo").write_bytes(compiled(catalogue))
+            left += [f"{path}: {text!r}" for text in untranslated(catalogue)]
+        return left
 
 
-def written(path: Path, language: str | None = None) -> Catalog:
-    """Return a catalogue from its file."""
-    with path.open("rb") as file:
-        return read_po(file, locale=language, domain=DOMAIN)
-
-
-def template_file() -> Path:
-    """Return where the template lies."""
-    return LOCALES / f"{DOMAIN}.pot"
-
-
-def file_of(language: str, suffix: str = "po") -> Path:
-    """Return where the catalogue of a language lies."""
-    return LOCALES / language / "LC_MESSAGES" / f"{DOMAIN}.{suffix}"
+_STATES: Final = [str(state) for kind in (RunState, UnitState, ReplicaState) for state in kind]
+CLIENT: Final = Domain(
+    name=client.DOMAIN, of="DSage's client", locales=client.LOCALES, pseudo=client.PSEUDO,
+    languages=tuple(language for language in client.LANGUAGES if language not in (client.SOURCE, client.PSEUDO)),
+)  # fmt: skip
+SITE: Final = Domain(
+    name=web.DOMAIN, of="the site of a DSage server", locales=web.LOCALES,
+    languages=tuple(language for language in web.LANGUAGES if language != web.SOURCE),
+    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values()])),
+)  # fmt: skip
+DOMAINS: Final = (CLIENT, SITE)
 
 
 def texts(message: Message) -> tuple[str, ...]:
@@ -95,47 +174,11 @@ def compiled(catalogue: Catalog) -> bytes:
     return file.getvalue()
 
 
-def pseudo_catalogue(every: Catalog) -> Catalog:
-    """Return the pseudo-locale of a template."""
-    catalogue = _empty(SOURCE)
-    catalogue.creation_date = catalogue.revision_date = every.creation_date
-    for message in messages(every):
-        strings = tuple(pseudo(text) for text in texts(message))
-        catalogue.add(message.id, strings if message.pluralizable else strings[0], context=message.context)
-    return catalogue
-
-
 def main() -> int:
     """Bring all catalogues up to date."""
-    every = template()
-    if template_file().exists():
-        before = written(template_file())
-        if [each.id for each in messages(before)] == [each.id for each in messages(every)]:
-            every.creation_date = before.creation_date  # what has not changed gives no difference
-    _write(template_file(), every)
-    left = []
-    for language in LANGUAGES:
-        path = file_of(language)
-        if language == SOURCE:
-            continue
-        if language == PSEUDO:
-            catalogue = pseudo_catalogue(every)
-        else:
-            catalogue = written(path, language) if path.exists() else _empty(language)
-            catalogue.update(every, no_fuzzy_matching=True, update_creation_date=False)
-            catalogue.obsolete.clear()
-        _write(path, catalogue)
-        file_of(language, "mo").write_bytes(compiled(catalogue))
-        left += [f"{path}: {text!r}" for text in untranslated(catalogue)]
+    left = [line for domain in DOMAINS for line in domain.refresh()]
     sys.stderr.write("".join(f"{line}\n" for line in left))
     return 1 if left else 0
-
-
-def _empty(language: str | None) -> Catalog:
-    return Catalog(
-        locale=language, header_comment=HEAD, project="DSage", version="", msgid_bugs_address="", last_translator="",
-        language_team="", charset="utf-8", fuzzy=False,
-    )  # fmt: skip
 
 
 def _write(path: Path, catalogue: Catalog) -> None:

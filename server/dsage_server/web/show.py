@@ -23,7 +23,7 @@ from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
 from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
-from dsage_server.web.public.lines import NOBODY, PAGE_ROWS
+from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import shape_of
 from dsage_server.web.speech import Speech
 from dsage_server.web.words import LANGUAGES, Language, language
@@ -73,6 +73,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
+    environment.policies["ext.i18n.trimmed"] = True
     i18n: Any = environment
     i18n.install_gettext_translations(spoken.words, newstyle=True)
     said = Speech(spoken)
@@ -87,7 +88,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "columns": columns, "shape_of": shape_of, "names_of": names_of, "language": spoken, "languages": LANGUAGES,
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
-        "nobody": NOBODY, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
+        "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
         "theme": "", "shuffled": SHUFFLED,
     }  # fmt: skip
     environment.globals["ui"] = environment.get_template("ui.html").module

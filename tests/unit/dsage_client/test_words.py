@@ -1,18 +1,14 @@
-"""The words people read: every language has all of them, and the compiled catalogues are those of the code."""
+"""How the client says what people read: in which language, and only what a catalogue can have."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-import catalogues
 import pytest
+from catalogues import CLIENT
 
-from dsage_client.words import LANGUAGES, LOCALES, PSEUDO, SOURCE, _, n_, speak
-
-REFRESH = "run .venv/bin/python tests/support/catalogues.py, translate what it names in the .po file, run it again"
-TRANSLATED = [language for language in LANGUAGES if language != SOURCE]
+from dsage_client.words import PSEUDO, SOURCE, _, n_, speak
 
 
 @pytest.fixture(autouse=True)
@@ -20,47 +16,6 @@ def _english() -> Iterator[None]:
     speak(SOURCE)
     yield
     speak(SOURCE)
-
-
-@pytest.fixture(scope="module")
-def every() -> set[tuple[str, ...]]:
-    """All texts of the code and the pages."""
-    return {catalogues.texts(message) for message in catalogues.messages(catalogues.template())}
-
-
-def held_by(path: Path) -> set[tuple[str, ...]]:
-    """Return the texts that a catalogue has."""
-    return {catalogues.texts(message) for message in catalogues.messages(catalogues.written(path))}
-
-
-def test_the_template_holds_what_the_code_says(every: set[tuple[str, ...]]) -> None:
-    assert ("Paused by you until {when}",) in every
-    assert ("{n} minute", "{n} minutes") in every
-    assert held_by(catalogues.template_file()) ^ every == set(), REFRESH
-
-
-@pytest.mark.parametrize("language", TRANSLATED)
-def test_a_language_has_every_text(language: str, every: set[tuple[str, ...]]) -> None:
-    path = catalogues.file_of(language)
-    assert held_by(path) ^ every == set(), REFRESH
-    assert catalogues.untranslated(catalogues.written(path, language)) == [], REFRESH
-
-
-@pytest.mark.parametrize("language", TRANSLATED)
-def test_translations_keep_what_is_to_be_filled_in(language: str) -> None:
-    for message in catalogues.messages(catalogues.written(catalogues.file_of(language), language)):
-        for text, form in zip(catalogues.texts(message), catalogues.forms(message), strict=True):
-            assert sorted(catalogues.HELD.findall(form)) == sorted(catalogues.HELD.findall(text)), f"{text!r}: {form!r}"
-
-
-@pytest.mark.parametrize("language", TRANSLATED)
-def test_what_is_compiled_is_what_is_written(language: str) -> None:
-    written = catalogues.compiled(catalogues.written(catalogues.file_of(language), language))
-    assert catalogues.file_of(language, "mo").read_bytes() == written, REFRESH
-
-
-def test_every_catalogue_is_of_a_language_that_is_known() -> None:
-    assert {path.name for path in LOCALES.iterdir() if path.is_dir()} == set(TRANSLATED)
 
 
 def said_in(tree: ast.AST) -> list[ast.Call]:
@@ -71,7 +26,7 @@ def said_in(tree: ast.AST) -> list[ast.Call]:
 
 def test_what_is_said_is_written_out_where_it_is_said_and_when() -> None:
     """What is put together at run time is in no catalogue, and what is said on import is said before `speak`."""
-    for path in catalogues.CODE.rglob("*.py"):
+    for path in CLIENT.code.rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         functions = [
             node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
@@ -79,7 +34,7 @@ def test_what_is_said_is_written_out_where_it_is_said_and_when() -> None:
         late = {call for function in functions for call in said_in(function)}
         for call in said_in(tree):
             texts = call.args[: 2 if ast.unparse(call.func) == "n_" else 1]
-            where = f"{path.relative_to(catalogues.CODE)}:{call.lineno}"
+            where = f"{path.relative_to(CLIENT.code)}:{call.lineno}"
             assert all(isinstance(text, ast.Constant) for text in texts), f"{where}: only a text as it stands"
             assert call in late, f"{where}: say it in a function"
 
