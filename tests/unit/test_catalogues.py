@@ -6,7 +6,7 @@ from pathlib import Path
 
 import catalogues
 import pytest
-from catalogues import CLIENT, SITE, Domain
+from catalogues import CLIENT, Domain
 
 DOMAINS = (CLIENT,)
 
@@ -38,7 +38,6 @@ def test_the_template_holds_what_the_code_says(domain: Domain, every: dict[str, 
 
 def test_the_code_the_pages_and_the_tables_are_read(every: dict[str, Texts]) -> None:
     assert {("Paused by you until {when}",), ("{n} minute", "{n} minutes")} <= every[CLIENT.name]
-    assert {("%(time)s ago",), ("Skip to the content",), ("redundant",)} <= every[SITE.name]
 
 
 @pytest.mark.parametrize(("domain", "language"), EACH)
