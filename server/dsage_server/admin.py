@@ -28,6 +28,7 @@ from dsage_server.blobs.place import known_blobs
 from dsage_server.books import books
 from dsage_server.fleet_cli import apps as apps_command
 from dsage_server.fleet_cli import hosts as hosts_command
+from dsage_server.notices_cli import announce, maintenance
 from dsage_server.own_cli import own_checks
 from dsage_server.published import Published
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
@@ -325,6 +326,8 @@ admin.add_command(books)
 admin.add_command(hosts_command)
 admin.add_command(apps_command)
 admin.add_command(own_checks)
+admin.add_command(announce)
+admin.add_command(maintenance)
 admin.add_command(teams)
 admin.add_command(seed_demo)
 

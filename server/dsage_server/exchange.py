@@ -18,6 +18,7 @@ from dsage.errors import NotAllowed, StorageFull, TooLarge, WrongServer
 from dsage.states import ReplicaState, UnitState
 from dsage.trust.documents import ResultBatch, SignedResult
 from dsage.trust.envelope import open_as
+from dsage_server import maintenance
 from dsage_server.blobs.answers import LargeAnswers
 from dsage_server.scheduling import policy
 from dsage_server.scheduling.blame import Blame
@@ -91,8 +92,9 @@ class Exchanges:
             if want and not reply.units:
                 hub.call_hungry_drivers()
             left = ends - hub.ticks()
-            if reply.acks or reply.units or reply.abort or left <= 0 or hub.closing or mine != guest.calls:
-                return reply if request.wait_s else self._last(reply, request)
+            closed = bool(want and hub.maintenance)
+            if reply.acks or reply.units or reply.abort or left <= 0 or hub.closing or mine != guest.calls or closed:
+                return reply if request.wait_s and not closed else self._last(reply, request)
             if again:
                 continue
             with hub.pressure.hold() as granted:
@@ -130,12 +132,15 @@ class Exchanges:
         hub.refill()
         now = hub.clock()
         full = hub.ticks() < self._full_until
-        stop = hub.closing or full
+        closed = hub.maintenance
+        stop = bool(hub.closing or full or closed)
         unsent = hub.ready.unsent
         want = 0 if stop or guest.rests else policy.fair(want, unsent, self.crowd.idle)
         choice = policy.choose(hub.ready, hub.shares, guest.view, want, now)
         describe = request.host if first else None
         reason = FULL if full else outliers.RESTS if guest.rests else choice.reason
+        if closed is not None:
+            reason = maintenance.sentence(closed)
         if hub.store.shared and want and not choice.copies:
             hub.neighbours.say.hungry = True
         if not (results or describe or request.holding or choice.copies):
@@ -194,7 +199,9 @@ class Exchanges:
     def _last(self, reply: wire.ExchangeReply, request: wire.Exchange) -> wire.ExchangeReply:
         """Say when to come back, to a host that wanted work and gets none."""
         if request.want and not reply.units:
-            reply.retry_s = self.hub.pressure.retry_s(idle=not self.hub.ready.unsent)
+            closed = self.hub.maintenance
+            least_s = maintenance.retry_s(closed, self.hub.clock()) if closed is not None else 0.0
+            reply.retry_s = self.hub.pressure.retry_s(idle=not self.hub.ready.unsent, least_s=least_s)
         return reply
 
     async def _meet(self, session: Session) -> Guest:

@@ -41,6 +41,7 @@ from dsage_server.scheduling.waiting import Waiting
 from dsage_server.sessions import Session, Sessions
 from dsage_server.settings import Quota
 from dsage_server.store import kinship, runs, units
+from dsage_server.store.announcements import Notice
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
 from dsage_server.store.ready import as_ready, ready_units, wanted_of
@@ -94,6 +95,8 @@ class Hub:
     """What each researcher may have at a time, unless it was set for their key."""
     approve_first_runs: bool = False
     """Whether a new researcher's first run waits for a second person."""
+    maintenance: Notice | None = None
+    """Because of what no work is given out now, if so."""
     exchanges: Exchanges = field(init=False)
     requests: Requests = field(init=False)
     control: Control = field(init=False)
@@ -296,6 +299,8 @@ class Hub:
 
     def hungry(self) -> int:
         """How many more units volunteers could start on."""
+        if self.maintenance is not None:
+            return 0
         others, waiting = self.neighbours.crowd()
         capacity = self.exchanges.crowd.capacity(self.ticks()) + others
         return policy.hungry(capacity, self.ready.unsent + waiting) if capacity else 0

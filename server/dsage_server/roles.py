@@ -24,6 +24,7 @@ from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.hub import Hub
 from dsage_server.knowing import send_known
 from dsage_server.looking_back import look_back
+from dsage_server.maintenance import heed
 from dsage_server.outlying import watch
 from dsage_server.own_checks import check_some
 from dsage_server.retention.archive import ARCHIVE, archive_steadily
@@ -77,6 +78,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
     ]
     if API in roles:
         found.append(("calling hosts that wait for work", partial(timekeeping.wake_hosts, hub)))
+        found.append(("heeding what the operator announced", partial(heed, hub)))
         found.append(("confirming discoveries", partial(confirm_discoveries, hub)))
         found.append(("deciding contested answers", partial(decide_contests, hub)))
         found.append(("sending units whose answer is known", partial(send_known, hub)))

@@ -19,7 +19,7 @@ from dsage.sandbox.space import working_space
 from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
-from dsage_server import certificates, roles, timekeeping
+from dsage_server import certificates, maintenance, roles, timekeeping
 from dsage_server.api.doors import most_connections
 from dsage_server.api.http import timely
 from dsage_server.api.limits import VISITORS, Limits
@@ -118,6 +118,7 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
         now = hub.clock()
         away = store.write_now(lambda c: timekeeping.extend_after_outage(c, now, shared=store.shared))
         await hub.load()
+        await maintenance.look(hub)
         await timekeeping.end_revoked(hub)
         work_dir = stack.enter_context(working_space(folder / (f".work-{store.slot}" if store.shared else "work")))
         report, boxes = None, None

@@ -91,6 +91,9 @@ ELSEWHERE: Final = {
     "integration/test_own_checks.py::test_the_operator_sees_what_was_computed_and_turns_it_off": (
         "admin own-checks --share"
     ),
+    "integration/test_maintenance.py::test_the_commands_of_the_operator": (
+        "admin announce --hours --later --end; admin maintenance --hours --later --off"
+    ),
     "integration/test_outlying.py::test_a_host_that_stands_out_is_checked_and_shown": (
         "admin hosts --flagged; admin apps --copies"
     ),

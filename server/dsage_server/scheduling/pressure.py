@@ -117,12 +117,13 @@ class Pressure:
         finally:
             self.held -= 1
 
-    def retry_s(self, idle: bool) -> float:
-        """Return when a caller that got nothing may ask again: soon if others were quicker, later if all is `idle`.
+    def retry_s(self, idle: bool, least_s: float = 0.0) -> float:
+        """Return when a caller that got nothing may ask again: soon if others were quicker, later if all is `idle`; on
+        average not before `least_s`.
 
         The more hosts there are, the later, so that together they ask POLLS_PER_S times a second at most.
         """
-        return self._jittered(max(IDLE_RETRY_S if idle else SHORTEST_RETRY_S, self.hosts / POLLS_PER_S))
+        return self._jittered(max(IDLE_RETRY_S if idle else SHORTEST_RETRY_S, least_s, self.hosts / POLLS_PER_S))
 
     def spread_s(self, hosts: int | None = None) -> float:
         """Return over what time so many clients (all that are known) should return after an outage."""
