@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit bench-web simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -74,6 +74,10 @@ simulate-full:  ## The same with more hosts and seeds (hours)
 bench-credit:  ## Measure what the ledger costs: a million rows, 100,000 volunteers (minutes); ARGS="--only sqlite"
 	$(SETUP) bench
 	@$(BIN)/python benchmarks/credit_bench.py $(ARGS)
+
+bench-web:  ## Measure what visitors of the site wait for, at 100,000 volunteers (a quarter of an hour); ARGS="--only views"
+	$(SETUP) bench
+	@$(BIN)/python benchmarks/web_bench.py $(ARGS)
 
 fault:  ## Kill server, clients and driver at random during a factorisation (minutes)
 	$(SETUP) demo
