@@ -19,6 +19,7 @@ from dsage_server.web import plain
 from dsage_server.web.live import Streams
 from dsage_server.web.looks import Look, look_of
 from dsage_server.web.page import Asked, Document, Page, whole
+from dsage_server.web.rankings import Rankings
 from dsage_server.web.show import Site, etag
 
 FRONT: Final = "/index"
@@ -84,11 +85,11 @@ class Shown:
 
 
 class Answering:
-    """The handlers of public pages, and what they share: the store, the templates, what was made lately, streams."""
+    """The handlers of public pages, and what they share: store, templates, what was made lately, streams, boards."""
 
     def __init__(
         self, store: Store, site: Site, server_id: str, name: str, clock: Callable[[], float], streams: Streams,
-        shown: Shared[Shown],
+        shown: Shared[Shown], rankings: Rankings,
     ) -> None:  # fmt: skip
         self._store = store
         self._site = site
@@ -97,6 +98,7 @@ class Answering:
         self._clock = clock
         self._streams = streams
         self._shown = shown
+        self._rankings = rankings
 
     def add(self, app: web.Application, page: Page) -> None:
         """Add the routes of a page."""
@@ -123,7 +125,10 @@ class Answering:
     ) -> web.StreamResponse:
         async def make() -> Shown:
             now = self._clock()
-            asked = Asked(now=now, server_id=self._server_id, name=self._name, path=path, query=query)
+            asked = Asked(
+                now=now, server_id=self._server_id, name=self._name, path=path, query=query,
+                board=self._rankings.board,
+            )  # fmt: skip
 
             def look(connection: Connection) -> tuple[Document, list[Notice]]:
                 return page.load(connection, asked), announcements.current(connection, now)

@@ -15,6 +15,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from dsage.errors import NotFound
+from dsage_server.store import boards
+from dsage_server.store.boards import Board, Scope
 
 LARGEST_ID: Final = 2**63 - 1
 MOST_TEXT: Final = 100
@@ -33,13 +35,15 @@ class Document(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a visitor asked for: the variables of the address, and the page's parameters, all of them, as read."""
+    """What a visitor asked for: the variables of the address, and the page's parameters, all of them, as read; and how
+    to come by the board of a scope."""
 
     now: float
     server_id: str
     name: str
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    board: Callable[[Connection, Scope, float], Board] = boards.made
 
     @property
     def number(self) -> int:

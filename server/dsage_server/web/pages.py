@@ -6,6 +6,7 @@ of its own, plain http on localhost or behind any proxy.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
+from dsage_server.web.rankings import Rankings
 from dsage_server.web.reference import Reference
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import STATIC, Site
@@ -82,7 +84,8 @@ def make_pages(
     files = assets.load(STATIC)
     site = Site(name, files)
     open_streams = streams or Streams(period_s=period_s)
-    answering = Answering(store, site, server_id, name, clock, open_streams, Shared(period_s=period_s))
+    rankings = Rankings(store, period_s=period_s)
+    answering = Answering(store, site, server_id, name, clock, open_streams, Shared(period_s=period_s), rankings)
     app = web.Application(
         middlewares=[refusing(site), only_our_own, *([] if names is None else [_answering_to(names)])],
         client_max_size=MOST_POSTED,
@@ -107,6 +110,10 @@ def make_pages(
     async def close_streams(_: web.Application) -> None:
         open_streams.close()
 
+    async def close_rankings(_: web.Application) -> None:
+        await asyncio.to_thread(rankings.close)
+
+    app.on_cleanup.append(close_rankings)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_streams)
     return app

@@ -16,7 +16,7 @@ from dsage.errors import UsageError
 from dsage.trust.documents import Manifest
 from dsage.trust.envelope import Envelope
 from dsage_server.store import credit, daybook
-from dsage_server.store.boards import Board, Contender, Horizon, contenders
+from dsage_server.store.boards import Board, Contender, Horizon, Narrow, contenders
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import credit_entry, document, volunteer
 from dsage_server.store.testing import fresh, kinds
@@ -133,10 +133,10 @@ def test_names_are_found_by_how_they_begin() -> None:
 
 def test_a_teams_board_has_places_of_its_own() -> None:
     board = Board([someone(number, number, team=number % 2, valid=9 - number) for number in range(1, 7)])
-    mine = board.only(lambda each: each.team == 1)
+    mine = board.only(Narrow(team=1))
     assert [(place.rank, place.who.volunteer) for place in mine.page()] == [(1, 5), (2, 3), (3, 1)]
     assert Counter(place.who.team for place in mine.page()) == {1: 3}
-    steady = board.only(lambda each: each.team == 1, by="valid")
+    steady = board.only(Narrow(team=1), by="valid")
     assert [place.who.volunteer for place in steady.page()] == [1, 3, 5]
 
 
