@@ -28,6 +28,8 @@ KEEPALIVE_S: Final = 15.0
 """Proxies close connections that say nothing for 30 to 60 s."""
 STALLED_S: Final = 20.0
 """A visitor who takes longer to read one message is cut off; the browser comes back by itself."""
+KEPT_NEWS: Final = 64
+"""Messages in memory, with the states of a page that they lead from and to."""
 PER_ADDRESS: Final = 16
 IN_ALL: Final = 1000
 
@@ -46,6 +48,7 @@ class Streams:
         self._in_all = in_all
         self._keepalive_s = keepalive_s
         self._closing = asyncio.Event()
+        self._news = _News()
         self.open: Counter[str] = Counter()
 
     def close(self) -> None:
@@ -95,15 +98,34 @@ class Streams:
         await response.write(b"retry: 3000\n\n")
         while not self._closing.is_set() and request.transport is not None:
             current = await fragments()
-            news = {name: html for name, html in current.items() if seen.get(name) != html}
+            news = self._news.of(seen, current)
             if news or loop.time() - spoke >= self._keepalive_s:
-                message = b"data: " + msgspec.json.encode(news) + b"\n\n" if news else b": still here\n\n"
                 async with asyncio.timeout(STALLED_S):
-                    await response.write(message)
+                    await response.write(news or b": still here\n\n")
                 seen, spoke = current, loop.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._period_s):
                     await self._closing.wait()
+
+
+class _News:
+    """What is new between two states of a page, as a message: made once for all who saw the first of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], tuple[dict[str, str], dict[str, str], bytes]] = {}
+
+    def of(self, seen: dict[str, str], current: dict[str, str]) -> bytes:
+        """Return the message; an empty one if nothing is new. The states are kept with it, so their ids stay theirs."""
+        if seen is current:
+            return b""
+        key = (id(seen), id(current)) if seen else (0, id(current))
+        if key not in self._made:
+            changed = {name: html for name, html in current.items() if seen.get(name) != html}
+            message = b"data: " + msgspec.json.encode(changed) + b"\n\n" if changed else b""
+            while len(self._made) >= KEPT_NEWS:
+                del self._made[next(iter(self._made))]
+            self._made[key] = (seen, current, message)
+        return self._made[key][2]
 
 
 def visitor(request: web.Request) -> str:

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from dsage.errors import StorageFull
-from dsage_server.web.live import Streams, visitor
+from dsage_server.web.live import KEPT_NEWS, Streams, _News, visitor
 from dsage_server.web.testing import World
 
 Client = TestClient[web.Request, web.Application]
@@ -139,3 +139,16 @@ async def test_a_database_that_fails_ends_the_stream_and_is_logged(
 def test_only_a_proxy_on_this_machine_is_believed(peer: str, forwarded: str, expected: str) -> None:
     request = SimpleNamespace(remote=peer, headers={"X-Forwarded-For": forwarded})
     assert visitor(request) == expected  # type: ignore[arg-type]
+
+
+def test_news_are_made_once_for_all_who_saw_the_same_and_never_mixed_up() -> None:
+    news = _News()
+    first, second = {"a": "1", "b": "2"}, {"a": "1", "b": "3"}
+    assert json.loads(news.of({}, first)[6:]) == first
+    assert json.loads(news.of(first, second)[6:]) == {"b": "3"}
+    assert news.of(first, second) is news.of(first, second)
+    assert news.of(second, dict(second)) == b""
+    assert news.of(second, second) == b""
+    for number in range(3 * KEPT_NEWS):
+        state = {"a": str(number)}
+        assert json.loads(news.of({}, state)[6:]) == state
