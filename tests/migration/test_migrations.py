@@ -207,6 +207,9 @@ ROWS["0020"] = ROWS["0019"] | {
 ROWS["0021"] = ROWS["0020"] | {"known": ["9, 1, 1, 3.0, NULL, NULL", "10, 2, 1, 3.0, 4.0, 1"]}
 ROWS["0022"] = ROWS["0021"] | {"last_word": ["1, 1, NULL", "2, 1, 1"]}
 ROWS["0023"] = ROWS["0022"]
+ROWS["0024"] = ROWS["0023"] | {
+    "request": ["1, x'cc', 'curie', '[\"radium\"]', 'Half-lives.', 3.0, 'waiting', NULL, ''"]
+}
 
 MOVED: Final = {
     "replica": {"value"},

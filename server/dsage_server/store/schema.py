@@ -77,6 +77,9 @@ volunteer = Table(
         sqlite_where=text("withdrawn IS NOT NULL"),
         postgresql_where=text("withdrawn IS NOT NULL"),
     ),
+    Index(
+        "ix_volunteer_gone", "gone", sqlite_where=text("gone IS NOT NULL"), postgresql_where=text("gone IS NOT NULL")
+    ),
 )
 """`public` is whether discoveries may name the volunteer (the leaderboard goes by `credit_sum.public`). `gone` is when
 they had themselves erased. With `verifiable_only` they get nothing but units whose answers prove themselves. Those who
@@ -588,6 +591,12 @@ credit_entry = Table(
         sqlite_where=text("kind <> 'grant'"),
         postgresql_where=text("kind <> 'grant'"),
     ),
+    Index(
+        "ix_credit_entry_correction",
+        "id",
+        sqlite_where=text("kind <> 'grant'"),
+        postgresql_where=text("kind <> 'grant'"),
+    ),
 )
 """The ledger, to which rows are only added: triggers refuse every other change, and note each new row in
 `credit_unfolded`.
@@ -927,3 +936,19 @@ api_token = Table(
     Column("revoked", Float),
 )
 """Tokens that researchers made for their programs: `scope` is "read" or "write"."""
+
+request = Table(
+    "request",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("projects", String, nullable=False),
+    Column("words", String, nullable=False),
+    Column("made", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("decided", Float),
+    Column("answer", String, nullable=False, server_default=""),
+)
+"""What people ask the operator to sign: that their code `key` is certified under a `name` for `projects` (a JSON list).
+The `state` is waiting, approved or refused."""
