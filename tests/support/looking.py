@@ -1,0 +1,135 @@
+"""Pages looked at in Debian's Chromium: what breaks a rule of accessibility, does not fit, or is complained about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from seeded_site import Found, Site
+
+CHROMIUM: Final = Path("/usr/bin/chromium")
+FLAGS: Final = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+Theme = Literal["light", "dark"]
+THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
+LANGUAGES: Final = ("en", "en-XA", "de", "ar-XB")
+WIDTHS: Final = (320, 768, 1280)
+HEIGHT: Final = 900
+RULES: Final = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+}
+SCRIPTLESS: Final = {401, 404}
+"""What a browser's console tells of by itself."""
+TOO_WIDE: Final = """() => {
+  const page = document.documentElement;
+  if (page.scrollWidth <= innerWidth) return "";
+  const name = (one) => one.tagName.toLowerCase() + [...one.classList].map((word) => "." + word).join("");
+  const wide = [...document.querySelectorAll("body *")].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > innerWidth + 1 || box.left < -1) && !one.closest(".scroll, .skip, .unseen");
+  });
+  return page.scrollWidth + " px: " + [...new Set(wide.map(name))].slice(-6).join(" ");
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a page is looked at; `width` is in CSS pixels."""
+
+    theme: Theme
+    language: str
+    width: int
+
+
+EVERY: Final = tuple(Look(*each) for each in product(THEMES, LANGUAGES, WIDTHS))
+
+
+def looks_at(place: int) -> list[Look]:
+    """Return two looks for the page at a place of a list: neighbours cover all pairs of theme, language and width.
+
+    Both themes, two languages of which one is longer or runs from right to left, two widths.
+    """
+    turn = place // 4
+    return [
+        Look(theme, LANGUAGES[(place + k) % 4], WIDTHS[(place + turn + k) % 3])
+        for k, theme in enumerate(THEMES if turn % 2 else THEMES[::-1])
+    ]
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Start the browser; the test is skipped where it is missing, and fails there in CI."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is missing, and this is CI")
+        pytest.skip(f"{CHROMIUM} is missing: install the package chromium to look at the pages")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+class Eyes:
+    """One visitor's window, in one theme; everything that was wrong with a page is in `faults`."""
+
+    def __init__(self, site: Site, context: BrowserContext, page: Page) -> None:
+        self.site = site
+        self.context = context
+        self.page = page
+        self.faults: list[str] = []
+        self._where = ""
+        page.on("console", lambda said: self._hear(said.type, said.text))
+        page.on("pageerror", lambda error: self._hear("error", str(error)))
+        page.on("request", lambda request: self._follow(request.url))
+
+    @classmethod
+    async def open(cls, site: Site, browser: Browser, *, logged_in: bool = True, **options: Any) -> Eyes:
+        """Open a window of a profile of its own."""
+        context = await browser.new_context(reduced_motion="reduce", **options)
+        if logged_in:
+            await context.add_cookies(site.cookies())
+        return cls(site, context, await context.new_page())
+
+    async def look(self, found: Found, look: Look, *, rules: bool = True) -> None:
+        """Look at a page once: at its rules in this look, and at its widths in this language."""
+        self._where = f"{found.path} ({look.theme}, {look.language}, {look.width} px)"
+        await self.context.add_cookies([{"name": "language", "value": look.language, "url": self.site.address}])
+        await self.page.emulate_media(color_scheme=look.theme)
+        await self.page.set_viewport_size({"width": look.width, "height": HEIGHT})
+        answer = await self.page.goto(self.site.address + found.path)
+        if answer is None or answer.status != found.status:
+            self.faults.append(f"{self._where}: answered {answer and answer.status}, not {found.status}")
+        for width in (*(each for each in WIDTHS if each != look.width), look.width):
+            await self.page.set_viewport_size({"width": width, "height": HEIGHT})
+            if wide := await self.page.evaluate(TOO_WIDE):
+                self.faults.append(f"{found.path} ({look.language}) at {width} px is {wide}")
+        if rules:
+            await self._judge()
+
+    async def _judge(self) -> None:
+        result = await Axe().run(self.page, options=RULES)
+        for broken in result.response["violations"]:
+            for node in broken["nodes"][:3]:
+                self.faults.append(
+                    f"{self._where}: {broken['id']} ({broken['help']}): {node['html'][:200]} "
+                    f"{[each['message'] for each in node['any'] + node['all'] + node['none']][:2]}"
+                )
+
+    def _hear(self, kind: str, text: str) -> None:
+        if not text.startswith("Failed to load resource: the server responded with a status of 40"):
+            self.faults.append(f"{self._where}: {kind}: {text}")
+
+    def _follow(self, address: str) -> None:
+        if not address.startswith((self.site.address + "/", "data:", "blob:")):
+            self.faults.append(f"{self._where}: asks for {address}")
