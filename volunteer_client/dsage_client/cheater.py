@@ -42,22 +42,30 @@ class Liar(Altered):
 
 
 def lie(work: Work, value: bytes) -> bytes:
-    """Return a wrong answer that is well formed: "it is prime", or residues of curves that nobody ran."""
+    """Return a wrong answer that is well formed: "it is prime", or residues of work that nobody did."""
     args = codec.decode(work.proven.unit.args)
     if args["kind"] == "flint":
         return codec.encode({"factors": [[args["n"], 1]]})
+    if args["kind"] == "minus":
+        return codec.encode({"residue": _residue(args), "factor": 0})
     return codec.encode({"residues": _residues(args, args["curves"]), "factor": 0, "curve": args["curves"]})
 
 
 def pretend(work: Work, state: bytes) -> bytes:
-    """Return a checkpoint that claims as many curves as the true one, none of them real."""
-    args = codec.decode(work.proven.unit.args)
-    return codec.encode({"residues": _residues(args, len(codec.decode(state)["residues"]))})
+    """Return a checkpoint that claims as much work as the true one, none of it real."""
+    args, true = codec.decode(work.proven.unit.args), codec.decode(state)
+    if "minus" in true:
+        return codec.encode({"minus": [true["minus"][0], secrets.randbelow(args["n"])]})
+    return codec.encode({"residues": _residues(args, len(true["residues"]))})
 
 
 def _residues(args: dict[str, Any], count: int) -> list[bytes]:
+    return [_residue(args) for _ in range(count)]
+
+
+def _residue(args: dict[str, Any]) -> bytes:
     n = args["n"]
-    return [secrets.randbelow(n).to_bytes((n.bit_length() + 7) // 8, "big") for _ in range(count)]
+    return secrets.randbelow(n).to_bytes((n.bit_length() + 7) // 8, "big")
 
 
 @click.command()

@@ -17,6 +17,7 @@ from dsage_projects.factor import work as factor
 
 N = (10**13 + 37) * (10**60 + 7)
 CURVES = {"kind": "ecm", "n": N, "b1": 50, "sigma": (1 << 32) + 5, "curves": 3}
+MINUS = {"kind": "minus", "n": N, "b1": 2000}
 SIEVE = {"kind": "flint", "n": 10007 * 10009}
 
 
@@ -48,6 +49,16 @@ def test_a_composite_is_called_prime_and_that_disproves_itself() -> None:
     told = codec.decode(lie(work_on(SIEVE), codec.encode(factor.compute(SIEVE))))
     assert told == {"factors": [[SIEVE["n"], 1]]}
     assert factor.verify(SIEVE, told) is False
+
+
+def test_a_power_is_made_up_too_and_a_stopped_one_shows_as_much_work() -> None:
+    honest = factor.compute(MINUS)
+    told = codec.decode(lie(work_on(MINUS), codec.encode(honest)))
+    assert factor.verify(MINUS, told) is None, "it must look like an answer"
+    assert not factor.agree(MINUS, honest, told)
+    shown = codec.decode(pretend(work_on(MINUS), codec.encode({"minus": [77, 5]})))
+    assert shown["minus"][0] == 77
+    assert shown["minus"][1] != 5
 
 
 @pytest.mark.parametrize("seed", range(4))
