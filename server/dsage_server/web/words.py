@@ -19,7 +19,7 @@ SOURCE: Final = "en"
 LANGUAGES: Final = {"en": "English", "de": "Deutsch"}
 """What visitors may choose from, each under its own name."""
 PSEUDO: Final = {"en-XA": "ltr", "ar-XB": "rtl"}
-KEPT: Final = re.compile(r"%\([a-z_]+\)[a-z]|%%|<[^<>]*>|&[a-z]+;|https?://\S+|`[^`]*`")
+KEPT: Final = re.compile(r"%\([a-z_0-9]+\)[a-z]|%%|<[^<>]*>|&[a-z]+;|https?://\S+|`[^`]*`")
 """What a translation leaves as it is: places for values, tags, addresses, commands."""
 _FOREIGN: Final = str.maketrans("aeiouycnszAEIOUYCNSZdghklrtw", "áéíóúýçñšžÁÉÍÓÚÝÇÑŠŽđğĥķļŕťŵ")
 _WISH: Final = re.compile(r"\s*([A-Za-z-]{1,20})\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
