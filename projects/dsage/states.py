@@ -49,6 +49,7 @@ class ReplicaState(StrEnum):
 
 MEANING: Final[dict[str, str]] = {
     "paused": "gives out no work until its researcher resumes it",
+    "open": "waits for a computer, is being worked on or being checked",
     "ready": "waits for a volunteer's computer",
     "active": "is being computed",
     "comparing": "answers are in and being checked",

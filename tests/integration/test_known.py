@@ -139,28 +139,23 @@ async def test_no_page_tells_which_they_are(world: World, monkeypatch: pytest.Mo
     again = await disguised(world)
     waiting = await asked(world, select(unit.c.id).where(unit.c.state == "ready"))
     row = {number for (number,) in waiting} | again.keys()
-    untold = [await shown(world, number) for number in sorted(row)]
-    fixed = {"unit", "created", "replicas"}
-    assert len({str({name: page[name] for name in sorted(page.keys() - fixed)}) for page in untold}) == 1, (
-        "before they go out"
-    )
+    fixed = {"unit", "created"}
+
+    async def told() -> set[str]:
+        pages = [await shown(world, number) for number in sorted(row)]
+        return {str({name: page[name] for name in sorted(page.keys() - fixed)}) for page in pages}
+
+    before = await told()
+    assert len(before) == 1
     got = await all_of_them(three, 10 + CERTAIN)
-    pages: dict[int, Any] = {}
-
-    async def one_each() -> bool:
-        pages.update({number: await shown(world, number) for number in row})
-        return {len(page["replicas"]) for page in pages.values()} == {1}
-
-    await until(one_each)
-    fixed |= {"unsent", "state"}
-    assert len({str({name: page[name] for name in sorted(page.keys() - fixed)}) for page in pages.values()}) == 1, (
-        "nor then"
-    )
-    assert {pages[number]["state"] for number in again} == {"active"}
+    assert await told() == before
+    await answer(three, got)
+    assert await until_verdict(world, again) == {"valid"}
+    assert await told() == before, "nor when their answers are in"
     for number in again.values():
         page = await shown(world, number)
-        assert (page["args"]["value"], page["answer"]["value"], page["key"]) == (None, None, "")
-        assert len(page["replicas"]) == 2, "the third copy is another unit's, as far as anybody sees"
+        assert (page["state"], page["args"]["value"], page["answer"]["value"], page["key"]) == ("open", None, None, "")
+        assert page["replicas"] == []
     assert len(got) == len(row)
     await driver.commit(failed="enough of it")
 

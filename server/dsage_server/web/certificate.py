@@ -1,9 +1,9 @@
-"""The certificate of a discovery: one page of SVG to print, with nothing in it that was not escaped."""
+"""Sheets of SVG to print, with nothing in them that was not escaped, and the certificate of a discovery."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 from xml.sax.saxutils import escape
@@ -24,21 +24,26 @@ text { font-family: Georgia, "DejaVu Serif", serif; fill: #17202a }
 @page { size: A4 landscape; margin: 0 }
 </style>"""
 
-_Line = tuple[str, str, int]
+Line = tuple[str, str, int]
 """A style, what is written, and how far the next line is below."""
 
 
 def svg(view: DiscoveryView, server: str, address: str) -> str:
     """Return the certificate of a published discovery; `address` is where it can be looked at."""
+    return sheet(view.title, _lines(view, server, address))
+
+
+def sheet(title: str, lines: Iterable[Line]) -> str:
+    """Return lines on a sheet with a frame; it has a `title` for whoever cannot see it."""
     y, written = MARGIN + 10, []
-    for style, words, below in _lines(view, server, address):
+    for style, words, below in lines:
         if words:
             written.append(f'<text class="{style}" x="{MARGIN}" y="{y}">{_told(words)}</text>')
         y += below
     height = max(HEIGHT, y + MARGIN - 20)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-labelledby="title"><title id="title">{_told(view.title)}</title>\n{STYLE}\n'
+        f'role="img" aria-labelledby="title"><title id="title">{_told(title)}</title>\n{STYLE}\n'
         f'<rect class="sheet" width="{WIDTH}" height="{height}"/>'
         f'<rect class="frame" x="25" y="25" width="{WIDTH - 50}" height="{height - 50}" rx="8"/>\n'
         + "\n".join(written)
@@ -46,30 +51,31 @@ def svg(view: DiscoveryView, server: str, address: str) -> str:
     )
 
 
-def _lines(view: DiscoveryView, server: str, address: str) -> Iterator[_Line]:
+def _lines(view: DiscoveryView, server: str, address: str) -> Iterator[Line]:
     holds = view.state == "published"
     yield "small", "Certificate of a discovery" if holds else "Correction: this discovery does not hold", 44
-    yield from _wrapped("title", view.title, 40, 38)
+    yield from wrapped("title", view.title, 40, 38)
     if not holds:
-        yield from _wrapped("text", view.correction, 84, 24)
+        yield from wrapped("text", view.correction, 84, 24)
     else:
         yield "text", f"Found by {view.finder}", 26
         by = ", ".join(view.confirmers)
-        yield from _wrapped("text", f"Confirmed by {by}" if by else "Confirmed by a proof of its own", 84, 24)
+        yield from wrapped("text", f"Confirmed by {by}" if by else "Confirmed by a proof of its own", 84, 24)
         yield "text", "", 12
         for name, fact in view.facts.items():
-            yield from _wrapped("text", f"{name}: {_cut(fact)}", 84, 24)
+            yield from wrapped("text", f"{name}: {_cut(fact)}", 84, 24)
         if view.check:
             yield "text", "", 8
             yield "small", "Paste this into Python to check it:", 22
-            yield from _wrapped("code", view.check, 84, 19)
+            yield from wrapped("code", view.check, 84, 19)
     yield "text", "", 20
     yield "small", f"{server}: project {view.project}, run {view.run}, unit {view.unit}", 22
-    yield "small", f"Published on {_date(view.published or view.declared)} (UTC)", 22
-    yield from _wrapped("small", address, 100, 20)
+    yield "small", f"Published on {date(view.published or view.declared)} (UTC)", 22
+    yield from wrapped("small", address, 100, 20)
 
 
-def _wrapped(style: str, words: str, wide: int, below: int) -> Iterator[_Line]:
+def wrapped(style: str, words: str, wide: int, below: int) -> Iterator[Line]:
+    """Return a text as lines of so many characters."""
     for line in textwrap.wrap(words, wide):
         yield style, line, below
 
@@ -78,7 +84,8 @@ def _cut(words: str) -> str:
     return words if len(words) <= LONGEST else words[:LONGEST] + "..."
 
 
-def _date(when: float) -> str:
+def date(when: float) -> str:
+    """Return a day as people read it, in UTC (Unix seconds)."""
     return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d}"
 
 

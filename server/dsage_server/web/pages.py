@@ -31,6 +31,7 @@ from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
+from dsage_server.web.pictures import Pictures
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
 from dsage_server.web.rankings import Rankings
@@ -96,6 +97,7 @@ def make_pages(
     if exports is not None:
         Exports(exports, clock, site).add_to(app)
     Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
+    Pictures(store=store, name=name, clock=clock).add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     Visitors(store=store, site=site, clock=clock).add_to(app)

@@ -24,7 +24,7 @@ from dsage.wire import Finder
 from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
-from dsage_server.web.shapes import shape_of
+from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
 from dsage_server.web.words import LANGUAGES, Language, language
 
@@ -85,7 +85,8 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
     }  # fmt: skip
     environment.globals |= {
         "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
-        "columns": columns, "shape_of": shape_of, "names_of": names_of, "language": spoken, "languages": LANGUAGES,
+        "columns": columns, "shape_of": shape_of, "curve_of": curve_of,
+        "names_of": names_of, "language": spoken, "languages": LANGUAGES,
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
         "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,

@@ -1,20 +1,46 @@
-"""One run."""
+"""One run, what it made, and those of its units that are over."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from dsage import wire
-from dsage_server.store import views
-from dsage_server.store.schema import event
+from dsage.errors import NotFound
+from dsage.states import OPEN_RUNS, UnitState
+from dsage.trust.documents import UnitDocument
+from dsage_server.store import projects, views
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.over import over
+from dsage_server.store.schema import among, answer, event, signed_unit, unit
 from dsage_server.web import plain
-from dsage_server.web.page import Asked, Document, Page
+from dsage_server.web.page import NUMBERED, SEARCHED, Asked, Document, Page, choice
 from dsage_server.web.plain import Opened
-from dsage_server.web.public.lines import PAGE_ROWS, RUN_EVENTS, SPECIAL, RunLine, events, run_line
-from dsage_server.web.shapes import shape_of
+from dsage_server.web.public.lines import (
+    FEW,
+    MOST_PAGES,
+    PAGE_ROWS,
+    RUN_EVENTS,
+    SPECIAL,
+    RunLine,
+    events,
+    run_line,
+)
+from dsage_server.web.shapes import Curve, curve_of, shape_of
+from dsage_server.web.tiles import Picture, picture
+
+OF_RUNS: Final = (
+    "approved", "archived", "cancelled", "corrected", "correcting", "correction",
+    "discovery", "done", "failed", "hosted", "paused", "replayed", "resumed", "retired", "retried", "running",
+    "submitted", "unhosted",
+)  # fmt: skip
+"""Kinds of events that tell of the run, and of none of its units; so do those that begin with APP."""
+APP: Final = "app-"
+LOOKED_AT: Final = 2000
+"""Events and failed units of a run that are looked at."""
+DAY_S: Final = 86400.0
 
 
 class Share(msgspec.Struct, kw_only=True):
@@ -24,19 +50,61 @@ class Share(msgspec.Struct, kw_only=True):
     credit: float
 
 
-class RunPage(Document, kw_only=True):
-    """One run: `progress` is what its author reports beyond the fields of `run`."""
+class Failed(msgspec.Struct, kw_only=True):
+    """Units that failed for one reason, by its code ("": no answer was agreed on)."""
 
-    schema: ClassVar[str] = "dsage.run/1"
+    code: str
+    units: int
+
+
+class RunPage(Document, kw_only=True):
+    """One run: `progress` is what its author reports beyond the fields of `run`; `by` is who describes the project.
+
+    Until FEW units are over, or the run has ended, `shares` is empty. `rate` is valid units a day. `of` is whose tiles
+    of the `picture` are outlined; `curves` found the factors of the `result`.
+    """
+
+    schema: ClassVar[str] = "dsage.run/2"
     run: RunLine
+    by: str
     app: str
     step: int
+    rate: float
     params: Opened
     progress: Opened
     result: Opened
     finders: list[wire.Finder]
+    curves: list[Curve]
+    picture: Picture | None
+    of: str
+    failures: list[Failed]
     shares: list[Share]
+    discoveries: list[wire.DiscoveryView]
     events: list[wire.Event]
+
+
+class UnitLine(msgspec.Struct, kw_only=True):
+    """A unit that is over."""
+
+    unit: int
+    key: str
+    state: str
+    reason: str
+    credit: float
+    finished: float | None
+
+
+class UnitsPage(Document, kw_only=True):
+    """Units of a run in one final state, those left out that are not over for everybody."""
+
+    schema: ClassVar[str] = "dsage.units/1"
+    run: int
+    title: str
+    state: str
+    page: int
+    pages: int
+    counts: dict[str, int]
+    units: list[UnitLine]
 
 
 def run_page(connection: Connection, asked: Asked) -> RunPage:
@@ -45,15 +113,122 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
     progress = plain.opened(view.progress, f"`dsage watch {view.run}`")
     own = {name: item for name, item in plain.mapping(progress.value).items() if name not in SPECIAL}
     result = plain.opened(view.result, f"`dsage results {view.run}`")
-    numbers = shape_of(result.value).units(result.value)
-    credit = views.credit_of_run(connection, view.run, PAGE_ROWS)
+    found = shape_of(result.value).units(result.value)
+    line = run_line(view)
+    valid = view.units.get(UnitState.VALID, 0)
+    lasted = (asked.now if view.finished is None else view.finished) - view.created
+    credit = views.credit_of_run(connection, view.run, PAGE_ROWS) if valid >= FEW or _ended(line) else {}
     return RunPage(
-        run=run_line(view), app=view.app, step=view.step, params=plain.opened(view.params, f"`dsage watch {view.run}`"),
+        run=line, by=_by(connection, view.project), app=view.app, step=view.step, rate=valid * DAY_S / max(lasted, 1.0),
+        params=plain.opened(view.params, f"`dsage watch {view.run}`"),
         progress=Opened(own or None, progress.note), result=result,
-        finders=views.finders(connection, view.run, numbers) if numbers else [],
+        finders=views.finders(connection, view.run, found) if found else [],
+        curves=_curves(connection, found, asked.now), picture=picture(connection, view.run, asked.now),
+        of=asked.query["of"], failures=_failures(connection, view.run),
         shares=[Share(pseudonym=name, credit=amount / 1000) for name, amount in credit.items()],
-        events=events(connection, RUN_EVENTS, event.c.run_id == view.run),
+        discoveries=_linked(view.discoveries), events=_news(connection, view.run),
     )  # fmt: skip
 
 
-PAGES: Final = (Page(template="run", route=r"/run/{number:\d+}", load=run_page, document=RunPage, live=True),)
+def units_page(connection: Connection, asked: Asked) -> UnitsPage:
+    """Return some of the units of a run that are over; raises NotFound."""
+    view = views.run_view(connection, asked.number, asked.now)
+    state, line = asked.query["state"], run_line(view)
+    pages = min(MOST_PAGES, max(1, -(-view.units.get(state, 0) // PAGE_ROWS)))
+    if asked.page > pages:
+        raise NotFound(f"run {view.run} has no page {asked.page} of such units", hint=f"There are {pages}.")
+    rows = connection.execute(
+        _OF_STATE[state], {"run": view.run, "start": 0, "most": PAGE_ROWS, "before": (asked.page - 1) * PAGE_ROWS}
+    ).all()
+    shown = over(connection, [row.id for row in rows], asked.now)
+    return UnitsPage(
+        run=view.run, title=line.title, state=state, page=asked.page, pages=pages, counts=line.units,
+        units=[
+            UnitLine(
+                unit=row.id, key=row.key, state=row.state, reason=row.reason, credit=row.credit_milli / 1000,
+                finished=row.finished,
+            )
+            for row in rows if row.id in shown
+        ],
+    )  # fmt: skip
+
+
+def _ended(line: RunLine) -> bool:
+    return line.state not in OPEN_RUNS
+
+
+def _by(connection: Connection, project: str) -> str:
+    try:
+        return projects.find(connection, project).by
+    except NotFound:
+        return ""
+
+
+def _linked(found: list[wire.DiscoveryView]) -> list[wire.DiscoveryView]:
+    for each in found:
+        each.link = f"/discovery/{each.id}"
+    return found
+
+
+def _curves(connection: Connection, found: list[int], now: float) -> list[Curve]:
+    """Return how units that are over found factors, as far as their answers tell."""
+    if not found:
+        return []
+    rows = connection.execute(_FOUND, {"ids": numbers(connection, over(connection, found[:PAGE_ROWS], now))})
+    told = []
+    for row in rows:
+        args = msgspec.json.decode(row.document, type=UnitDocument).args
+        told.append(curve_of(row.id, plain.opened(args, "").value, plain.opened(row.value, "").value))
+    return [curve for curve in told if curve is not None]
+
+
+def _failures(connection: Connection, number: int) -> list[Failed]:
+    rows = connection.execute(_FAILURES, {"run": number, "start": 0, "most": LOOKED_AT})
+    return [Failed(code=row.code, units=row.n) for row in rows]
+
+
+def _news(connection: Connection, number: int) -> list[wire.Event]:
+    """Return the newest events of a run that name none of its units."""
+    found = events(connection, LOOKED_AT, event.c.run_id == number)
+    told = [each for each in found if each.unit is None and (each.kind in OF_RUNS or each.kind.startswith(APP))]
+    return told[:RUN_EVENTS]
+
+
+def _listed(*columns: Any) -> Any:
+    return select(*columns).where(unit.c.run_id == bindparam("run"), unit.c.id >= bindparam("start"))
+
+
+_FOUND: Final = (
+    select(unit.c.id, signed_unit.c.document, answer.c.value)
+    .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
+    .join(answer, answer.c.replica_id == unit.c.canonical_id)
+    .where(among_ids(unit.c.id))
+)
+_LINE: Final = (unit.c.id, unit.c.key, unit.c.state, unit.c.reason, unit.c.credit_milli, unit.c.finished)
+_IS_FAILED: Final = unit.c.state == literal_column("'failed'")
+_HAS_ENDED: Final = among(unit.c.state, [UnitState.VALID, UnitState.CANCELLED])
+_WHERE: Final = {
+    "valid": (_HAS_ENDED, unit.c.state == literal_column("'valid'")),
+    "cancelled": (_HAS_ENDED, unit.c.state == literal_column("'cancelled'")),
+    "failed": (_IS_FAILED,),
+}
+"""The words of the partial indexes on units that have ended."""
+_OF_STATE: Final = {
+    state: _listed(*_LINE).where(*where).order_by(unit.c.id).limit(bindparam("most")).offset(bindparam("before"))
+    for state, where in _WHERE.items()
+}
+_SOME_FAILED: Final = _listed(unit.c.code).where(_IS_FAILED).order_by(unit.c.id).limit(bindparam("most")).subquery()
+_FAILURES: Final = (
+    select(_SOME_FAILED.c.code, func.count().label("n")).group_by(_SOME_FAILED.c.code).order_by(func.count().desc())
+)
+
+PAGES: Final = (
+    Page(
+        template="run", route=r"/run/{number:\d+}", load=run_page, document=RunPage, live=True, params={"of": SEARCHED},
+        period_s=2.0,
+    ),
+    Page(
+        template="units", route=r"/run/{number:\d+}/units", load=units_page, document=UnitsPage,
+        params={"state": choice("valid", "failed", "cancelled"), "page": NUMBERED},
+    ),
+)  # fmt: skip

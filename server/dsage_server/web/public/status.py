@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dsage.states import OPEN_RUNS
 from dsage_server.store import views, vitals
 from dsage_server.web.page import Asked, Document, Page
-from dsage_server.web.public.lines import RunLine, run_line
+from dsage_server.web.public.lines import RunLine, public_counts, run_line
 
 PERIOD_S: Final = 5.0
 
@@ -65,9 +65,10 @@ def status(connection: Connection, asked: Asked) -> StatusPage:
     glance = views.status(connection, asked.server_id, asked.name, asked.now)
     lines = [run_line(view) for view in glance.runs]
     day, week = vitals.granted(connection)
+    units, replicas = public_counts(glance.units, glance.replicas)
     return StatusPage(
         server_id=glance.server_id, name=glance.name, version=glance.version, time=glance.time,
-        volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=glance.units, replicas=glance.replicas,
+        volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=units, replicas=replicas,
         runs=lines, parts=parts(vitals.vitals(connection, asked.now), asked.now), queues=queues(lines),
         windows=[Window(**each._asdict()) for each in vitals.windows(connection, asked.now)],
         credit_day=day / 1000, credit_week=week / 1000,

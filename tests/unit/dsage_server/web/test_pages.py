@@ -124,18 +124,21 @@ async def test_a_run_shows_states_with_their_meaning_events_and_credit(busy: Wor
     client = await browse()
     text = await read(client, "/run/1")
     for shown in (
-        "waits for a volunteer's computer", "answers disagree", "volunteers who would rather not be listed",
-        "n = 11^150+1", "1000000000000000000000000000000", "31 digits",
-    ):  # fmt: skip
+        "is being computed", "checked and found right", "n = 11^150+1", "1000000000000000000000000000000", "31 digits",
+    ):
         assert shown in text
     run = (await (await client.get("/run/1.json")).json())["data"]
-    assert run["run"]["units"] == {"ready": 2, "valid": 1}
-    assert run["run"]["replicas"] == {"valid": 2, "reported": 2, "error": 1}
-    assert run["shares"] == [
+    assert run["run"]["units"] == {"active": 2, "valid": 1}, "how each of a few stands is nobody's to know"
+    assert (run["run"]["replicas"], run["shares"]) == ({}, [])
+    assert [event["kind"] for event in run["events"]] == ["submitted"]
+    assert run["progress"]["value"] == {"levels": [[1, str(10**30)]]}
+    busy.step(1, finished=True, result=1)
+    ended = await browse()
+    assert "volunteers who would rather not be listed" in await read(ended, "/run/1")
+    assert (await (await ended.get("/run/1.json")).json())["data"]["shares"] == [
         {"pseudonym": "steady-otter-417", "credit": 2.5},
         {"pseudonym": "a volunteer", "credit": 2.5},
     ]
-    assert run["progress"]["value"] == {"levels": [[1, str(10**30)]]}
 
 
 async def test_a_unit_shows_its_replicas_and_only_an_accepted_answer(busy: World, browse: Open) -> None:
@@ -150,6 +153,10 @@ async def test_a_unit_shows_its_replicas_and_only_an_accepted_answer(busy: World
     assert "right" not in disputed
     assert "wrong" not in disputed
     failing = (await (await client.get("/unit/3.json")).json())["data"]
+    assert (failing["state"], failing["replicas"]) == ("open", [])
+    busy.step(1, finished=True, result=1)
+    busy.now += 10 * 86400
+    failing = (await (await (await browse()).get("/unit/3.json")).json())["data"]
     assert [(copy["state"], copy["reason"]) for copy in failing["replicas"]] == [("error", "exception")]
 
 
@@ -157,7 +164,7 @@ async def test_the_status_counts_everything(busy: World, browse: Open) -> None:
     client = await browse()
     status = (await (await client.get("/status.json")).json())["data"]
     assert (status["volunteers"], status["hosts_live"], len(status["runs"])) == (3, 3, 1)
-    assert status["units"] == {"ready": 2, "valid": 1}
+    assert status["units"] == {"active": 2, "valid": 1}
     assert await (await client.get("/healthz")).json() == {"status": "ok"}
 
 
@@ -286,6 +293,7 @@ async def test_the_leaderboard_lists_by_average_and_sums_the_others(world: World
     client = await browse()
     async with client.get("/leaderboard.json") as response:
         board = (await response.json())["data"]
+    world.step(number, finished=True, result=1)
     assert [(line["rank"], line["pseudonym"], line["credit"]) for line in board["leaders"][:2]] == [
         (1, "ben", 2.0), (2, "ann", 1.0),
     ]  # fmt: skip

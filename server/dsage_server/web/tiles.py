@@ -1,0 +1,140 @@
+"""A picture that the units of a run paint, put together from the accepted answers of those that are over.
+
+A unit paints a tile if its arguments say so: `width` and `height` of the picture, the tile's rows from `top` to before
+`bottom`, and if it is narrower its columns from `left` to before `right`. The answer is its pixels: rows of red, green
+and blue bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, literal_column, select
+
+from dsage import codec
+from dsage.codec import Value
+from dsage.errors import CodecError, NotFound
+from dsage.states import UnitState
+from dsage.trust.documents import UnitDocument
+from dsage_server.store.bulk import among_ids, numbers
+from dsage_server.store.over import over
+from dsage_server.store.schema import among, answer, credit_sum, replica, signed_unit, unit, volunteer
+from dsage_server.web.png import png
+
+MOST_TILES: Final = 1000
+MOST_PIXELS: Final = 4_000_000
+EMPTY: Final = 0xE4
+"""The grey of what nobody has painted."""
+
+
+class Tile(msgspec.Struct, kw_only=True):
+    """A rectangle in pixels from the top left; `maker` is the name of a listed volunteer, or empty."""
+
+    unit: int
+    left: int
+    top: int
+    width: int
+    height: int
+    maker: str = ""
+
+
+class Picture(msgspec.Struct, kw_only=True):
+    """A picture of `width` x `height` pixels, with the tiles that are there, by unit."""
+
+    width: int
+    height: int
+    tiles: list[Tile]
+
+
+def picture(connection: Connection, run: int, now: float) -> Picture | None:
+    """Return the picture of a run, if its units paint one (Unix seconds)."""
+    rows = connection.execute(_PAINTED, {"run": run, "start": 0, "most": 1}).all()
+    if not rows or _placed(rows[0]) is None:
+        return None
+    rows = connection.execute(_PAINTED, {"run": run, "start": 0, "most": MOST_TILES}).all()
+    shown = over(connection, [row.id for row in rows], now)
+    placed = [each for each in map(_placed, rows) if each is not None]
+    (width, height), _ = placed[0]
+    tiles = [tile for size, tile in placed if size == (width, height) and tile.unit in shown]
+    return Picture(width=width, height=height, tiles=tiles)
+
+
+def painted(connection: Connection, run: int, now: float) -> NDArray[np.uint8]:
+    """Return the pixels of a run's picture; raises NotFound if its units paint none, or nothing of it is there."""
+    found = picture(connection, run, now)
+    if found is None or not found.tiles:
+        raise NotFound(f"run {run} has no picture to show")
+    pixels = np.full((found.height, found.width, 3), EMPTY, dtype=np.uint8)
+    ids = {"ids": numbers(connection, (tile.unit for tile in found.tiles))}
+    answers = {row.id: row.value for row in connection.execute(_ANSWERS, ids)}
+    for tile in found.tiles:
+        rows = _pixels(answers.get(tile.unit, b""), tile)
+        if rows is not None:
+            pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = rows
+    return pixels
+
+
+def file(connection: Connection, run: int, now: float) -> bytes:
+    """Return a run's picture as a PNG file; raises NotFound."""
+    return png(painted(connection, run, now))
+
+
+def place(args: Value) -> tuple[tuple[int, int], tuple[int, int, int, int]] | None:
+    """Return the size of the picture, and left, top, width and height of the tile that arguments ask for; None if they
+    ask for something else."""
+    if not isinstance(args, dict):
+        return None
+    width, height = args.get("width"), args.get("height")
+    left, right = args.get("left", 0), args.get("right", width)
+    top, bottom = args.get("top"), args.get("bottom")
+    sides = (width, height, left, right, top, bottom)
+    if not all(type(side) is int for side in sides) or not 0 < width * height <= MOST_PIXELS:
+        return None
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        return None
+    return (width, height), (left, top, right - left, bottom - top)
+
+
+def _placed(row: Any) -> tuple[tuple[int, int], Tile] | None:
+    try:
+        found = place(codec.decode(msgspec.json.decode(row.document, type=UnitDocument).args))
+    except CodecError:
+        return None
+    if found is None:
+        return None
+    size, (left, top, width, height) = found
+    maker = row.pseudonym if row.public else ""
+    return size, Tile(unit=row.id, left=left, top=top, width=width, height=height, maker=maker)
+
+
+def _pixels(data: bytes, tile: Tile) -> NDArray[np.uint8] | None:
+    """Return the pixels of an answer, or None if it is none, or lies elsewhere because it is large."""
+    try:
+        value = codec.decode(data) if data else None
+    except CodecError:
+        return None
+    if not isinstance(value, bytes) or len(value) != 3 * tile.width * tile.height:
+        return None
+    return np.frombuffer(value, dtype=np.uint8).reshape(tile.height, tile.width, 3)
+
+
+_PAINTED: Final = (
+    select(unit.c.id, signed_unit.c.document, volunteer.c.pseudonym, credit_sum.c.public)
+    .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
+    .join(replica, replica.c.id == unit.c.canonical_id)
+    .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
+    .outerjoin(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id)
+    .where(unit.c.run_id == bindparam("run"), unit.c.id >= bindparam("start"))
+    .where(among(unit.c.state, [UnitState.VALID, UnitState.CANCELLED]), unit.c.state == literal_column("'valid'"))
+    .order_by(unit.c.id)
+    .limit(bindparam("most"))
+)
+"""Whoever brought the accepted answer painted the tile."""
+_ANSWERS: Final = (
+    select(unit.c.id, answer.c.value)
+    .join(answer, answer.c.replica_id == unit.c.canonical_id)
+    .where(among_ids(unit.c.id))
+)
