@@ -142,7 +142,8 @@ class LinkCode(Message):
 
 
 class PageLink(Message):
-    """An address that logs one browser in, once, within `valid_s`: the reply of POST /v1/account/page-link."""
+    """An address that logs one browser in, once, within `valid_s`: the reply of POST /v1/account/page-link, and for
+    researchers of POST /v1/researcher/page-link."""
 
     url: str
     valid_s: Seconds

@@ -23,6 +23,7 @@ from dsage.wire import (
     Event,
     Finder,
     Hello,
+    PageLink,
     ProjectView,
     Remainder,
     Replay,
@@ -30,6 +31,8 @@ from dsage.wire import (
     StatusView,
     Step,
     StepReply,
+    TokenView,
+    TokenWish,
     UnitPage,
 )
 
@@ -200,6 +203,22 @@ class Requests:
     async def retire(self, run: int) -> None:
         """Free what a run that ended keeps on the server but its answer and its credit."""
         await self._authed("POST", f"/v1/runs/{run}/retire", None, None)
+
+    async def page_link(self) -> PageLink:
+        """Return an address that logs a browser in to the researcher's own pages, once, within a minute."""
+        return await self._authed("POST", "/v1/researcher/page-link", None, PageLink)
+
+    async def tokens(self) -> list[TokenView]:
+        """Return one's tokens for programs, without their secrets."""
+        return await self._authed("GET", "/v1/researcher/tokens", None, list[TokenView])
+
+    async def make_token(self, wish: TokenWish) -> TokenView:
+        """Return a new token for a program, with its secret. Raises UsageError, Conflict if there are too many."""
+        return await self._authed("POST", "/v1/researcher/tokens", wish, TokenView)
+
+    async def revoke_token(self, number: int) -> TokenView:
+        """Let a token open nothing any more. Raises NotFound."""
+        return await self._authed("POST", f"/v1/researcher/tokens/{number}/revoke", None, TokenView)
 
     async def _authed(
         self,

@@ -7,7 +7,7 @@ say more. docs/protocol.md describes the conversation.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -64,6 +64,8 @@ INPUTS: Final = "inputs"
 AGREEMENT: Final = "agreement"
 """The feature of hosts that can read in a manifest how answers are compared (its rule, `homogeneous`): others get no
 units of such apps."""
+PERTURBED: Final = "perturbed"
+"""The feature of hosts that perturb each copy of a unit where its app can: others get no units of such apps."""
 MAX_RETRIES: Final = 50
 """More failures than this teach nobody anything, and every event of a unit looks at all its copies."""
 MAX_OUTPUT: Final = 16 << 10
@@ -457,6 +459,27 @@ class Attempt(Message):
     cpu_s: float
     wall_s: float
     platform: str
+
+
+class TokenWish(Message):
+    """A researcher wants a token for a program: the body of POST /v1/researcher/tokens. `lasts_s` is how long."""
+
+    name: str
+    scope: Literal["read", "write"] = "read"
+    lasts_s: Seconds = 30 * 86400.0
+
+
+class TokenView(Message):
+    """A token of a researcher; times in Unix seconds. Its `secret` is told once, to whom it is made for."""
+
+    id: int
+    name: str
+    scope: str
+    created: float
+    expires: float
+    used: float | None = None
+    revoked: float | None = None
+    secret: str = ""
 
 
 class Remainder(Message):

@@ -117,6 +117,7 @@ ELSEWHERE: Final = {
     "integration/test_trying.py::test_some_units_are_computed_here": "run --units",
     "unit/dsage_client/test_consent.py::test_who_joins_on_a_terminal_sees_the_name_and_may_have_another": "join --show",
     "unit/dsage_client/test_consent.py::test_nobody_is_asked": "join --yes",
+    "integration/test_tokens.py::test_tokens_and_the_link_by_command": "token new --write --days; web --print",
     "integration/test_teams.py::test_an_operator_lists_renames_and_closes_teams": "admin team close --yes",
     "integration/test_team_command.py::test_a_team_by_command": "team --at",
     "integration/test_privacy.py::test_what_others_see_is_shown_and_changed_by_command": "privacy --show --hide",
@@ -134,7 +135,8 @@ RESEARCHERS: Final = {
     "doctor": "", "status": "", "pause": "1", "resume": "1", "estimate": "app.py", "whoami": "", "submit": "app.py",
     "attach": "1", "watch": "1", "results": "1 --partial", "ls": "", "show": "1", "logs": "1", "open": "1",
     "retry": "1", "cancel": "1 --yes", "reopen": "1 --unit 1 --yes", "host": "1", "retire": "1 --yes",
-    "discoveries list": "", "discoveries publish": "1 --yes",
+    "discoveries list": "", "discoveries publish": "1 --yes", "web": "",
+    "token new": "x", "token ls": "", "token revoke": "1",
     "project create": "p --title T --purpose P", "project describe": "p", "project approve": "1 --yes",
 }  # fmt: skip
 """Commands that speak to a server, with what they need."""

@@ -61,6 +61,7 @@ GROUPS = {
         "show": "Show all that is known of a run.",
         "logs": "Show what happened to a run, and what its units printed.",
         "open": "Open the page of a run in a browser.",
+        "web": "Open the pages of your runs in a browser.",
         "retry": "Try failed units of a run again.",
         "cancel": "End a run for good, without an answer.",
         "discoveries": "List what your runs have discovered, or publish it.",
@@ -68,6 +69,7 @@ GROUPS = {
         "host": "Let the server drive a run.",
         "retire": "Free what an ended run keeps on the server.",
         "project": "Say what a project is for, and approve newcomers' first runs.",
+        "token": "Make, list and revoke tokens for programs of yours.",
     },
     "Operators": {
         "serve": "Run a project server.",

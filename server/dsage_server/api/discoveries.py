@@ -32,7 +32,7 @@ class Discoveries:
             web.post("/v1/discoveries/{number}/publish", self.publish),
         ]
 
-    @call(gives=list[wire.DiscoveryView], auth=RESEARCHER)
+    @call(gives=list[wire.DiscoveryView], auth=RESEARCHER, scope="read")
     async def own(self, request: web.Request) -> web.Response:
         """The researcher's own discoveries."""
         session = self.who(request, "researcher")

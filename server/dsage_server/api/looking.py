@@ -37,7 +37,12 @@ class Looking:
             web.get("/v1/runs/{run}/remainder", self.remainder),
         ]
 
-    @call(gives=wire.UnitPage, auth=RESEARCHER, query={"after": wire.Count, "limit": wire.Count, "state": str})
+    @call(
+        gives=wire.UnitPage,
+        auth=RESEARCHER,
+        scope="read",
+        query={"after": wire.Count, "limit": wire.Count, "state": str},
+    )
     async def units(self, request: web.Request) -> web.Response:
         """A page of a run's units."""
         after, limit = _number(request, "after"), _number(request, "limit", looking.MAX_UNITS)
@@ -48,13 +53,13 @@ class Looking:
                 view.value = await answers.read(self.hub.blobs, large[view.unit])
         return reply(page)
 
-    @call(gives=list[wire.Attempt], auth=RESEARCHER, query={"unit": wire.Count})
+    @call(gives=list[wire.Attempt], auth=RESEARCHER, scope="read", query={"unit": wire.Count})
     async def attempts(self, request: web.Request) -> web.Response:
         """Copies of a unit, or of those units of a run that people look at first."""
         unit = _number(request, "unit")
         return reply(await self._look(request, lambda c, run: looking.attempts(c, run, unit)))
 
-    @call(gives=wire.Remainder, auth=RESEARCHER, query={"after": wire.Count})
+    @call(gives=wire.Remainder, auth=RESEARCHER, scope="read", query={"after": wire.Count})
     async def remainder(self, request: web.Request) -> web.Response:
         """Units that have not ended, as they were made."""
         after = _number(request, "after")

@@ -42,6 +42,10 @@ ABOUT: Final = (
     "TLS, on the machine API's listener), and to anybody (pages as JSON). In MessagePack a string with the "
     "contentEncoding base64 is binary data as it is. Unknown fields of replies are to be ignored."
 )
+TOKENS: Final = (
+    "From POST /v1/login. A researcher's API token (`dsage token new`) opens what says an `x-token-scope`: each with "
+    "the scope `write`, only what needs `read` with the scope `read`."
+)
 VARIABLES: Final[Mapping[str, Any]] = {"run": Count, "number": Count, "hash": Sha256}
 """Types of path variables; others are text."""
 LIMITS: Final = {
@@ -84,7 +88,7 @@ def describe(
                     "schema": {"enum": [str(n) for n in range(wire.OLDEST_PROTOCOL, wire.PROTOCOL + 1)]},
                 }
             },
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "From POST /v1/login."}},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
         },
     }  # fmt: skip
 
@@ -159,6 +163,8 @@ def _operation(each: Call, schema_of: Mapping[str, Any], usual: Iterable[type[DS
         operation["requestBody"] = {"required": True, "content": _content(says.takes, "", schema_of)}
     if says.auth:
         operation["security"] = [{"token": [role]} for role in says.auth]
+    if says.scope:
+        operation["x-token-scope"] = says.scope
     return operation
 
 

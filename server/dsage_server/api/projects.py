@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dsage import wire
-from dsage.errors import Conflict, NotAllowed
-from dsage.home import is_plain
+from dsage.errors import Conflict
 from dsage.trust.documents import CodeKey
 from dsage_server.api.declared import RESEARCHER, call
 from dsage_server.api.http import body, reply
 from dsage_server.api.views import asked_run
+from dsage_server.certified import certified_for
 from dsage_server.hub import Hub
 from dsage_server.sessions import Session
 from dsage_server.store import projects
@@ -66,8 +66,4 @@ class Projects:
         return web.Response(status=204)
 
     def _certified(self, session: Session, project: str) -> CodeKey:
-        for known in self.hub.chain.root.code_keys:
-            if known.key == session.key and project in known.projects and known.expires > self.hub.clock():
-                return known
-        shown = project if is_plain(project) else "of that name"
-        raise NotAllowed(f"your key is not certified for the project {shown}")
+        return certified_for(self.hub.chain, session.key, project, self.hub.clock())

@@ -37,6 +37,7 @@ from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Authorisation, Enrolment, Login, Manifest, Root
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.accounts import Accounts
+from dsage_server.api.bearers import Bearers
 from dsage_server.api.declared import DRIVER, HOST, IN_PARTS, JSON, OF_PARTS, RESEARCHER, Sealed, call, calls_of
 from dsage_server.api.discoveries import Discoveries
 from dsage_server.api.http import Handler, Reply, body, manners, number, read_capped, reply, seconds
@@ -44,9 +45,11 @@ from dsage_server.api.limits import BY_KEY, BY_NETWORK, Limits, tell
 from dsage_server.api.looking import Looking
 from dsage_server.api.openapi import PATH, Description
 from dsage_server.api.projects import Projects
+from dsage_server.api.researchers import Researchers
 from dsage_server.api.views import Views, asked_run
 from dsage_server.blobs.routes import BlobApi, send
 from dsage_server.blobs.uploads import Uploads
+from dsage_server.certified import certified
 from dsage_server.hub import Hub
 from dsage_server.published import Published
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
@@ -86,6 +89,7 @@ class Api:
         """Return the aiohttp application."""
         app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
         self.limits.add_to(app)
+        app.middlewares.append(Bearers(self.hub).look)
         views = Views(self.hub, self.name)
         app.add_routes(
             [
@@ -124,6 +128,7 @@ class Api:
         )
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
         app.add_routes(Projects(hub=self.hub, who=self._who).routes())
+        app.add_routes(Researchers(hub=self.hub, who=self._who, pages_url=self.pages_url).routes())
         app.add_routes(Discoveries(hub=self.hub, who=self._who, pages_url=self.pages_url).routes())
         about = wire.About(
             server_id=self.hub.server_id, name=self.name, operator=self.operator,
@@ -230,8 +235,7 @@ class Api:
 
     async def _session(self, role: str, key: bytes, expires: float) -> tuple[Session, str]:
         """Return who logs in, and the name to call them by."""
-        root = self.hub.chain.root
-        if key in root.revoked_keys:
+        if key in self.hub.chain.root.revoked_keys:
             raise NotAllowed("this key was revoked")
         if role == "host":
             known = await self.hub.store.read(lambda c: hosts.find(c, key))
@@ -239,10 +243,9 @@ class Api:
                 raise NotAllowed("this key has not enrolled", hint="Join again with an invite link.")
             session = Session(role=role, key=key, expires=expires, host=known.host, volunteer=known.volunteer)
             return session, known.pseudonym
-        for certificate in root.code_keys:
-            if role == "researcher" and certificate.key == key and certificate.expires > self.hub.clock():
-                return Session(role=role, key=key, expires=expires), certificate.name
-        raise NotAllowed("this key is not certified here", hint="The operator runs `dsage keys certify`.")
+        if role != "researcher":
+            raise NotAllowed(f"nobody logs in as {role[:40]!r}")
+        return Session(role=role, key=key, expires=expires), certified(self.hub.chain, key, self.hub.clock()).name
 
     # -- volunteers' hosts -----------------------------------------------------------------------------------
 
@@ -278,12 +281,12 @@ class Api:
         session = self._who(request, "researcher")
         return reply(await self.hub.requests.submit(session, await body(request, wire.SubmitRun)))
 
-    @call(gives=wire.Drive, auth=DRIVER, errors=(Conflict,))
+    @call(gives=wire.Drive, auth=DRIVER, scope="write", errors=(Conflict,))
     async def drive(self, request: web.Request) -> web.Response:
         """Become the driver of a run."""
         return reply(await self.hub.requests.drive(self._driver(request), asked_run(request)))
 
-    @call(gives=wire.Answers, auth=DRIVER, query=ASKED, required=("fence",), errors=(Conflict,))
+    @call(gives=wire.Answers, auth=DRIVER, scope="write", query=ASKED, required=("fence",), errors=(Conflict,))
     async def answers(self, request: web.Request) -> web.Response:
         """What the driver can fold."""
         session = self._driver(request)
@@ -295,19 +298,19 @@ class Api:
             )
         )  # fmt: skip
 
-    @call(takes=wire.Step, gives=wire.StepReply, auth=DRIVER, errors=(*REFUSED, Reopened, Revoked))
+    @call(takes=wire.Step, gives=wire.StepReply, auth=DRIVER, scope="write", errors=(*REFUSED, Reopened, Revoked))
     async def step(self, request: web.Request) -> web.Response:
         """Commit a step."""
         session = self._driver(request)
         return reply(await self.hub.requests.step(session, asked_run(request), await body(request, wire.Step)))
 
-    @call(auth=RESEARCHER, errors=(IllegalMove,))
+    @call(auth=RESEARCHER, scope="write", errors=(IllegalMove,))
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel a run."""
         await self.hub.requests.cancel(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
-    @call(auth=RESEARCHER, errors=(Conflict, SandboxRefused))
+    @call(auth=RESEARCHER, scope="write", errors=(Conflict, SandboxRefused))
     async def host(self, request: web.Request) -> web.Response:
         """Let the server drive a run."""
         await self.hub.requests.host(self._who(request, "researcher"), asked_run(request))
@@ -315,50 +318,49 @@ class Api:
 
     def _driver(self, request: web.Request) -> Session:
         """Return the session of whoever may drive the run that the path names."""
-        header = request.headers.get("Authorization")
-        return self.hub.sessions.find_driver(header, asked_run(request), self.hub.clock())
+        return Bearers(self.hub).driver(request, asked_run(request))
 
-    @call(auth=RESEARCHER, errors=(Conflict,))
+    @call(auth=RESEARCHER, scope="write", errors=(Conflict,))
     async def pause(self, request: web.Request) -> web.Response:
         """Let a run give out no more work."""
         await self.hub.control.pause(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
-    @call(auth=RESEARCHER, errors=(Conflict,))
+    @call(auth=RESEARCHER, scope="write", errors=(Conflict,))
     async def resume(self, request: web.Request) -> web.Response:
         """Let a paused run go on."""
         await self.hub.control.resume(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
-    @call(takes=wire.Chosen, auth=RESEARCHER, errors=(Conflict, Revoked))
+    @call(takes=wire.Chosen, auth=RESEARCHER, scope="write", errors=(Conflict, Revoked))
     async def retry(self, request: web.Request) -> web.Response:
         """Try failed units of a run again."""
         session = self._who(request, "researcher")
         await self.hub.control.retry(session, asked_run(request), await body(request, wire.Chosen))
         return web.Response(status=204)
 
-    @call(takes=wire.Chosen, auth=RESEARCHER, errors=(Conflict,))
+    @call(takes=wire.Chosen, auth=RESEARCHER, scope="write", errors=(Conflict,))
     async def reopen(self, request: web.Request) -> web.Response:
         """Refuse the accepted answers of units of a run."""
         session = self._who(request, "researcher")
         await self.hub.control.reopen(session, asked_run(request), await body(request, wire.Chosen))
         return web.Response(status=204)
 
-    @call(takes=wire.Replay, gives=wire.Drive, auth=DRIVER, errors=(Conflict,))
+    @call(takes=wire.Replay, gives=wire.Drive, auth=DRIVER, scope="write", errors=(Conflict,))
     async def replay(self, request: web.Request) -> web.Response:
         """Take a run back to before an answer that does not hold any more."""
         session = self._driver(request)
         asked = await body(request, wire.Replay)
         return reply(await self.hub.requests.replay(session, asked_run(request), asked.fence))
 
-    @call(auth=RESEARCHER, errors=(Conflict,))
+    @call(auth=RESEARCHER, scope="write", errors=(Conflict,))
     async def retire(self, request: web.Request) -> web.Response:
         """Free what a run that ended keeps here."""
         await self.hub.control.retire(self._who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
     def _who(self, request: web.Request, role: str) -> Session:
-        return self.hub.sessions.find(request.headers.get("Authorization"), role, self.hub.clock())
+        return Bearers(self.hub).who(request, role)
 
 
 def limits_of(hub: Hub) -> Limits:

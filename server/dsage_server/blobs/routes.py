@@ -50,7 +50,7 @@ class BlobApi:
             web.delete("/v1/blobs/{hash}/uploads", self.abandon),
         ]
 
-    @call(gives=bytes, auth=(*HOST, *RESEARCHER), also=IN_PARTS, headers=OF_PARTS, errors=(WrongRange,))
+    @call(gives=bytes, auth=(*HOST, *RESEARCHER), scope="read", also=IN_PARTS, headers=OF_PARTS, errors=(WrongRange,))
     async def get(self, request: web.Request) -> web.StreamResponse:
         """A blob, or a part of it."""
         try:
@@ -61,21 +61,21 @@ class BlobApi:
             self.who(request, "researcher")
         return await send(request, self.blobs, request.match_info["hash"])
 
-    @call(takes=UploadStart, gives=UploadState, auth=RESEARCHER, errors=(QuotaExceeded, Conflict))
+    @call(takes=UploadStart, gives=UploadState, auth=RESEARCHER, scope="write", errors=(QuotaExceeded, Conflict))
     async def begin(self, request: web.Request) -> web.Response:
         """Open an upload, or say how far it has come."""
         owner = self.who(request, "researcher").key
         start = await body(request, UploadStart, MAX_START_BYTES)
         return reply(await self.uploads.begin(request.match_info["hash"], owner, start.bytes))
 
-    @call(status=200, auth=RESEARCHER)
+    @call(status=200, auth=RESEARCHER, scope="write")
     async def state(self, request: web.Request) -> web.Response:
         """How far an open upload has come."""
         state = await self.uploads.state(request.match_info["hash"], self.who(request, "researcher").key)
         headers = {OFFSET_HEADER: str(state.received), LENGTH_HEADER: str(state.bytes), "Cache-Control": "no-store"}
         return web.Response(headers=headers)
 
-    @call(takes=bytes, gives=UploadState, auth=RESEARCHER, headers=OF_PIECE, errors=(Conflict,))
+    @call(takes=bytes, gives=UploadState, auth=RESEARCHER, scope="write", headers=OF_PIECE, errors=(Conflict,))
     async def append(self, request: web.Request) -> web.Response:
         """Take the next bytes of an upload."""
         owner = self.who(request, "researcher").key
@@ -88,7 +88,7 @@ class BlobApi:
             raise UsageError("a compressed body; bodies are taken as they are here")
         return reply(await self.uploads.append(request.match_info["hash"], owner, int(offset), _chunks(request)))
 
-    @call(auth=RESEARCHER)
+    @call(auth=RESEARCHER, scope="write")
     async def abandon(self, request: web.Request) -> web.Response:
         """Forget an open upload."""
         await self.uploads.abandon(request.match_info["hash"], self.who(request, "researcher").key)
