@@ -34,10 +34,12 @@ from dsage_server.web.live import Streams
 from dsage_server.web.pictures import Pictures
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
+from dsage_server.web.public.leaderboard import LEADERBOARD
 from dsage_server.web.rankings import Rankings
 from dsage_server.web.reference import Reference
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import STATIC, Site
+from dsage_server.web.standing import Standing
 from dsage_server.web.visitors import Visitors
 
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -91,6 +93,8 @@ def make_pages(
         middlewares=[refusing(site), only_our_own, *([] if names is None else [_answering_to(names)])],
         client_max_size=MOST_POSTED,
     )
+    visitors = Visitors(store=store, site=site, clock=clock)
+    Standing(store=store, visitors=visitors, board=answering.handler(LEADERBOARD)).add_to(app)
     for page in PAGES:
         answering.add(app, page)
     app.router.add_get("/api/v1/discoveries", answering.handler(DISCOVERIES, ".json"))
@@ -100,7 +104,7 @@ def make_pages(
     Pictures(store=store, name=name, clock=clock).add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
-    Visitors(store=store, site=site, clock=clock).add_to(app)
+    visitors.add_to(app)
     app.router.add_post(looks.ROUTE, looks.choose)
     app.router.add_get("/static/{name}", Files(files).asset)
     app.router.add_get("/healthz", _health(store))
