@@ -39,7 +39,13 @@ MAX_ITEMS: Final = 4 * MAX_FILES
 
 _JUDGES: Final = {
     name: (words.split(", "), words)
-    for name, words in (("verify", "args, value"), ("agree", "args, a, b"), ("partial", "args, value, seed"))
+    for name, words in (
+        ("verify", "args, value"),
+        ("agree", "args, a, b"),
+        ("partial", "args, value, seed"),
+        ("perturb", "args, seed"),
+        ("restore", "args, value, seed"),
+    )
 }
 _FOLDER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.(py|pyi|txt|json|csv|md)")
@@ -91,6 +97,7 @@ def manifest(bundle: Bundle, project: str) -> Manifest:
         has_partial=function.partial is not base.partial,
         agreement=msgspec.UNSET if rule is None else rule,
         homogeneous=function.homogeneous or msgspec.UNSET,
+        has_perturb=function.perturb is not base.perturb or msgspec.UNSET,
     )
 
 
@@ -155,7 +162,8 @@ def check(files: dict[str, bytes]) -> None:
 
 
 def check_judges(function: type[DistributedFunction]) -> None:
-    """Raise BundleError for a `verify`, `agree` or `partial` that no validator could call: every answer would fail."""
+    """Raise BundleError for a `verify`, `agree` or `partial` that no validator could call, and for a `perturb` that no
+    volunteer's computer could: every answer would fail."""
     for name, (takes, words) in _JUDGES.items():
         found = getattr(function, name)
         try:
@@ -165,8 +173,25 @@ def check_judges(function: type[DistributedFunction]) -> None:
         except TypeError:
             raise BundleError(
                 f"{function.__name__}.{name} is to be a static function of {words}",
-                hint=f"Write @staticmethod and def {name}({words}), or for `agree` a rule: agree = close(rtol=1e-9).",
+                hint=f"Write @staticmethod and def {name}({words})"
+                + (", or a rule: agree = close(rtol=1e-9)." if name == "agree" else "."),
             ) from None
+    _check_perturbing(function)
+
+
+def _check_perturbing(function: type[DistributedFunction]) -> None:
+    base, name = DistributedFunction, function.__name__
+    perturbs = function.perturb is not base.perturb
+    if function.restore is not base.restore and not perturbs:
+        raise BundleError(
+            f"{name} has restore and no perturb, so there is nothing to restore",
+            hint="Write perturb(args, seed), or leave restore out.",
+        )
+    if perturbs and function.partial is not base.partial:
+        raise BundleError(
+            f"{name} has perturb and partial, and what a perturbed copy had done when it was stopped cannot be restored",
+            hint="Leave one of the two out.",
+        )
 
 
 def can_be_packed(name: str) -> bool:

@@ -2,8 +2,8 @@
 
 The object lives with the driver (the researcher's process). Its state, which is every attribute whose name has no
 leading underscore, is committed on the server together with the results folded and the units made, so a driver
-that dies anywhere goes on from its last committed step on any machine that holds the key. Only `compute`,
-`verify`, `agree` and `partial` leave the driver: they are static, and run in a sandbox on other machines.
+that dies anywhere goes on from its last committed step on any machine that holds the key. Only `compute`, `perturb`,
+`restore`, `verify`, `agree` and `partial` leave the driver: they are static, and run in a sandbox on other machines.
 """
 
 from __future__ import annotations
@@ -141,6 +141,18 @@ class DistributedFunction(Generic[A, V]):
         raise NotImplementedError
 
     @staticmethod
+    def perturb(args: A, seed: int, /) -> A:
+        """Return arguments for one copy of a unit that lead to the same answer another way, chosen by `seed` (0 to
+        2^64 - 1): data shifted, points in another order, other random numbers. Each copy has another seed, so a fault
+        cannot agree with itself; on one's own computers, where nothing is compared, this is not called."""
+        return args
+
+    @staticmethod
+    def restore(args: A, value: V, seed: int, /) -> V:
+        """Return what the answer to `perturb(args, seed)` says of `args`. Without an override it is the same answer."""
+        return value
+
+    @staticmethod
     def verify(args: A, value: V, /) -> bool | None:
         """Say whether an answer proves itself: True it does, False it is a lie, None ask for a second opinion."""
         return None
@@ -239,6 +251,13 @@ class DistributedFunction(Generic[A, V]):
         from dsage import hosted
 
         return hosted.step(cls, params, stand, heard)
+
+    @classmethod
+    def compute_perturbed(cls, args: Any, seed: int) -> Any:
+        """Compute one copy of a unit its own way (see dsage.perturbing): called in a sandbox, by nobody else."""
+        from dsage import perturbing
+
+        return perturbing.computed(cls, args, seed)
 
     @property
     def discoveries_wait(self) -> bool:

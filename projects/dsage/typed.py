@@ -2,8 +2,9 @@
 
 Between computers everything is plain data (see `dsage.codec`). A class says what its arguments and answers are, by the
 annotations of `compute` (else of its neighbours, else by `DistributedFunction[A, V]`): a dataclass, a msgspec struct,
-a namedtuple, an Enum, a tuple, or lists and dicts of them. They then arrive as such in `compute`, `verify`, `agree`,
-`partial`, `process_result`, `retract`, `split` and `unit_failed`. Other annotations, and none, leave data as it is.
+a namedtuple, an Enum, a tuple, or lists and dicts of them. They then arrive as such in `compute`, `perturb`, `restore`,
+`verify`, `agree`, `partial`, `process_result`, `retract`, `split` and `unit_failed`. Other annotations, and none, leave
+data as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ ARGUMENT: Final = "args"
 VALUE: Final = "value"
 POSITIONS: Final = {
     "compute": (ARGUMENT,),
+    "perturb": (ARGUMENT,),
+    "restore": (ARGUMENT, VALUE),
     "verify": (ARGUMENT, VALUE),
     "agree": (ARGUMENT, VALUE, VALUE),
     "partial": (ARGUMENT, VALUE),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dsage import perturbing
 from dsage.errors import BundleError, NotFound, SandboxRefused, UnitFailed
 from dsage.trust.documents import Manifest
 from dsage_server import timekeeping
@@ -108,7 +109,8 @@ async def _own_word(asker: BoxJudge, manifest: Manifest, asked: own.Question) ->
 
 
 async def _compared(asker: BoxJudge, manifest: Manifest, asked: own.Question) -> int | None:
-    outcome = await asker.box.call("compute", (asked.args,), asked.limits)
+    function, args = perturbing.call(asked.args, perturbing.any_seed() if manifest.perturbs else None)
+    outcome = await asker.box.call(function, args, asked.limits)
     if outcome.status != "done" or outcome.value is None:
         return None
     others = [Standing(replica=number, value=value, leads=True) for number, value in sorted(asked.values.items())]

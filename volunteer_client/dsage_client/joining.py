@@ -17,7 +17,7 @@ from dsage.files import keeping
 from dsage.sandbox import Level, Report, offers, strongest
 from dsage.sandbox.space import working_space
 from dsage.trust.invite import Link
-from dsage.wire import AGREEMENT, INPUTS, HostInfo
+from dsage.wire import AGREEMENT, INPUTS, PERTURBED, HostInfo
 from dsage_client import membership, parts
 from dsage_client.door import serving
 from dsage_client.door.words import Newcomer
@@ -123,7 +123,7 @@ def host_info(settings: Settings, level: Level, preferences: Preferences | None 
         offers=offers.offered(),
         disk_bytes=max(1, min(parts.disk_bytes(settings, wishes), shutil.disk_usage(settings.folder).free)),
         tags=list(settings.tags),
-        features=[INPUTS, AGREEMENT],
+        features=[INPUTS, AGREEMENT, PERTURBED],
         refuses=[name.partition("/")[2] for name in wishes.refused if name.startswith(f"{server}/")],
     )
 

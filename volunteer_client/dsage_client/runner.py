@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from dsage import perturbing
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome, processes
 from dsage.sandbox.launch import outermost
@@ -62,6 +63,7 @@ class Room:
 class Work:
     """A unit ready to run, with its input files by name.
 
+    With a `seed` it is computed as one copy of many that differ (see `dsage.perturbing`).
     `on_checkpoint` gets codec bytes, `on_cpu` the child's CPU seconds so far, `on_progress` the share that is
     done and what a picture is to show, `on_output` the end of what it has printed.
     """
@@ -74,6 +76,7 @@ class Work:
     on_output: Callable[[bytes], None] | None = None
     on_progress: Callable[[float, dict[str, Any]], None] | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    seed: int | None = None
 
 
 def limits(proven: Proven, room: Room) -> Limits:
@@ -185,9 +188,10 @@ class SandboxRunner:
         warm = await self._box(work)
         warm.running += 1
         try:
+            function, args = perturbing.call(work.proven.unit.args, work.seed)
             outcome = await warm.box.call(
-                "compute",
-                (work.proven.unit.args,),
+                function,
+                args,
                 work.limits,
                 inputs=work.inputs,
                 restored=work.restored,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dsage import perturbing
 from dsage.errors import (
     Busy,
     DSageError,
@@ -381,6 +382,7 @@ class Slots:
                 on_progress=on_progress,
                 on_output=on_output,
                 inputs=job.inputs,
+                seed=perturbing.seed_of(job.lease.lease) if proven.manifest.perturbs else None,
             )
         )
         self._ended(job, before, outcome)

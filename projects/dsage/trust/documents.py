@@ -60,7 +60,8 @@ class Manifest(Document, frozen=True, kw_only=True):
 
     `agreement` is the rule by which answers are the same. Without one the field is left out, so that clients which know
     none can read it: then `agree` of the source says so (`has_agree`), or equal bytes do. The copies of a unit of a
-    `homogeneous` app are for computers of one kind; the field is left out where they are not.
+    `homogeneous` app are for computers of one kind; the field is left out where they are not, and so is `has_perturb`
+    where the copies of a unit do not differ.
     """
 
     payload_type: ClassVar[str] = PAYLOAD_PREFIX + "app+json"
@@ -76,11 +77,17 @@ class Manifest(Document, frozen=True, kw_only=True):
     has_partial: bool = False
     agreement: Agreement | msgspec.UnsetType = msgspec.UNSET
     homogeneous: bool | msgspec.UnsetType = msgspec.UNSET
+    has_perturb: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def rule(self) -> Agreement | None:
         """The rule of agreement, if the app declares one."""
         return None if self.agreement is msgspec.UNSET else self.agreement
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether each copy of a unit is computed with its arguments perturbed."""
+        return self.has_perturb is True
 
     @property
     def judges(self) -> bool:

@@ -52,11 +52,12 @@ class RunInfo:
     def terms(self) -> RunTerms:
         """What scheduling goes by."""
         homogeneous = self.manifest.homogeneous is True
+        rule, perturbs = self.manifest.rule is not None or homogeneous, self.manifest.perturbs
+        read = [name for name, needed in ((wire.AGREEMENT, rule), (wire.PERTURBED, perturbs)) if needed]
         return RunTerms(
             run=self.id, project=self.project, researcher=self.researcher, priority=self.priority,
             packages=frozenset(self.manifest.needs), platforms=self.platforms, tags=frozenset(self.tags),
-            proves=self.manifest.has_verify,
-            features=frozenset({wire.AGREEMENT} if self.manifest.rule or homogeneous else ()), homogeneous=homogeneous,
+            proves=self.manifest.has_verify, features=frozenset(read), homogeneous=homogeneous,
         )  # fmt: skip
 
     @property

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +96,29 @@ def test_the_manifest_says_what_the_class_overrides(script: Path) -> None:
     assert (told.bundle, told.bundle_bytes) == (packed.sha256, len(packed.data))
     assert told.needs == ["gmpy2"]
     assert (told.has_verify, told.has_agree, told.has_partial) == (True, False, False)
+    assert not told.perturbs
+    assert b"perturb" not in msgspec.json.encode(told), "older clients read it"
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        (["perturb(args, seed)"], ""),
+        (["perturb(args, seed)", "restore(args, value, seed)"], ""),
+        (["restore(args, value, seed)"], "Sum has restore and no perturb"),
+        (["perturb(args, seed)", "partial(args, value, seed)"], "Sum has perturb and partial"),
+        (["perturb(args)"], "Sum.perturb is to be a static function of args, seed"),
+        (["perturb(args, seed)", "restore(value, seed)"], "a static function of args, value, seed"),
+    ],
+)
+def test_copies_differ_where_the_class_can_perturb_them(script: Path, methods: list[str], words: str) -> None:
+    more = "".join(f"\n    @staticmethod\n    def {each}:\n        return args\n" for each in methods)
+    script.write_text(SOURCE.format(name="Sum") + more)
+    if words:
+        with pytest.raises(BundleError, match=words):
+            pack(str(script))
+    else:
+        assert manifest(pack(str(script)), "sums").perturbs
 
 
 def test_one_class_of_several_is_named(script: Path) -> None:
