@@ -20,6 +20,7 @@ from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, maintenance, roles, timekeeping
+from dsage_server.api.accounts import dismiss
 from dsage_server.api.doors import most_connections
 from dsage_server.api.http import timely
 from dsage_server.api.limits import VISITORS, Limits
@@ -162,6 +163,7 @@ async def _listen(
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
         description=description,
+        dismiss=partial(dismiss, hub),
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages_app.middlewares.append(timely)

@@ -8,9 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from dsage.account import Count
+from dsage.errors import LoggedOut
 from dsage_server.api.declared import JSON, UNCHANGED, Call, Says, calls_of, twin
 from dsage_server.web import joining
 from dsage_server.web.page import NUMBERED, Page
+from dsage_server.web.personal.serving import ROOMS
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
 
@@ -19,6 +21,12 @@ def page_calls(app: web.Application) -> Iterator[Call]:
     """Yield the calls of the application that serves the pages."""
     for page in PAGES:
         yield twin(page.route, page.document, _types(page))
+    for room in ROOMS:
+        said = Says(
+            gives=room.document, media=JSON, query={"page": Count} if room.listed else {}, errors=(LoggedOut,),
+            schema=room.document.schema,
+        )  # fmt: skip
+        yield _read(f"{room.route}.json", "A page of whoever the browser's cookie is logged in as", said)
     kept = Says(
         gives=DISCOVERIES.document, media=JSON, query=_types(DISCOVERIES), also={304: UNCHANGED},
         schema=DISCOVERIES.document.schema,

@@ -31,6 +31,9 @@ from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
+from dsage_server.web.personal import rooms
+from dsage_server.web.personal.acts import Dismiss
+from dsage_server.web.personal.serving import Serving
 from dsage_server.web.pictures import Pictures
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
@@ -74,6 +77,7 @@ def make_pages(
     joining: Invitation | None = None,
     exports: Path | None = None,
     description: Description | None = None,
+    dismiss: Dismiss = rooms.later,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
@@ -81,6 +85,7 @@ def make_pages(
     somewhere else whose name was made to point here (DNS rebinding) reads nothing.
     With `joining`, there is the page that invite links lead to; with `exports`, the files for statistics sites that
     are made in that folder. `description` is told what is answered here, and is shown as a page.
+    `dismiss` is told of computers that their volunteers took out of their accounts.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
     """
@@ -105,6 +110,9 @@ def make_pages(
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     visitors.add_to(app)
+    origin = joining.origin if joining else ""
+    own = Serving(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, origin=origin)
+    rooms.add_to(app, own, dismiss)
     app.router.add_post(looks.ROUTE, looks.choose)
     app.router.add_get("/static/{name}", Files(files).asset)
     app.router.add_get("/healthz", _health(store))

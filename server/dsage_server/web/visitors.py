@@ -64,10 +64,18 @@ class Visitors:
             raise LoggedOut(f"you are not logged in here as {_ARTICLE[role]}", hint=HOW[role])
         return found
 
-    async def begin(self, response: web.StreamResponse, role: Role, subject: str, how: str) -> None:
-        """Log the browser in that gets this answer."""
-        now = self.clock()
-        token = await self.store.write(lambda connection: visits.begin(connection, role, subject, how, now))
+    async def begin(
+        self, request: web.Request, response: web.StreamResponse, role: Role, subject: str, how: str
+    ) -> None:
+        """Log the browser in that asked and gets this answer; what it was logged in by before in this role is over."""
+        now, before = self.clock(), await self.of(request, role)
+
+        def change(connection: Connection) -> str:
+            if before is not None:
+                visits.end(connection, role, before.subject, before.id)
+            return visits.begin(connection, role, subject, how, now)
+
+        token = await self.store.write(change)
         response.set_cookie(
             _cookie(role), token, max_age=int(visits.LONGEST_S), path="/", secure=True, httponly=True, samesite="Lax"
         )
@@ -97,7 +105,7 @@ class Visitors:
         if found is None:
             raise NotFound(_LOST, hint=_FRESH)
         answer = web.Response(status=303, headers={"Location": HOMES[found[0]], **PRIVATE})
-        await self.begin(answer, *found, "link")
+        await self.begin(request, answer, *found, "link")
         return answer
 
     async def leave(self, request: web.Request) -> web.Response:
@@ -107,8 +115,12 @@ class Visitors:
         if visit is not None:
             await self.store.write(lambda connection: visits.end(connection, role, visit.subject, visit.id))
         answer = web.Response(status=303, headers={"Location": "/", "Clear-Site-Data": '"cache"', **PRIVATE})
-        answer.del_cookie(_cookie(role), path="/", secure=True, httponly=True, samesite="Lax")
+        self.forget(answer, role)
         return answer
+
+    def forget(self, answer: web.StreamResponse, role: Role) -> None:
+        """Have a browser forget by what it was logged in."""
+        answer.del_cookie(_cookie(role), path="/", secure=True, httponly=True, samesite="Lax")
 
 
 HOW: Final = {
