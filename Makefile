@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit bench-web simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit bench-web simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-site screenshots test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -103,6 +103,15 @@ test-postgres:  ## Run the server's tests on PostgreSQL (minutes)
 test-mixed:  ## Try today's programs with those of the previous release, both ways
 	$(SETUP) demo
 	@$(BIN)/pytest -m slow tests/acceptance/test_mixed.py $(ARGS)
+
+test-site:  ## Look at every page of the site in every theme, language and width, with pictures in build/site (half an hour)
+	$(SETUP) test
+	@mkdir -p build/site
+	@DSAGE_PICTURES=build/site $(BIN)/pytest -m slow tests/acceptance/test_site.py $(ARGS)
+
+screenshots:  ## Take the pictures of the site that the documents show (minutes)
+	$(SETUP) test
+	@$(BIN)/python tests/support/screenshots.py $(ARGS)
 
 package:  ## Build what volunteers install into dist/: wheel, .deb, installer for Windows; ARGS="wheel deb"
 	$(SETUP) package

@@ -1,9 +1,8 @@
-"""The public pages in a real browser: what a visitor sees, live and not, with and without JavaScript."""
+"""Public pages as they live: what a visitor sees in a real browser while things happen."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +10,17 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from looking import chromium
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from dsage_server.store.engine import Store
 from dsage_server.web.live import Streams
 from dsage_server.web.pages import make_pages
 from dsage_server.web.testing import SERVER_ID, World
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HOSTILE = '<img src="https://evil.invalid/x" onerror="document.title=1"><script>document.title=2</script>'
 PRIME = 10**30 + 57
-PAGES = ("/", "/leaderboard", "/run/1", "/run/2", "/unit/1", "/status", "/nothing-here")
+PAGES = ("/", "/leaderboard", "/run/1", "/run/2", "/unit/1", "/status")
 
 
 @dataclass
@@ -69,10 +64,6 @@ def fill(world: World) -> None:
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Serve a filled world on a free port of localhost and start Chromium."""
-    if not CHROMIUM.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{CHROMIUM} is missing, and this is CI")
-        pytest.skip(f"{CHROMIUM} is missing: install the package chromium to look at the pages")
     store = Store(tmp_path / "dsage.sqlite")
     world = World(store, 1_800_000_000.0)
     fill(world)
@@ -85,10 +76,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     listener = web.TCPSite(runner, "127.0.0.1", 0)
     await listener.start()
     port = runner.addresses[0][1]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    async with chromium() as browser:
         yield Site(world, f"http://localhost:{port}", streams, runner, browser)
-        await browser.close()
     await runner.cleanup()
     store.close()
 
@@ -100,22 +89,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 640, 1280])
-async def test_every_page_fits_and_breaks_no_rule(site: Site, scheme: str, width: int) -> None:
-    for path in PAGES:
-        missing = path == "/nothing-here"
-        context, page = await site.visit(
-            path, watch=not missing, color_scheme=scheme, viewport={"width": width, "height": 800}
-        )
-        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
-        assert await page.evaluate("document.querySelector('.brand').getBoundingClientRect().x") >= 8, path
-        assert await page.evaluate(FAINT_TEXT) == [], path
-        assert await page.evaluate(SMALLEST_TARGET) >= 24, path
+async def test_what_researchers_write_is_only_text(site: Site) -> None:
+    for path in ("/", "/run/2", "/status"):
+        context, page = await site.visit(path)
         assert await page.title() not in ("1", "2")
         assert not await context.cookies()
         await context.close()
-    assert [line for line in site.said if "404" not in line] == []
+    assert site.said == []
     assert {url.split("/")[2] for url in site.asked} == {site.address.removeprefix("http://")}
 
 
@@ -159,18 +139,7 @@ async def test_a_page_says_when_the_server_is_away(site: Site) -> None:
     await expect(page.get_by_role("row", name="steady-otter-417")).to_be_visible()
 
 
-async def test_everything_is_there_without_javascript(site: Site) -> None:
-    _, page = await site.visit("/", watch=False, java_script_enabled=False)
-    await expect(page.get_by_role("row", name="steady-otter-417")).to_be_visible()
-    await expect(page.get_by_text("50.0 %")).to_be_visible()
-    await expect(page.get_by_role("button", name="Pause live")).to_have_count(0)
-    await page.get_by_role("link", name="Factor a number", exact=True).click()
-    await expect(page.get_by_role("row", name=str(PRIME))).to_contain_text("steady-otter-417")
-    await page.get_by_role("link", name="unit 1").click()
-    await expect(page.get_by_text("the accepted answer", exact=True)).to_be_visible()
-
-
-@pytest.mark.parametrize("path", [path for path in PAGES if path != "/nothing-here"])
+@pytest.mark.parametrize("path", PAGES)
 async def test_the_json_twin_says_what_the_page_says(site: Site, path: str) -> None:
     context, page = await site.visit(path)
     alternate = await page.locator("link[rel=alternate]").get_attribute("href")
@@ -187,16 +156,6 @@ async def test_the_json_twin_says_what_the_page_says(site: Site, path: str) -> N
     text = await page.inner_text("body")
     for part in said:
         assert part in text
-
-
-async def test_the_keyboard_reaches_the_content_first(site: Site) -> None:
-    _, page = await site.visit("/")
-    await page.keyboard.press("Tab")
-    focused = page.locator(":focus")
-    await expect(focused).to_have_text("Skip to the content")
-    box = await focused.bounding_box()
-    assert box is not None
-    assert box["x"] >= 0
 
 
 async def test_the_first_view_is_small_and_does_not_jump(site: Site) -> None:
@@ -216,34 +175,3 @@ LAYOUT_SHIFT = """() => new Promise((resolve) => {
   observer.observe({type: "layout-shift", buffered: true});
   requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
 })"""
-
-SMALLEST_TARGET = """() => Math.min(...[...document.querySelectorAll("button, .top a")]
-  .map((element) => element.getBoundingClientRect())
-  .filter((box) => box.width && box.x >= 0).map((box) => box.height))"""
-
-FAINT_TEXT = """() => {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 1;
-  const pen = canvas.getContext("2d", {willReadFrequently: true});
-  const paint = (layers) => {
-    pen.clearRect(0, 0, 1, 1);
-    for (const layer of layers) { pen.fillStyle = layer; pen.fillRect(0, 0, 1, 1); }
-    return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const light = (colour) => colour.map((part) => part / 255)
-    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-  const faint = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility({visibilityProperty: true})) continue;
-    const layers = [];
-    for (let at = element; at; at = at.parentElement) layers.unshift(getComputedStyle(at).backgroundColor);
-    const below = light(paint(layers));
-    const above = light(paint([...layers, getComputedStyle(element).color]));
-    const ratio = (Math.max(above, below) + 0.05) / (Math.min(above, below) + 0.05);
-    if (ratio < 4.5) faint.push([ratio, walker.currentNode.data, ...layers]);
-  }
-  return faint;
-}"""

@@ -29,8 +29,6 @@ RULES: Final = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 }
-SCRIPTLESS: Final = {401, 404}
-"""What a browser's console tells of by itself."""
 TOO_WIDE: Final = """() => {
   const page = document.documentElement;
   if (page.scrollWidth <= innerWidth) return "";
@@ -104,9 +102,7 @@ class Eyes:
     async def look(self, found: Found, look: Look, *, rules: bool = True) -> None:
         """Look at a page once: at its rules in this look, and at its widths in this language."""
         self._where = f"{found.path} ({look.theme}, {look.language}, {look.width} px)"
-        await self.context.add_cookies([{"name": "language", "value": look.language, "url": self.site.address}])
-        await self.page.emulate_media(color_scheme=look.theme)
-        await self.page.set_viewport_size({"width": look.width, "height": HEIGHT})
+        await self.dress(look)
         answer = await self.page.goto(self.site.address + found.path)
         if answer is None or answer.status != found.status:
             self.faults.append(f"{self._where}: answered {answer and answer.status}, not {found.status}")
@@ -116,6 +112,12 @@ class Eyes:
                 self.faults.append(f"{found.path} ({look.language}) at {width} px is {wide}")
         if rules:
             await self._judge()
+
+    async def dress(self, look: Look, height: int = HEIGHT) -> None:
+        """Take on a look for the pages to come."""
+        await self.context.add_cookies([{"name": "language", "value": look.language, "url": self.site.address}])
+        await self.page.emulate_media(color_scheme=look.theme)
+        await self.page.set_viewport_size({"width": look.width, "height": height})
 
     async def _judge(self) -> None:
         result = await Axe().run(self.page, options=RULES)

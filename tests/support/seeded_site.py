@@ -127,7 +127,8 @@ class Site:
     def route_of(self, path: str) -> str:
         """Return which route a path is of; empty if none."""
         for resource in self.app.router.resources():
-            if resource._match(path) is not None:
+            known = resource.get_info()
+            if known.get("path") == path or ("pattern" in known and known["pattern"].fullmatch(path)):
                 return resource.canonical.removesuffix("{form}")
         return ""
 

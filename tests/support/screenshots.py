@@ -1,0 +1,68 @@
+"""Take the pictures of the site that the documents show: docs/pictures/site-*.png.
+
+    .venv/bin/python tests/support/screenshots.py
+
+fills a server of usual size, serves it and looks at four of its pages with Chromium: in light and dark, on a screen and
+on a phone. What it made is kept in build/, for the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from looking import Eyes, Look, chromium
+from PIL import Image
+from playwright.async_api import Browser
+from seeded_site import Site, seeded, serve
+
+from dsage_server.seeding.people import Size
+
+ROOT: Final = Path(__file__).parents[2]
+PICTURES: Final = ROOT / "docs" / "pictures"
+BUILD: Final = ROOT / "build"
+COLOURS: Final = 128
+SCREEN: Final = {"width": 1280, "height": 800}
+PHONE: Final = {"width": 390, "height": 844}
+
+
+def views(site: Site) -> list[tuple[str, str, Look]]:
+    """Return name, path and look of each picture."""
+    pages = {
+        "front": "/", "leaderboard": "/leaderboard", "profile": f"/u/{site.pseudonym}", "discovery": "/discovery/1",
+    }  # fmt: skip
+    wide = [(name, path, Look("light", "en", SCREEN["width"])) for name, path in pages.items()]
+    wide += [(f"{name}-dark", pages[name], Look("dark", "en", SCREEN["width"])) for name in ("front", "profile")]
+    phone = [("front-phone", "/", Look("light", "en", PHONE["width"]))]
+    return [*wide, *phone, ("leaderboard-phone", pages["leaderboard"], Look("dark", "de", PHONE["width"]))]
+
+
+async def take(site: Site, browser: Browser, name: str, path: str, look: Look) -> Path:
+    """Take one picture; a phone's is sharper."""
+    small = look.width == PHONE["width"]
+    eyes = await Eyes.open(site, browser, logged_in=False, device_scale_factor=2 if small else 1)
+    await eyes.dress(look, (PHONE if small else SCREEN)["height"])
+    await eyes.page.goto(site.address + path)
+    await eyes.page.wait_for_function("!document.querySelector('#live:not([hidden])') || live.dataset.word === 'live'")
+    file = PICTURES / f"site-{name}.png"
+    await eyes.page.screenshot(path=file)
+    await eyes.context.close()
+    with Image.open(file) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    return file
+
+
+async def main() -> None:
+    """Take them all."""
+    BUILD.mkdir(exist_ok=True)
+    database = seeded(BUILD, Size())
+    with tempfile.TemporaryDirectory() as folder:
+        async with serve(Path(folder), database) as site, chromium() as browser:
+            for name, path, look in views(site):
+                await take(site, browser, name, path, look)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
