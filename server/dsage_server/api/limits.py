@@ -71,7 +71,7 @@ class Limits:
         """Take a token for a request. Raises TooMany."""
         key = self._key_of(request)
         buckets = self._networks if key is None else self._keys
-        verdict = buckets.take(_network(self._address_of(request)) if key is None else key, self._ticks())
+        verdict = buckets.take(network(self._address_of(request)) if key is None else key, self._ticks())
         request[NOTED] = (buckets.policy, verdict)
         if not verdict.allowed:
             policy = buckets.policy
@@ -117,8 +117,8 @@ def _of(policy: Policy) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _network(address: str) -> str:
-    """Return what stands for an address: itself, or the network of an IPv6 one."""
+def network(address: str) -> str:
+    """Return what an address counts for: itself, or the network of an IPv6 one."""
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -136,4 +136,4 @@ def _visit(row: Row[tuple[object, ...]]) -> Visit:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from functools import cached_property
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -152,9 +153,12 @@ class Answering:
 
 
 def _address(page: Page, path: dict[str, str]) -> str:
-    """Return the one address of a page with these variables, without form and parameters."""
+    """Return the one address of a page with these variables, without form and parameters.
+
+    Variables are quoted whole: a name with a "?" in it is not another page's parameters.
+    """
     parts = [part.partition(":")[0].partition("{") for part in page.route.split("/")]
-    return "/".join(path[name] if brace else literal for literal, brace, name in parts)
+    return "/".join(quote(path[name], safe="") if brace else literal for literal, brace, name in parts)
 
 
 def send(request: web.Request, body: Body, kind: str) -> web.StreamResponse:

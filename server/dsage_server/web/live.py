@@ -20,6 +20,7 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, DSageError
+from dsage_server.api.limits import network
 from dsage_server.shared import PERIOD_S
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Streams:
-    """The open streams of all pages, counted by visitor's address."""
+    """The open streams of all pages, counted by visitor's address (of IPv6, by network)."""
 
     def __init__(
         self, *, period_s: float = PERIOD_S, per_address: int = PER_ADDRESS, in_all: int = IN_ALL,
@@ -59,7 +60,7 @@ class Streams:
         self, request: web.Request, fragments: Callable[[], Awaitable[dict[str, str]]]
     ) -> web.StreamResponse:
         """Answer with a stream of changed fragments until the visitor leaves or the server ends; raises Busy."""
-        with self._place(visitor(request)):
+        with self._place(network(visitor(request))):
             await fragments()
             response = web.StreamResponse(
                 headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -131,7 +132,8 @@ class _News:
 def visitor(request: web.Request) -> str:
     """Return the visitor's address; behind a proxy on this machine, the one that the proxy names."""
     peer = request.remote or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    lines = request.headers.getall("X-Forwarded-For", [""])
+    forwarded = lines[-1].rpartition(",")[2].strip()  # a proxy adds to the line that came, or one of its own
     try:
         if forwarded and (not peer or ipaddress.ip_address(peer).is_loopback):
             return str(ipaddress.ip_address(forwarded))

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from dsage.errors import UsageError
+from dsage_server.web.forms import form_of
 from dsage_server.web.words import LANGUAGES, PSEUDO, wanted
 
 ROUTE: Final = "/look"
@@ -34,8 +35,8 @@ def look_of(request: web.Request) -> Look:
 
 async def choose(request: web.Request) -> web.Response:
     """Keep what the form says, and go back to the page it stood on."""
-    form = await request.post()
-    language, theme, back = (str(form.get(name, "")) for name in ("language", "theme", "back"))
+    form = await form_of(request)
+    language, theme, back = (form.get(name, "") for name in ("language", "theme", "back"))
     if language not in (*LANGUAGES, *PSEUDO) or theme not in THEMES:
         raise UsageError("there is no such language or theme")
     answer = web.Response(status=303, headers={"Location": local(back)})

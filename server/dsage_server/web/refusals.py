@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from dsage.errors import DSageError
+from dsage.errors import DSageError, RequestError
 from dsage_server.api import problems
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
@@ -51,6 +51,9 @@ def refusing(site: Site) -> Middleware:
             return answer
         except DSageError as error:
             return _answer(site, request, error, error.hint)
+        except web.RequestPayloadError:
+            broken = RequestError("what was sent broke off or makes no sense")
+            return _answer(site, request, broken, broken.hint)
         except Exception:  # noqa: BLE001 - the outermost place: the visitor gets a page, the operator the traceback
             _log.exception("a page failed: %s %s", request.method, request.path)
             failed = DSageError("something went wrong on this server while it made the page")

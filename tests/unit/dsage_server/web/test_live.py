@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
+from multidict import CIMultiDict
 
 from dsage.errors import StorageFull
 from dsage_server.web.live import KEPT_NEWS, Streams, _News, visitor
@@ -129,15 +130,16 @@ async def test_a_database_that_fails_ends_the_stream_and_is_logged(
 @pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [
-        ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
-        ("::1", "203.0.113.9, 192.0.2.1", "192.0.2.1"),
-        ("198.51.100.4", "192.0.2.1", "198.51.100.4"),
-        ("127.0.0.1", "not an address", "127.0.0.1"),
-        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", ["192.0.2.1"], "192.0.2.1"),
+        ("::1", ["203.0.113.9, 192.0.2.1"], "192.0.2.1"),
+        ("::1", ["203.0.113.9", "192.0.2.1"], "192.0.2.1"),
+        ("198.51.100.4", ["192.0.2.1"], "198.51.100.4"),
+        ("127.0.0.1", ["not an address"], "127.0.0.1"),
+        ("127.0.0.1", [], "127.0.0.1"),
     ],
 )
-def test_only_a_proxy_on_this_machine_is_believed(peer: str, forwarded: str, expected: str) -> None:
-    request = SimpleNamespace(remote=peer, headers={"X-Forwarded-For": forwarded})
+def test_only_a_proxy_on_this_machine_is_believed(peer: str, forwarded: list[str], expected: str) -> None:
+    request = SimpleNamespace(remote=peer, headers=CIMultiDict(("X-Forwarded-For", line) for line in forwarded))
     assert visitor(request) == expected  # type: ignore[arg-type]
 
 
