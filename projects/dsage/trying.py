@@ -11,14 +11,14 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dsage import bundle as bundles
-from dsage import codec
+from dsage import codec, perturbing
 from dsage.bundle import Bundle
 from dsage.errors import DSageError, UsageError
 from dsage.function import DistributedFunction, Limits
@@ -132,9 +132,10 @@ class Trial:
         finally:
             await box.close()
 
-    async def compute(self, box: Box, unit: NewUnit) -> Outcome:
-        """Compute one unit."""
-        return await box.call("compute", (unit.args,), limits_of(unit), inputs=files_of(unit))
+    async def compute(self, box: Box, unit: NewUnit, seed: int | None = None) -> Outcome:
+        """Compute one unit; with a `seed` as one copy of it, perturbed and restored."""
+        function, args = perturbing.call(unit.args, seed)
+        return await box.call(function, args, limits_of(unit), inputs=files_of(unit))
 
     async def twice(self, unit: NewUnit) -> tuple[Outcome, Outcome | None]:
         """Compute a unit as volunteers would, and once more in a box that differs; only once if it fails."""
@@ -145,8 +146,13 @@ class Trial:
         async with self.box(other=True) as box:
             return first, await self.compute(box, unit)
 
+    async def perturbed(self, unit: NewUnit, seeds: Sequence[int]) -> list[Outcome]:
+        """Compute copies of a unit with these seeds."""
+        async with self.box() as box:
+            return [await self.compute(box, unit, seed) for seed in seeds]
+
     async def says(self, what: str, unit: NewUnit, *values: bytes) -> Outcome:
-        """Ask the app's own `verify` or `agree` about answers."""
+        """Ask one of the app's own functions about a unit and, for `verify` and `agree`, its answers."""
         async with self.box() as box:
             return await box.call(what, (unit.args, *values), limits_of(unit))
 

@@ -146,6 +146,71 @@ class Folds(Sum):
         self.result += value["x"]
 
 
+class Shifted(Sum):
+    # Where a round signal is largest, found in another order by each copy.
+
+    def units(self):
+        yield [3, 1, 4, 1, 5, 9, 2, 6]
+
+    @staticmethod
+    def perturb(args, seed):
+        return args[seed % 8 :] + args[: seed % 8]
+
+    @staticmethod
+    def compute(args):
+        return args.index(max(args))
+
+    @staticmethod
+    def restore(args, value, seed):
+        return (value + seed) % 8
+
+
+class Unrestored(Shifted):
+    @staticmethod
+    def restore(args, value, seed):
+        return value
+
+
+class Fixed(Shifted):
+    @staticmethod
+    def compute(args):
+        return args.index(max(args[:4] + args[5:]))
+
+
+class Stumbles(Shifted):
+    @staticmethod
+    def perturb(args, seed):
+        return args[seed:] if seed > 8 else args
+
+    @staticmethod
+    def restore(args, value, seed):
+        return value
+
+
+class Refused(Shifted):
+    @staticmethod
+    def verify(args, value):
+        return type(value) is int
+
+    @staticmethod
+    def agree(args, a, b):
+        return True
+
+    @staticmethod
+    def restore(args, value, seed):
+        return 5.0
+
+
+class Idle(Shifted):
+    @staticmethod
+    def perturb(args, seed):
+        return args
+
+    @staticmethod
+    def restore(args, value, seed):
+        return value
+
+
 class Shuffled(Sum):
     def units(self):
         yield from random.sample(range(100), self.n)
@@ -242,6 +307,10 @@ def test_files_that_are_not_here(tmp_path: Path) -> None:
         ("NeverItself", "agree says that an answer differs from itself"),
         ("Maybe", "verify gives 'maybe', where True, False or None belongs"),
         ("Shuffled", "the units are not the same each time"),
+        ("Unrestored", "answer is 5 as it is and 4 perturbed by the seed 1 and restored"),
+        ("Fixed", "answer is 5 as it is and 7 perturbed by the seed 1 and restored"),
+        ("Stumbles", "perturbed by the seed 11400714819323198485 it fails: exception: ValueError"),
+        ("Refused", "perturbed by the seed 1: verify calls this answer a lie"),
     ],
 )
 def test_a_check_finds(kind: str, said: str, app: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,6 +329,22 @@ def test_a_check_that_passes_is_a_document_too(app: str, capsys: pytest.CaptureF
     assert "`agree` takes them for the same" in capsys.readouterr().err
     assert main(["check", f"{app}:Rule", "--samples", "1"]) == 0
     assert "the rule close(rtol=1e-09, atol=0.0, nan='same') takes them for the same" in capsys.readouterr().err
+
+
+def test_copies_that_differ_are_tried_where_the_class_can_perturb_them(
+    app: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"{app}:Shifted", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [each["perturbed"] for each in json.loads(out)["data"]["samples"]] == [True]
+    assert "1 unit computed twice, and perturbed 3 times, in the" in err
+    assert "leaves the arguments" not in err
+    assert main(["check", f"{app}:Idle"]) == 0
+    assert "note: perturb leaves the arguments as they are" in capsys.readouterr().err
+    assert main(["check", f"{app}:Sum", "--samples", "1"]) == 0
+    assert "perturbed" not in capsys.readouterr().err
+    assert main(["check", f"{app}:Unrestored"]) == 5
+    assert "restore(args, compute(perturb(args, seed)), seed) has to be compute(args)" in capsys.readouterr().err
 
 
 def test_a_function_that_nobody_could_call_is_refused_before_anything_is_tried(

@@ -21,7 +21,7 @@ from dsage.function import DistributedFunction
 from dsage.researcher import construct
 from dsage.sandbox import Level, Outcome
 from dsage.stepping import AuthorError, Position, next_step
-from dsage.trying import CheckFailed, Trial, difference, first_units, sample
+from dsage.trying import CheckFailed, Difference, Trial, difference, first_units, sample
 from dsage.wire import Answer, Answers, NewUnit
 
 SCHEMA: Final = "dsage.check/1"
@@ -37,21 +37,48 @@ DIFFERING: Final = (
     "Sort what comes from sets; take no time, zone or random number from the computer; or say in the class how near is "
     "near: agree = close(rtol=1e-9)."
 )
+SEEDS: Final = (1, 0x9E3779B97F4A7C15, (1 << 64) - 1)
+"""Of the copies that are tried where a class has `perturb`: the least, one in the middle, and the most there is."""
+UNRESTORED: Final = (
+    "restore(args, compute(perturb(args, seed)), seed) has to be compute(args), as the class's rule sees it."
+)
 
 
 @dataclass(slots=True)
 class Tried:
-    """What became of one sample: `problems` fail the check, `remarks` do not. Times in seconds, sizes in bytes."""
+    """What became of one sample: `problems` fail the check, `remarks` do not. Times in seconds, sizes in bytes.
+
+    `same` is about the second computation, `perturbed` about copies that differ (None: not tried)."""
 
     key: str
     cpu_s: float = 0.0
     args_bytes: int = 0
     answer_bytes: int = 0
     same: bool | None = None
+    perturbed: bool | None = None
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     differs: dict[str, Any] | None = None
     value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Whether two answers would be taken for the same, and by what; where they part, if they do, and what kept the
+    class from saying so."""
+
+    agreed: bool
+    by: str = ""
+    found: Difference | None = None
+    trouble: str = ""
+
+    def sides(self, first: str, second: str) -> str:
+        """Return in words where the answers part, each being the answer of a side."""
+        if self.found is None:
+            return self.trouble or "agree says that an answer differs from itself"
+        path, one, other = self.found.path, _whole(self.found.first), _whole(self.found.second)
+        sides = f"{path} is {one} {first} and {other} {second}"
+        return f"{sides}; {self.trouble}" if self.trouble else sides
 
 
 @click.command(short_help="Try whether code gives the same answers everywhere.")
@@ -62,8 +89,8 @@ def check(target: str, params: tuple[str, ...], samples: int, as_json: bool) -> 
     """Try whether code gives the same answers everywhere.
 
     TARGET as for `dsage submit`. Sample units are computed twice in the sandbox of volunteers' computers, under
-    another hash seed, time zone, locale, folder and number of threads; answers are verified and folded as a run
-    would. Nothing is sent anywhere. Exit codes: 0 all is well, 5 something is not.
+    another hash seed, time zone, locale, folder and number of threads, and perturbed if the class can; answers are
+    verified and folded as a run would. Nothing is sent anywhere. Exit codes: 0 all is well, 5 something is not.
     """
     packed = pack(target)
     function = construct(packed.function, parse_params(params))
@@ -93,14 +120,17 @@ def check(target: str, params: tuple[str, ...], samples: int, as_json: bool) -> 
         for text in problems:
             say(f"problem: {text}")
         differ = any(each.same is False for each in tried) or bool(order)
+        unrestored = any(each.perturbed is False for each in tried)
         raise CheckFailed(
             f"{count(len(problems), 'problem')}: volunteers' computers would not agree on answers like these"
-            if differ
+            if differ or unrestored
             else count(len(problems), "problem"),
-            hint=DIFFERING if differ else None,
+            hint=DIFFERING if differ else UNRESTORED if unrestored else None,
         )
     if chosen:
-        say(f"all is well: {count(len(tried), 'unit')} computed twice, in the {level} sandbox, with the same answers")
+        more = f", and perturbed {count(len(SEEDS), 'time')}" if any(each.perturbed for each in tried) else ""
+        done = f"{count(len(tried), 'unit')} computed twice{more}, in the {level} sandbox"
+        say(f"all is well: {done}, with the same answers")
         say(f"next: `dsage run {target}` runs it here, `dsage submit {target}` on volunteers' computers")
     return 0
 
@@ -124,47 +154,83 @@ async def _once_and_again(trial: Trial, function: type[DistributedFunction], uni
         tried.problems.append(f"it works once, but not with another hash seed, zone, locale and folder: {_how(second)}")
         return tried
     await _compare(trial, function, unit, tried, first.value, second.value)
-    if function.verify is not DistributedFunction.verify:
-        said = await trial.says("verify", unit, first.value)
-        if said.value is None:
-            tried.problems.append(f"verify fails: {_how(said)}")
-        elif (word := codec.decode(said.value)) is False:
-            tried.problems.append("verify calls this answer a lie")
-        elif word is not True and word is not None:
-            tried.problems.append(f"verify gives {repr(word)[:SHOWN]}, where True, False or None belongs")
+    if refused := await _refused(trial, function, unit, first.value):
+        tried.problems.append(refused)
+    if function.perturb is not DistributedFunction.perturb and not tried.problems:
+        await _perturb(trial, function, unit, tried, first.value)
     _measure(unit, tried)
     return tried
+
+
+async def _refused(trial: Trial, function: type[DistributedFunction], unit: NewUnit, value: bytes) -> str:
+    """Return what keeps the class's own `verify` from letting an answer pass; empty if nothing does."""
+    if function.verify is DistributedFunction.verify:
+        return ""
+    said = await trial.says("verify", unit, value)
+    if said.value is None:
+        return f"verify fails: {_how(said)}"
+    word = codec.decode(said.value)
+    if word is False:
+        return "verify calls this answer a lie"
+    return (
+        "" if word is True or word is None else f"verify gives {repr(word)[:SHOWN]}, where True, False or None belongs"
+    )
+
+
+async def _perturb(
+    trial: Trial, function: type[DistributedFunction], unit: NewUnit, tried: Tried, plain: bytes
+) -> None:
+    """Say whether the restored answers of perturbed copies would be taken for the unit's own."""
+    tried.perturbed = False
+    for seed, outcome in zip(SEEDS, await trial.perturbed(unit, SEEDS), strict=True):
+        if outcome.value is None:
+            tried.problems.append(f"perturbed by the seed {seed} it fails: {_how(outcome)}")
+            return
+        compared = await _compared(trial, function, unit, plain, outcome.value)
+        if not compared.agreed or compared.trouble:
+            tried.problems.append(compared.sides("as it is", f"perturbed by the seed {seed} and restored"))
+            return
+        if refused := await _refused(trial, function, unit, outcome.value):
+            tried.problems.append(f"perturbed by the seed {seed}: {refused}")
+            return
+    tried.perturbed = True
+    changed = [await trial.says("perturb", unit, codec.encode(seed)) for seed in SEEDS]
+    if all(each.value == unit.args for each in changed):
+        tried.remarks.append("perturb leaves the arguments as they are")
 
 
 async def _compare(
     trial: Trial, function: type[DistributedFunction], unit: NewUnit, tried: Tried, first: bytes, second: bytes
 ) -> None:
-    """Say whether both answers would be taken for the same: by the class's rule, its own `agree`, or their bytes."""
+    """Note whether both answers would be taken for the same, and where they differ."""
     tried.same = first == second
+    compared = await _compared(trial, function, unit, first, second)
+    found, sides = compared.found, compared.sides("once", "the other time")
+    if found is not None:
+        tried.differs = {"path": found.path, "first": as_json(found.first), "second": as_json(found.second)}
+    if compared.trouble or not compared.agreed:
+        tried.problems.append(sides)
+    elif found is not None:
+        tried.remarks.append(f"answers differ ({sides}), and {compared.by} takes them for the same")
+
+
+async def _compared(
+    trial: Trial, function: type[DistributedFunction], unit: NewUnit, first: bytes, second: bytes
+) -> Compared:
+    """Say whether two answers would be taken for the same: by the class's rule, its own `agree`, or their bytes."""
     rule = function.agree
     one, other = codec.decode(first), codec.decode(second)
     found = difference(one, other)
     if isinstance(rule, Rule):
         if unfit := rule.unfit(one) or rule.unfit(other):
-            tried.problems.append(f"by the rule {rule}, the answer {unfit}")
-            return
+            return Compared(False, trouble=f"by the rule {rule}, the answer {unfit}")
         agreed = found is None or rule(None, one, other)
-        named, trouble = f"the rule {rule}", ""
         found = found if agreed else difference(one, other, same=partial(rule, None)) or found
-    elif rule is not DistributedFunction.agree:
-        named = "`agree`"
+        return Compared(agreed, f"the rule {rule}", found)
+    if rule is not DistributedFunction.agree:
         agreed, trouble = await _asked_to_agree(trial, unit, first, second)
-    else:
-        named, agreed, trouble = "", found is None, ""
-    if found is not None:
-        tried.differs = {"path": found.path, "first": as_json(found.first), "second": as_json(found.second)}
-        sides = f"{found.path} is {_whole(found.first)} once and {_whole(found.second)} the other time"
-        if agreed and not trouble:
-            tried.remarks.append(f"answers differ ({sides}), and {named} takes them for the same")
-        else:
-            tried.problems.append(f"{sides}; {trouble}" if trouble else sides)
-    elif trouble or not agreed:
-        tried.problems.append(trouble or "agree says that an answer differs from itself")
+        return Compared(agreed, "`agree`", found, trouble)
+    return Compared(found is None, "equal bytes", found)
 
 
 async def _asked_to_agree(trial: Trial, unit: NewUnit, first: bytes, second: bytes) -> tuple[bool, str]:
