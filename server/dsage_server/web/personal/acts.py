@@ -20,6 +20,7 @@ from dsage_server.store import accounts, consents, passkeys, recovery, teams, vi
 from dsage_server.store.leases import Caller
 from dsage_server.store.schema import host
 from dsage_server.store.visits import Role
+from dsage_server.web.forms import form_of
 from dsage_server.web.page import whole
 from dsage_server.web.personal.mine import Mine
 from dsage_server.web.personal.privacy import COUNTRIES
@@ -51,7 +52,7 @@ class Acts:
 
     async def consents(self, request: web.Request) -> web.Response:
         """Let others see what is ticked, and no more."""
-        mine, form = await self.serving.mine(request), await request.post()
+        mine, form = await self.serving.mine(request), await form_of(request)
         country = str(form.get("country", ""))
         if country and country not in COUNTRIES:
             raise UsageError("there is no such country", hint="Choose one from the list.")
@@ -62,7 +63,7 @@ class Acts:
 
     async def team(self, request: web.Request) -> web.Response:
         """Found, join, leave or lead a team."""
-        mine, form = await self.serving.mine(request), await request.post()
+        mine, form = await self.serving.mine(request), await form_of(request)
         do = str(form.get("do", ""))
         said = {"create": "founded", "join": "joined", "leave": "left", "lead": "leads"}
         if do not in said:
@@ -122,7 +123,7 @@ class Acts:
 
     async def erase(self, request: web.Request) -> web.Response:
         """Forget the account, if that was ticked."""
-        mine, form = await self.serving.mine(request), await request.post()
+        mine, form = await self.serving.mine(request), await form_of(request)
         need_fresh(mine)
         if "sure" not in form:
             return _to("/me/privacy?did=unsure")

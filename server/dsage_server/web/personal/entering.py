@@ -17,6 +17,7 @@ from dsage_server.store import passkeys, recovery
 from dsage_server.store.open_links import network
 from dsage_server.store.schema import volunteer
 from dsage_server.store.visits import Role
+from dsage_server.web.forms import form_of
 from dsage_server.web.live import visitor
 from dsage_server.web.personal import ceremonies
 from dsage_server.web.personal.acts import need_fresh
@@ -53,7 +54,7 @@ class Entering:
         """Log in by a recovery code, which is used up by that."""
         self._take(self.guesses, network(visitor(request)))
         self._take(self.all_guesses, "")
-        code = str((await request.post()).get("code", ""))
+        code = str((await form_of(request)).get("code", ""))
         number = await self.serving.store.write(lambda connection: recovery.use(connection, code))
         if number is None:
             return self.serving.out(request, wrong="code", status=403)
