@@ -45,6 +45,7 @@ from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.joining import Invitation
 from dsage_server.web.live import visitor
+from dsage_server.web.operators.machine import Machine
 from dsage_server.web.pages import make_pages
 from dsage_validator.boxes import Boxes
 
@@ -163,6 +164,7 @@ async def _listen(
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
         description=description,
+        machine=Machine(home, settings),
         dismiss=partial(dismiss, hub),
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)

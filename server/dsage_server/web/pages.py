@@ -31,6 +31,8 @@ from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
+from dsage_server.web.operators.desk import Desk
+from dsage_server.web.operators.machine import Machine
 from dsage_server.web.personal import rooms
 from dsage_server.web.personal.acts import Dismiss
 from dsage_server.web.personal.serving import Serving
@@ -78,13 +80,15 @@ def make_pages(
     exports: Path | None = None,
     description: Description | None = None,
     dismiss: Dismiss = rooms.later,
+    machine: Machine | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
 
     With `names`, only visitors who asked for this machine by one of them, or by an address, are answered: a page of
     somewhere else whose name was made to point here (DNS rebinding) reads nothing.
     With `joining`, there is the page that invite links lead to; with `exports`, the files for statistics sites that
-    are made in that folder. `description` is told what is answered here, and is shown as a page.
+    are made in that folder. `description` is told what is answered here, and is shown as a page. The operator's pages
+    know the keys and the disk of a `machine`.
     `dismiss` is told of computers that their volunteers took out of their accounts.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
@@ -110,6 +114,7 @@ def make_pages(
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     visitors.add_to(app)
+    Desk(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, machine=machine).add_to(app)
     origin = joining.origin if joining else ""
     own = Serving(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, origin=origin)
     rooms.add_to(app, own, dismiss)
