@@ -208,6 +208,7 @@ class Requests:
 
         def change(connection: Connection) -> list[units.Changed]:
             runs.check_owner(connection, number, session.key)
+            self.hub.control.note(connection, session, "cancelled", number)
             return runs.end(connection, number, RunState.CANCELLED, "cancelled by its researcher", now, None)
 
         await self.hub.store.write(change, then=self.hub.learn)

@@ -34,6 +34,9 @@ MAX_USED: Final = 200_000
 MAX_SEEN: Final = 50_000
 """Tokens remembered as verified, some 500 bytes each; a further one puts out the oldest, to be verified again."""
 
+DISGUISE_DIGITS: Final = 6
+"""A thousand things seldom have two of one number."""
+
 _CHALLENGE: Final = struct.Struct("!16sd")
 _MARK_BYTES: Final = 32
 
@@ -146,6 +149,10 @@ class Sessions:
             self._seen.popitem(last=False)
         self._seen[header] = session
         return session
+
+    def disguise(self, words: str) -> str:
+        """Return a short number that stands for something, always the same one; nobody else can tell for what."""
+        return self._mark(b"disguise", words.encode()).hex()[:DISGUISE_DIGITS]
 
     def _mark(self, purpose: bytes, data: bytes) -> bytes:
         """Return the keyed hash of what this server says; the purpose keeps a challenge from passing for a token."""

@@ -22,7 +22,7 @@ from dsage.errors import Conflict, DSageError, LoggedOut, NotAllowed, NotFound, 
 from dsage.requests import Requests
 from dsage.trust.keys import PrivateKey
 from dsage_server.server import Running
-from dsage_server.store import api_tokens, visits
+from dsage_server.store import api_tokens, deeds, visits
 from dsage_server.store.schema import api_token
 from dsage_server.testing import World
 
@@ -233,3 +233,15 @@ async def test_tokens_and_the_link_by_command(world: World, here: None) -> None:
         with pytest.raises(LoggedOut):
             await caller.pause(run.run)
     assert "/login/" in (await typed(web_command, "--print")).stdout
+
+
+async def test_what_is_done_to_a_run_is_in_the_audit_log_once(world: World) -> None:
+    run = await world.run()
+    store = world.running.hub.store
+    before = await store.read(deeds.count)
+    for act in (run.researcher.pause, run.researcher.pause, run.researcher.resume, run.researcher.cancel):
+        await act(run.run)
+    done = await store.read(lambda c: deeds.newest(c, deeds.count(c) - before))
+    assert [(each.actor, each.action, each.about) for each in reversed(done)] == [
+        ("lab", did, f"run {run.run}") for did in ("paused", "resumed", "cancelled")
+    ]

@@ -58,11 +58,7 @@ class Projects:
     @call(auth=RESEARCHER, errors=(Conflict,))
     async def approve(self, request: web.Request) -> web.Response:
         """Let a new researcher's first run go on."""
-        session, number = self.who(request, "researcher"), asked_run(request)
-        known = self._certified(session, (await self.hub.run(number)).project)
-        now = self.hub.clock()
-        await self.hub.store.write(lambda c: projects.approve(c, number, session.key, known.name, now))
-        await self.hub.begin(number)
+        await self.hub.control.approve(self.who(request, "researcher"), asked_run(request))
         return web.Response(status=204)
 
     def _certified(self, session: Session, project: str) -> CodeKey:

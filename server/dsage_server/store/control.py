@@ -16,20 +16,21 @@ from dsage_server.store.schema import among, archive, run, unit
 from dsage_validator import life
 
 
-def pause(connection: Connection, number: int, researcher: bytes, now: float) -> None:
-    """Let a run give out no more work; one that is paused stays so. Raises Conflict if it has ended."""
-    _turn(connection, number, researcher, RunState.PAUSED, "is paused: what volunteers have goes on", now)
+def pause(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
+    """Let a run give out no more work; say whether it did until now. Raises Conflict if it has ended."""
+    return _turn(connection, number, researcher, RunState.PAUSED, "is paused: what volunteers have goes on", now)
 
 
-def resume(connection: Connection, number: int, researcher: bytes, now: float) -> None:
-    """Let a paused run go on; one that does already stays so.
+def resume(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
+    """Let a paused run go on; say whether it was paused.
 
     Raises Conflict if it has ended, NotAllowed if it waits for approval.
     """
     projects.check_approved(connection, number)
-    _turn(connection, number, researcher, RunState.RUNNING, "goes on", now)
+    changed = _turn(connection, number, researcher, RunState.RUNNING, "goes on", now)
     if connection.info.get("slot"):
         connection.execute(_UNCLAIM, {"run": number})
+    return changed
 
 
 def retry(
@@ -65,28 +66,31 @@ def retry(
     return book.write(now)
 
 
-def retire(connection: Connection, number: int, researcher: bytes, now: float) -> None:
-    """Ask for a run's rows to be archived as soon as can be. Raises Conflict if it has not ended."""
+def retire(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
+    """Ask for a run's rows to be archived as soon as can be; say whether that is news. Raises Conflict if it has not
+    ended."""
     row = _locked(connection, number, researcher)
     if row.finished is None:
         raise Conflict(f"run {number} is {row.state}", hint=f"`dsage cancel {number}` ends it.")
     filed = connection.execute(select(archive.c.cleared).where(archive.c.run_id == number)).first()
     if row.retired is not None or (filed is not None and filed.cleared is not None):
-        return
+        return False
     connection.execute(update(run).where(run.c.id == number).values(retired=now))
     note(connection, now, "retired", f"run {number} was retired by its researcher", run=number)
+    return True
 
 
-def _turn(connection: Connection, number: int, researcher: bytes, to: RunState, words: str, now: float) -> None:
+def _turn(connection: Connection, number: int, researcher: bytes, to: RunState, words: str, now: float) -> bool:
     row = _locked(connection, number, researcher)
     if row.state == to:
-        return
+        return False
     if row.finished is not None:
         raise Conflict(f"run {number} is {row.state}", hint=f"`dsage show {number}` says more.")
     state = move(RunState(row.state), to)
     connection.execute(update(run).where(run.c.id == number).values(state=state.value))
     kind = "paused" if to is RunState.PAUSED else "resumed"
     note(connection, now, kind, f"run {number} {words}", run=number)
+    return True
 
 
 def _locked(connection: Connection, number: int, researcher: bytes) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, select
@@ -20,6 +20,8 @@ MAX_UNITS: Final = 1000
 """Units of one page, whatever is asked for."""
 MAX_ATTEMPTS: Final = 200
 """Copies in one reply: with what they printed a few megabytes at most."""
+MAX_SENT: Final = 5000
+"""Copies whose end is counted."""
 MAX_BYTES: Final = wire.MAX_BODY_BYTES // 4
 """What a page holds of values and arguments, or of units that are left; one is always in it."""
 FIRST: Final = 100
@@ -65,6 +67,22 @@ def attempts(connection: Connection, number: int, of: int = 0) -> list[wire.Atte
     words = connection.execute(_PRINTED, {"ids": numbers(connection, [row.id for row in rows])})
     said = {row.replica_id: row.output for row in words}
     return [_attempt(row, said.get(row.id, b"")) for row in rows]
+
+
+class Sent(NamedTuple):
+    """A copy that was sent out: to which host, and how it ended; `code` is the reason as one word."""
+
+    unit: int
+    host: int
+    platform: str
+    state: str
+    code: str
+
+
+def sent(connection: Connection, number: int) -> list[Sent]:
+    """Return how the newest copies ended of those units of a run that people look at first."""
+    found = connection.execute(_SENT_OUT, {"ids": numbers(connection, _interesting(connection, number))})
+    return [Sent(row.unit_id, row.host_id, row.platform, row.state, row.reason.partition(":")[0]) for row in found]
 
 
 def remainder(connection: Connection, number: int, after: int) -> wire.Remainder:
@@ -181,6 +199,18 @@ _ATTEMPTS = (
     .order_by((replica.c.state == ReplicaState.ERROR.value).desc(), replica.c.id.desc())
     .limit(MAX_ATTEMPTS)
 )  # fmt: skip
+
+_SENT_OUT = (
+    select(
+        replica.c.unit_id, replica.c.host_id, replica.c.state, func.substr(replica.c.reason, 1, 60).label("reason"),
+        host.c.platform,
+    )
+    .join(host, host.c.id == replica.c.host_id)
+    .where(among_ids(replica.c.unit_id))
+    .order_by(replica.c.id.desc())
+    .limit(MAX_SENT)
+)  # fmt: skip
+"""The beginning of a reason is its code; the rest may be a long traceback."""
 
 _PRINTED = select(printed.c.replica_id, printed.c.output).where(among_ids(printed.c.replica_id))
 

@@ -16,7 +16,7 @@ from dsage.errors import Conflict, NotAllowed, NotFound
 from dsage.states import RunState
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import run
+from dsage_server.store.schema import meta, run
 
 WAITS: Final = "waits for approval by a second person"
 WAITING: Final = "waiting"
@@ -53,6 +53,14 @@ def ask(connection: Connection, number: int, researcher: bytes, now: float) -> b
     return True
 
 
+def waiting(connection: Connection) -> list[int]:
+    """Return the runs that wait for approval, the oldest first."""
+    names = connection.execute(select(meta.c.name).where(meta.c.name.like("approval:%"), meta.c.value == WAITING))
+    found = sorted(int(name.removeprefix("approval:")) for name in names.scalars())
+    open_ones = select(run.c.id).where(run.c.id.in_(found), run.c.state == RunState.PAUSED.value)
+    return sorted(connection.execute(open_ones).scalars())
+
+
 def check_approved(connection: Connection, number: int) -> None:
     """Raise NotAllowed if a run still waits for approval."""
     if recall(connection, f"approval:{number}") == WAITING:
@@ -62,8 +70,8 @@ def check_approved(connection: Connection, number: int) -> None:
         )
 
 
-def approve(connection: Connection, number: int, approver: bytes, name: str, now: float) -> None:
-    """Let a run that waits go on, and its researcher's later runs without asking. Approving again changes nothing.
+def approve(connection: Connection, number: int, approver: bytes, name: str, now: float) -> bool:
+    """Let a run that waits go on, and its researcher's later runs without asking; say whether it waited until now.
 
     Raises NotFound, Conflict if it does not wait for that, NotAllowed if it is the approver's own.
     """
@@ -76,9 +84,10 @@ def approve(connection: Connection, number: int, approver: bytes, name: str, now
     if known is None:
         raise Conflict(f"run {number} does not wait for approval", hint=f"`dsage show {number}` says how it stands.")
     if known != WAITING:
-        return
+        return False
     remember(connection, f"approval:{number}", name)
     remember(connection, APPROVED + row.researcher.hex(), f"run {number}, by {name}")
     if row.state == RunState.PAUSED:
         connection.execute(update(run).where(run.c.id == number).values(state=RunState.RUNNING.value, reason=""))
     note(connection, now, "approved", f"run {number} was approved by {name}", run=number)
+    return True

@@ -62,6 +62,12 @@ def runs(connection: Connection, now: float, limit: int = 50, names: Names = NOB
     return _runs(connection, _RUN.order_by(run.c.id.desc()).limit(limit), now, names)
 
 
+def runs_of(connection: Connection, researcher: bytes, now: float, limit: int, offset: int) -> list[wire.RunView]:
+    """Return a researcher's runs, the newest first."""
+    mine = _RUN.where(run.c.researcher == researcher).order_by(run.c.id.desc())
+    return _runs(connection, mine.limit(limit).offset(offset), now, NOBODY)
+
+
 def _runs(connection: Connection, query: Select[Any], now: float, names: Names) -> list[wire.RunView]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
