@@ -15,7 +15,7 @@ from dsage_server.web.page import Document
 from dsage_server.web.personal.mine import Mine, Room
 from dsage_server.web.public.lines import MOST_PAGES
 
-PAGE_DAYS: Final = 30
+PAGE_DAYS: Final = 10
 CHART_DAYS: Final = 30
 MOST_PENDING: Final = 100
 MOST_PAID: Final = 50
