@@ -3,10 +3,10 @@
 from typing import Final
 
 from dsage_server.web.page import Page
-from dsage_server.web.public import audit, census, discoveries, front, leaderboard, runs, status, units
+from dsage_server.web.public import audit, census, discoveries, front, leaderboard, projects, runs, status, units
 
 PAGES: Final[tuple[Page, ...]] = (
-    *front.PAGES, *leaderboard.PAGES, *runs.PAGES, *units.PAGES, *discoveries.PAGES, *status.PAGES,
+    *front.PAGES, *leaderboard.PAGES, *projects.PAGES, *runs.PAGES, *units.PAGES, *discoveries.PAGES, *status.PAGES,
     *census.PAGES, *audit.PAGES,
 )  # fmt: skip
 """All of them."""

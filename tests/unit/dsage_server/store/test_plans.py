@@ -50,11 +50,12 @@ LONG: Final = frozenset(
 """Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
 SHORT: Final = frozenset(
     {
+        "ix_credit_entry_correction", "ix_credit_entry_taken",
         "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
         "ix_unit_open", "ix_unit_ready", "ix_unit_refused", "ix_unit_unfolded",
     }
 )  # fmt: skip
-"""Indexes of what is waiting only: walking all of one is its purpose."""
+"""Indexes of what is waiting, or taken back, only: walking all of one is its purpose."""
 LISTS: Final = frozenset(
     {"ix_credit_sum_listed", "ix_run_credit_listed", "ix_event_run", "ix_event_unit", "ix_event_news"}
 )
