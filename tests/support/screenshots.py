@@ -15,7 +15,7 @@ from typing import Final
 
 from looking import Eyes, Look, chromium
 from PIL import Image
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 from seeded_site import Site, seeded, serve
 
 from dsage_server.seeding.people import Size
@@ -45,7 +45,8 @@ async def take(site: Site, browser: Browser, name: str, path: str, look: Look) -
     eyes = await Eyes.open(site, browser, logged_in=False, device_scale_factor=2 if small else 1)
     await eyes.dress(look, (PHONE if small else SCREEN)["height"])
     await eyes.page.goto(site.address + path)
-    await eyes.page.wait_for_function("!document.querySelector('#live:not([hidden])') || live.dataset.word === 'live'")
+    if await eyes.page.locator("#live").count():
+        await expect(eyes.page.locator("#live[data-word=live]")).to_be_visible()
     file = PICTURES / f"site-{name}.png"
     await eyes.page.screenshot(path=file)
     await eyes.context.close()

@@ -14,6 +14,8 @@ ROUTE: Final = "/look"
 THEMES: Final = ("", "light", "dark")
 """Nothing said: what the visitor's system has."""
 YEAR_S: Final = 365 * 86400
+LONGEST: Final = 2000
+"""Characters of an address to go back to."""
 
 
 class Look(NamedTuple):
@@ -50,5 +52,5 @@ async def choose(request: web.Request) -> web.Response:
 
 def local(address: str) -> str:
     """Return an address of this site to go on to, and the front page for anything else."""
-    safe = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if safe and address.isascii() else "/"
+    safe = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return address if safe and address.isascii() and address.isprintable() and len(address) <= LONGEST else "/"

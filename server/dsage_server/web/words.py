@@ -56,8 +56,9 @@ def wanted(cookie: str, accepted: str) -> str:
         return cookie
     wishes = []
     for part in accepted[:1000].split(","):
-        if found := _WISH.fullmatch(part):
-            wishes.append((-_quality(found[2]), found[1].lower()))
+        found = _WISH.fullmatch(part)
+        if found and (quality := _quality(found[2])) > 0:
+            wishes.append((-quality, found[1].lower()))
     for _, wish in sorted(wishes, key=lambda each: each[0]):
         for code in LANGUAGES:
             if wish == code or wish.startswith(code + "-"):
@@ -74,6 +75,7 @@ def language(code: str) -> Language:
 
 
 def _quality(said: str | None) -> float:
+    """How much something is wanted; what is said to be 0, or is no number, is not."""
     try:
         return 1.0 if said is None else float(said)
     except ValueError:
