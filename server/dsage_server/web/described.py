@@ -36,6 +36,8 @@ def page_calls(app: web.Application) -> Iterator[Call]:
     yield _read("/join.json", "What somebody would join, and with which client", join)
     index = Says(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})
     yield _read("/export.json", "The files for statistics sites, with their hashes", index)
+    signed = Says(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})
+    yield _read("/app/{hash}.json", "An app version as its researcher signed it (DSSE)", signed)
     yield _read("/healthz", "Whether callers should be sent to this process", Says(gives=dict[str, str], media=JSON))
     yield from calls_of(app)
 

@@ -25,12 +25,14 @@ from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
 from dsage_server.web import looks
 from dsage_server.web.answering import Answering, send_as
+from dsage_server.web.applying import Applying
 from dsage_server.web.described import page_calls
 from dsage_server.web.exports import Exports
 from dsage_server.web.finds import Finds
 from dsage_server.web.forging import only_our_own
 from dsage_server.web.joining import Invitation, Joining
 from dsage_server.web.live import Streams
+from dsage_server.web.manifests import Manifests
 from dsage_server.web.operators.desk import Desk
 from dsage_server.web.operators.machine import Machine
 from dsage_server.web.personal import rooms
@@ -111,9 +113,11 @@ def make_pages(
         Exports(exports, clock, site).add_to(app)
     Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
     Pictures(store=store, name=name, clock=clock).add_to(app)
+    Manifests(store).add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     visitors.add_to(app)
+    Applying(store=store, visitors=visitors, clock=clock).add_to(app)
     Desk(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, machine=machine).add_to(app)
     origin = joining.origin if joining else ""
     own = Serving(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, origin=origin)
