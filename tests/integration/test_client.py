@@ -62,6 +62,22 @@ class Noisy(Sum):
         return i + time.time_ns() % 10**9 * 1e-16
 
 
+class Copies(Sum):
+    """The answer of a copy is right only if it was perturbed and restored by one seed, which is not 0."""
+
+    @staticmethod
+    def perturb(i, seed):
+        return i + seed
+
+    @staticmethod
+    def compute(i):
+        return [i]
+
+    @staticmethod
+    def restore(i, value, seed):
+        return value[0] - seed if seed else None
+
+
 class Slow(Sum):
     """Counts processor time in checkpoints; stops when it has seen one from an earlier life."""
 
@@ -180,6 +196,14 @@ async def test_a_volunteer_joins_computes_and_leaves_nothing_behind(server: Runn
     assert not list((part / "held").glob("*"))
     assert not os.path.lexists(home / "client" / "work")
     assert (part / "client.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_volunteer_computes_its_own_copy_of_a_unit_that_can_be_perturbed(
+    server: Running, tmp_path: Path
+) -> None:
+    async with joined(tmp_path / "a", await server.invite(), "--slots", "1") as client:
+        assert await (await submitted(tmp_path, "Copies", n=3)) == 6
+        await client.until(lambda: client.count("accepted") == 3)
 
 
 async def test_two_volunteers_agree_by_the_rule_of_an_app_whose_answers_are_never_the_same(
