@@ -51,7 +51,8 @@ async def test_what_is_chosen_is_kept_and_leads_back(browse: Open) -> None:
         cookie = answer.cookies[name]
         assert (cookie.value, cookie["samesite"], cookie["path"]) == (value, "Lax", "/")
     assert 'data-theme="dark"' in await (await client.get("/audit")).text()
-    answer = await client.post("/look", data=form | {"theme": ""}, allow_redirects=False)
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    answer = await client.post("/look", data=form | {"theme": ""}, headers=ours, allow_redirects=False)
     forgotten = next(said for said in answer.headers.getall("Set-Cookie") if said.startswith("theme="))
     assert "Max-Age=0" in forgotten
 
