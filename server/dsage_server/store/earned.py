@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, cast, func, select
 
 from dsage import wire
 from dsage.trust.documents import Manifest
@@ -61,6 +61,23 @@ def badges_of(connection: Connection, number: int, now: float) -> wire.BadgesVie
         badges=found, streak=run.now, longest=run.longest, free=run.free, steady=badges.steady(weeks, this_week),
         steady_of=badges.STEADY_WEEKS,
     )  # fmt: skip
+
+
+def by_app(connection: Connection, number: int) -> dict[tuple[str, str, str], int]:
+    """Return thousandths of credit of a volunteer by project, entry and title of the app."""
+    query = (
+        select(credit_app.c.app, cast(func.sum(credit_daily.c.amount_milli), BigInteger))
+        .join(credit_app, credit_app.c.id == credit_daily.c.app_id)
+        .where(credit_daily.c.volunteer_id == number)
+        .group_by(credit_app.c.app)
+    )
+    rows: dict[str, int] = dict(connection.execute(query).all())
+    names = app_names(connection, {app for app in rows if app})
+    found: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    for app, amount in rows.items():
+        if app in names:
+            found[names[app]] += amount
+    return dict(found)
 
 
 def app_names(connection: Connection, hashes: set[str]) -> dict[str, tuple[str, str, str]]:
