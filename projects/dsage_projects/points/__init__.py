@@ -9,7 +9,7 @@ from typing import Any
 
 from dsage import DistributedFunction, Limits, Unit
 from dsage.errors import UsageError
-from dsage_projects.points.counting import count, good_primes, invariants
+from dsage_projects.points.counting import count, disguised, good_primes, invariants
 
 FUNCTION = "Points"
 
@@ -56,6 +56,12 @@ class Points(DistributedFunction[list[Any], list[int]]):
     def compute(args: list[Any]) -> list[int]:
         """Count the points modulo each good prime of a block."""
         return [count(args[0], p) for p in good_primes(*args)]
+
+    @staticmethod
+    def perturb(args: list[Any], seed: int) -> list[Any]:
+        """Give each volunteer the curve in other coordinates: another way to the same counts."""
+        curve, start, stop = args
+        return [disguised(curve, stop, seed), start, stop]
 
     @staticmethod
     def verify(args: list[Any], counts: Any) -> bool | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isqrt
 from typing import Any
 
-from gmpy2 import invert, is_prime, legendre
+from gmpy2 import invert, is_prime, legendre, next_prime
 
 MESTRE = 458  # from here on Mestre's method always succeeds, and is quicker than a sum over all x
 
@@ -17,6 +17,25 @@ def invariants(curve: Sequence[int]) -> tuple[int, int, int, int]:
     b2, b4, b6 = a1 * a1 + 4 * a2, 2 * a4 + a1 * a3, a3 * a3 + 4 * a6
     b8 = a1 * a1 * a6 + 4 * a2 * a6 - a1 * a3 * a4 + a2 * a3 * a3 - a4 * a4
     return b2, b4, b6, 9 * b2 * b4 * b6 - b2 * b2 * b8 - 8 * b4**3 - 27 * b6 * b6
+
+
+def disguised(curve: Sequence[int], stop: int, seed: int) -> list[int]:
+    """Return the curve in other coordinates, drawn by 64 bits: as many points modulo every prime below `stop`.
+
+    They are u^2 (x - r) and u^3 (y - s (x - r) - t), with a prime u that is `stop` or more. Source: Silverman, The
+    Arithmetic of Elliptic Curves, table III.1.2.
+    """
+    r, s, t = (seed >> bits & 0xFFFF for bits in (0, 16, 32))
+    u = int(next_prime(stop - 1 + (seed >> 48)))
+    a1, a2, a3, a4, a6 = curve
+    moved = {
+        1: a1 + 2 * s,
+        2: a2 - s * a1 + 3 * r - s * s,
+        3: a3 + r * a1 + 2 * t,
+        4: a4 - s * a3 + 2 * r * a2 - (t + r * s) * a1 + 3 * r * r - 2 * s * t,
+        6: a6 + r * a4 + r * r * a2 + r**3 - t * a3 - t * t - r * t * a1,
+    }
+    return [u**weight * a for weight, a in moved.items()]
 
 
 def good_primes(curve: Sequence[int], start: int, stop: int) -> list[int]:

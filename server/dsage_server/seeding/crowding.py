@@ -19,7 +19,7 @@ from dsage_server.store.schema import credit_sum, host, invite, people_sum, team
 ROWS: Final = 20_000
 """Rows of one statement."""
 OFFERS: Final = msgspec.json.encode(["flint", "gmpy2", "numpy"]).decode()
-FEATURES: Final = msgspec.json.encode([wire.AGREEMENT]).decode()
+FEATURES: Final = msgspec.json.encode([wire.AGREEMENT, wire.PERTURBED]).decode()
 TOLD: Final = 200
 """Newcomers that the news speak of."""
 

@@ -62,6 +62,36 @@ def test_a_large_prime_of_a_curve_whose_counts_are_known() -> None:
     assert int(rest**0.5 + 0.5) ** 2 == rest
 
 
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("start", [2, 440, 10_000])
+@pytest.mark.parametrize("seed", [0, 0x0123456789ABCDEF, 2**64 - 1])
+def test_a_curve_in_other_coordinates_has_as_many_points(curve: list[int], start: int, seed: int) -> None:
+    args = [curve, start, start + 50]
+    changed = Points.perturb(args, seed)
+    assert args[0] is curve
+    assert changed[0] != curve
+    assert counting.good_primes(*changed) == counting.good_primes(*args)
+    assert Points.compute(changed) == Points.compute(args) == Points.compute_perturbed(args, seed)
+    others = [Points.perturb(args, seed ^ 1 << bit)[0] for bit in (0, 16, 32, 63)]
+    assert all(changed[0] != other for other in others)
+
+
+def test_a_fault_does_not_agree_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign that is lost where a coefficient is odd: on the curve as it is, all computers lose the same one."""
+    honest = counting.count
+
+    def faulty(curve: list[int], p: int) -> int:
+        return honest(curve, p) if p < 5 or (curve[4] % p) % 7 else 2 * (p + 1) - honest(curve, p)
+
+    args = [ELEVEN, 10_000, 10_200]
+    right = Points.compute(args)
+    monkeypatch.setattr("dsage_projects.points.count", faulty)
+    plain = [Points.compute(args) for _ in range(2)]
+    assert plain[0] == plain[1] != right
+    copies = [Points.compute_perturbed(args, seed) for seed in (0x0123456789ABCDEF, 0xFEDCBA9876543210)]
+    assert copies[0] != copies[1]
+
+
 def test_an_answer_outside_of_what_is_possible_is_a_lie() -> None:
     args = [ELEVEN, 2, 32]
     right = [n for _, n in COUNTS]
