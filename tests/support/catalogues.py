@@ -25,6 +25,7 @@ from babel.messages.pofile import read_po, write_po
 import dsage_client.words as client
 import dsage_server.web.words as web
 from dsage.states import MEANING, ReplicaState, RunState, UnitState
+from dsage_server.web import joining
 
 HEAD: Final = "Made by tests/support/catalogues.py; translations are written into this file."
 METHODS: Final = [("**.py", "python"), ("**.html", "jinja2")]
@@ -133,7 +134,7 @@ CLIENT: Final = Domain(
 SITE: Final = Domain(
     name=web.DOMAIN, of="the site of a DSage server", locales=web.LOCALES,
     languages=tuple(language for language in web.LANGUAGES if language != web.SOURCE),
-    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values()])),
+    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values(), *joining.SYSTEMS.values()])),
 )  # fmt: skip
 DOMAINS: Final = (CLIENT, SITE)
 

@@ -26,6 +26,7 @@ from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
 from dsage_server.web import plain
+from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
 QR: Final = "/join/qr"
@@ -94,8 +95,9 @@ class Joining:
             "systems": SYSTEMS,
             "origin": self.offer.origin or _asked_for(request), "now": 0.0,
         }  # fmt: skip
-        headers = {"Cache-Control": "no-cache", "Vary": "User-Agent"}
-        return web.Response(text=self.site.page("join", context), content_type="text/html", headers=headers)
+        headers = {"Cache-Control": "no-cache", "Vary": "User-Agent, Accept-Language, Cookie"}
+        text = self.site.page("join", context, look_of(request))
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def twin(self, request: web.Request) -> web.Response:
         """The same as JSON."""

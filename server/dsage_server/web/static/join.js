@@ -20,7 +20,8 @@
   copy.hidden = !navigator.clipboard;
   copy.addEventListener("click", async () => {
     await navigator.clipboard.writeText(command);
-    document.getElementById("copied").textContent = "Copied.";
+    const copied = document.getElementById("copied");
+    copied.textContent = copied.dataset.done;
   });
 
   const picture = document.getElementById("picture");
@@ -32,7 +33,7 @@
     if (!reply.ok) return;
     const drawn = new DOMParser().parseFromString(await reply.text(), "image/svg+xml").documentElement;
     drawn.setAttribute("role", "img");
-    drawn.setAttribute("aria-label", "QR code of the invite link");
+    drawn.setAttribute("aria-label", place.dataset.label);
     place.append(document.importNode(drawn, true));
     place.hidden = false;
   }
