@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, cast, func, or_, select
+from sqlalchemy import BigInteger, Connection, cast, func, literal_column, or_, select
 
+from dsage.states import UnitState
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.over import over
 from dsage_server.store.schema import (
-    among,
     credit_daily,
     credit_sum,
     discovery,
@@ -86,7 +86,7 @@ def made(connection: Connection, number: int, now: float, most: int) -> list[Any
     for each in connection.execute(mine).scalars().all():
         newest = (
             select(replica.c.id, replica.c.unit_id, replica.c.reported)
-            .where(replica.c.host_id == each, among(replica.c.state, ["valid"]))
+            .where(replica.c.host_id == each, replica.c.state == literal_column("'valid'"))
             .order_by(replica.c.id.desc())
             .limit(OF_HOST)
         )
@@ -95,13 +95,13 @@ def made(connection: Connection, number: int, now: float, most: int) -> list[Any
     disguised = select(known.c.replica_id).where(among_ids(known.c.unit_id), known.c.replica_id.is_not(None))
     secret = set(connection.execute(disguised, wanted).scalars())
     told = over(connection, {copy.unit_id for copy in copies if copy.id not in secret}, now)
-    query = select(unit.c.id, unit.c.run_id, run.c.title, run.c.project).join(run, run.c.id == unit.c.run_id)
-    units = {
-        row.id: row
-        for row in connection.execute(
-            query.where(among_ids(unit.c.id), unit.c.state == "valid"), {"ids": numbers(connection, told)}
-        )
-    }
+    query = (
+        select(unit.c.id, unit.c.state, unit.c.run_id, run.c.title, run.c.project)
+        .join(run, run.c.id == unit.c.run_id)
+        .where(among_ids(unit.c.id))
+    )
+    rows = connection.execute(query, {"ids": numbers(connection, told)}).all()
+    units = {row.id: row for row in rows if row.state == UnitState.VALID}
     seen = sorted((copy for copy in copies if copy.id not in secret and copy.unit_id in units), key=lambda c: -c.id)
     return [(units[copy.unit_id], copy.reported) for copy in seen[:most]]
 

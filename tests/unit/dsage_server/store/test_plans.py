@@ -34,6 +34,7 @@ from dsage_server.store import (
     units,
     views,
 )
+from dsage_server.store.boards import Board, Contender
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
@@ -124,6 +125,8 @@ def live(store: Store) -> None:
     place = store.write_now(lambda c: processes.join(c, "api", now))
     store.slot = place.slot
     terms = RunTerms(run=run, project="p", researcher=b"k")
+    board = Board(Contender(each.volunteer, "ada", None, "", 1, 1, 1.0) for each in people)
+    """Boards themselves are read now and then, and walk all who are listed."""
     path = {"name": "ada", "slug": "example"}
     claim: list[Callable[[Connection], Any]] = [
         lambda c: claims.claim(c, terms, 10, now),
@@ -145,7 +148,18 @@ def live(store: Store) -> None:
         lambda c: views.finders(c, run, list(range(500))),
         lambda c: views.credit_of_run(c, run),
         *[
-            partial(look_at, page, Asked(now=now, server_id="s", name="n", path=path | {"number": number}, query=asked))
+            partial(
+                look_at,
+                page,
+                Asked(
+                    now=now,
+                    server_id="s",
+                    name="n",
+                    path=path | {"number": number},
+                    query=asked,
+                    board=lambda *_: board,
+                ),
+            )  # fmt: skip
             for page in PAGES
             for asked in [page.asked({})]
             for number in ("1", str(third))
