@@ -29,8 +29,10 @@ from dsage_server.books import books
 from dsage_server.fleet_cli import apps as apps_command
 from dsage_server.fleet_cli import hosts as hosts_command
 from dsage_server.notices_cli import announce, maintenance
+from dsage_server.operating_cli import checks, deletions, health, limits, overview, web
 from dsage_server.own_cli import own_checks
 from dsage_server.published import Published
+from dsage_server.requests_cli import approve, listing, refuse
 from dsage_server.retention.archive import ARCHIVE, Archived, archive_due, archive_run
 from dsage_server.retention.backup import Backup, back_up
 from dsage_server.retention.restore import restore as put_back
@@ -326,6 +328,8 @@ admin.add_command(books)
 admin.add_command(hosts_command)
 admin.add_command(apps_command)
 admin.add_command(own_checks)
+for each in (overview, health, checks, deletions, limits, web, listing, approve, refuse):
+    admin.add_command(each)
 admin.add_command(announce)
 admin.add_command(maintenance)
 admin.add_command(teams)
