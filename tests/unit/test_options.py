@@ -94,6 +94,8 @@ ELSEWHERE: Final = {
     "integration/test_maintenance.py::test_the_commands_of_the_operator": (
         "admin announce --hours --later --end; admin maintenance --hours --later --off"
     ),
+    "integration/test_operating.py::test_a_request_is_approved_with_the_root_key": "admin approve --days --root-key",
+    "integration/test_operating.py::test_a_request_is_refused": "admin refuse --reason",
     "integration/test_outlying.py::test_a_host_that_stands_out_is_checked_and_shown": (
         "admin hosts --flagged; admin apps --copies"
     ),
