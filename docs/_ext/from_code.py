@@ -27,7 +27,7 @@ from dsage.cli.completion import Everything
 from dsage.trust import ceremony
 from dsage_client.consent import SHOWN
 from dsage_server import badges, sessions, signing
-from dsage_server.store import accounts, credit, exports, open_links, schema
+from dsage_server.store import accounts, credit, exports, open_links, schema, visits
 from dsage_validator import life
 
 if TYPE_CHECKING:
@@ -173,6 +173,9 @@ def spans() -> str:
             ["a login's challenge", span(sessions.CHALLENGE_S)],
             ["a login's token, of which the server has a hash only", span(sessions.TOKEN_S)],
             ["a link for one more computer of yours (`dsage link`)", span(accounts.LINK_S)],
+            ["a link to your own page (`dsage me`)", span(visits.LINK_S)],
+            ["a browser's login, of which the server has a hash only, without a visit", span(visits.IDLE_S)],
+            ["a browser's login in any case", span(visits.LONGEST_S)],
             ["who joined by a public link, as a keyed hash of the network", span(open_links.HOUR_S)],
             ["the number of who left the daily files, so that statistics sites forget them", span(exports.KEPT_S)],
             ["the signature of a unit that waits", span(signing.UNIT_VALID_S)],

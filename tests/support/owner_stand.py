@@ -177,6 +177,10 @@ class OwnerStand:
         self._note("link", server)
         return f"{LINK}&code={CODE}"
 
+    async def page(self, server: str = "") -> str:
+        self._note("page", server)
+        return "http://localhost:8000/login/once"
+
     async def manager(self, invite: str = "") -> str:
         return ""
 

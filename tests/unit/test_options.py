@@ -145,7 +145,7 @@ RESEARCHERS: Final = {
 SIGNED: Final = sorted(RESEARCHERS.keys() - {"doctor", "status", "estimate", "watch", "open"})
 """Those that can sign with another key."""
 
-DESK: Final = ("pause", "resume", "finish", "link", "privacy", "team")
+DESK: Final = ("pause", "resume", "finish", "link", "me", "privacy", "team")
 """Commands that speak to the client that runs in a home."""
 
 ROOTED: Final = {
@@ -179,7 +179,7 @@ OWN: Final = {
     "test_a_file_of_the_home_that_is_named_is_read": "log -n --home; prefs --home; status --home",
     "test_what_a_start_of_the_client_is_told": "join --when --home",
     "test_leaving_removes_what_is_named": "leave --yes --erase --home",
-    "test_the_manager_is_opened_or_its_address_printed": "manager --print --home",
+    "test_the_manager_is_opened_or_its_address_printed": "manager --print --home; me --print",
     "test_files_for_other_systems_are_written": "autostart write --system --prefix --everyone --program",
     "test_the_tray_belongs_to_a_home": "tray --home",
     "test_an_estimate_computes_as_many_as_it_is_told": "estimate --samples",
@@ -410,6 +410,8 @@ def test_the_manager_is_opened_or_its_address_printed(monkeypatch: pytest.Monkey
     assert (say("manager")[0], opened) == ("", ["http://there"])
     assert (say("manager", "--print")[0], opened) == ("http://there\n", ["http://there"])
     assert say("manager", "--print", "--home", "other")[0] == "http://other\n"
+    assert (say("me")[0], opened) == ("", ["http://there"] * 2)
+    assert (say("me", "--print")[0], opened) == ("http://there\n", ["http://there"] * 2)
 
 
 def test_files_for_other_systems_are_written(say: Say, tmp_path: Path) -> None:

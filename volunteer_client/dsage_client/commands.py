@@ -208,6 +208,21 @@ async def _begun(folder: Path, *, usual: bool) -> None:
                 await asyncio.sleep(0.1)
 
 
+@click.command("me", short_help="Open your own page at a server, in the browser.")
+@click.argument("server", default="")
+@click.option("--print", "print_only", is_flag=True, help="Print the address (good once, for a minute); open nothing.")
+@home_option
+def me(server: str, print_only: bool, home: Path | None) -> None:
+    """Open your own page at a server, in the browser.
+
+    It has what your computers earned, what waits to be checked, and what others may see of you. SERVER (its id or
+    address) is needed only if this computer works for several. Without a browser, the address is printed.
+    """
+    address = _ask(home, lambda desk: desk.page(server))
+    if print_only or not _browse(address):
+        click.echo(address)
+
+
 @click.command(short_help="Let one more of your computers work for your account.")
 @click.argument("server", default="")
 @home_option

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dsage import __version__
-from dsage.errors import Conflict, DSageError, NotFound, StorageFull, UsageError
+from dsage.errors import Conflict, DSageError, NotFound, StorageFull, TrustError, UsageError
 from dsage.files import write_whole
 from dsage.sandbox import processes
 from dsage.sandbox.launch import outermost
 from dsage.trust.invite import Link
-from dsage.wire import HostInfo, Left, LinkCode, Privacy, TeamView, TeamWish
+from dsage.wire import HostInfo, Left, LinkCode, PageLink, Privacy, TeamView, TeamWish
 from dsage_client import membership, parts, statement
+from dsage_client.addresses import web_address
 from dsage_client.chronicle import Chronicle
 from dsage_client.door.words import Done, Newcomer, Screensaver, Status
 from dsage_client.events import Event, Tell
@@ -483,6 +484,14 @@ class Station:
         code = await part.agent.session.ask("POST", "/v1/account/link", LinkCode)
         at = part.member.server
         return str(Link(at.url, at.server_id, at.ca, at.root, code.code))
+
+    async def page(self, server: str = "") -> str:
+        """The address of the volunteer's own page. Raises NotFound, ServerAway, TrustError."""
+        part = self._part(server or next(iter(self._parts), ""))
+        given = (await part.agent.session.ask("POST", "/v1/account/page-link", PageLink)).url
+        if not (address := web_address(given)):
+            raise TrustError(f"{part.member.server.url} named a page that no browser should open")
+        return address
 
     async def privacy(self, server: str, shown: Privacy) -> Status:
         """Let others see this of the volunteer, and no more. Raises NotFound, ServerAway."""

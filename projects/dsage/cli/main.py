@@ -34,6 +34,7 @@ GROUPS = {
         "prefs": "Show or change when and how this computer computes.",
         "log": "Show what this computer did.",
         "manager": "Open the manager: all about this computer's work, in the browser.",
+        "me": "Open your own page at a server, in the browser.",
         "tray": "Show the icon beside the clock, and give the computer back when you return.",
         "saver": "Show what this computer computes, as a screensaver or on the whole screen.",
         "autostart": "Start the client with your session, or not.",

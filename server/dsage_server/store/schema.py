@@ -875,6 +875,7 @@ passkey = Table(
     Column("created", Float, nullable=False),
     Column("used", Float),
 )
+"""By what volunteers log in besides links: public keys, under the names that their owners gave them."""
 
 recovery = Table(
     "recovery",
@@ -883,6 +884,7 @@ recovery = Table(
     Column("code_hash", String, nullable=False, unique=True),
     Column("created", Float, nullable=False),
 )
+"""Codes that log a volunteer in once, when all else is lost; here is their hash only."""
 
 consent = Table(
     "consent",

@@ -135,6 +135,10 @@ class Desk:
         """A link, good once and for ten minutes, by which another computer joins the same volunteer's account."""
         return cast(str, await self._ask(Ask(do="link", what=server), str))
 
+    async def page(self, server: str = "") -> str:
+        """The address of our own page at a server, good once and for a minute. Raises NotFound, ServerAway."""
+        return cast(str, await self._ask(Ask(do="page", what=server), str))
+
     async def manager(self, invite: str = "") -> str:
         """The address of the manager's page, good once and for a minute; with an invite, of the page to join by."""
         return cast(str, await self._ask(Ask(do="manager", what=invite), str))

@@ -136,6 +136,8 @@ class _Caller:
                 return await host.leave(ask.what, erase=ask.changes.get("erase") is True)
             case "link":
                 return await host.link(ask.what)
+            case "page":
+                return await host.page(ask.what)
             case "privacy":
                 return await host.privacy(ask.what, msgspec.convert(ask.changes, Privacy))
             case "team":

@@ -130,7 +130,7 @@ class Ask(msgspec.Struct, kw_only=True):
 
     do: Literal[
         "status", "follow", "pause", "resume", "finish", "always", "preferences", "prefer", "log", "done",
-        "present", "join", "leave", "link", "privacy", "team", "view", "screensaver", "manager", "stop",
+        "present", "join", "leave", "link", "page", "privacy", "team", "view", "screensaver", "manager", "stop",
     ]  # fmt: skip
     what: str = ""
     changes: dict[str, Any] = {}

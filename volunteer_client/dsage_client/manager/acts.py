@@ -155,6 +155,11 @@ class Acts:
         await self._owner.screensaver(use=True)
         return _to("preferences?did=chosen")
 
+    async def me(self, request: web.Request) -> web.Response:
+        """Lead to the owner's own page at a server, by a link that is good once."""
+        server = (await self._pages.membership(request.query.get("server", ""))).server
+        return _to(await self._owner.page(server))
+
     async def link(self, request: web.Request) -> web.Response:
         """Show a link for another computer, once."""
         server = (await self._pages.membership(_field(await form(request), "server"))).server

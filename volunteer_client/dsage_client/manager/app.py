@@ -63,7 +63,7 @@ class Manager:
         reading: dict[str, Handler] = {
             "": pages.now, "history": pages.history, "servers": pages.servers, "preferences": pages.preferences,
             "log": pages.log, "join": pages.join, "leave": pages.leave, "erase": pages.erase,
-            "live": pages.live,
+            "live": pages.live, "me": acts.me,
         }  # fmt: skip
         doing: dict[str, Handler] = {
             "pause": acts.pause, "resume": acts.resume, "finish": acts.finish, "always": acts.always,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -18,6 +17,7 @@ from markupsafe import Markup, escape
 
 from dsage import __version__
 from dsage.assets import Asset
+from dsage_client.addresses import web_address
 from dsage_client.guest import sentences
 from dsage_client.guest.preferences import DAYS
 from dsage_client.guest.reasons import Reason
@@ -132,15 +132,6 @@ def lasting(seconds: float) -> str:
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
     first = next((index for index, (number, _unit) in enumerate(parts) if number), len(parts) - 1)
     return " ".join(f"{number:,} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
-
-
-def web_address(address: str) -> str:
-    """Return an address that a server gave if a browser may follow it, "" for any other kind (`javascript:`)."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    return address if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def told(sentence: str) -> Markup:

@@ -27,6 +27,7 @@ class Do(StrEnum):
     """What an item of the menu does."""
 
     MANAGER = "manager"
+    PAGE = "page"  # the volunteer's own, at a server
     PAUSE = "pause"
     RESUME = "resume"
     ALWAYS = "always"
@@ -39,7 +40,7 @@ class Do(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the owner wants; `what` is how long to pause."""
+    """What the owner wants; `what` is how long to pause, or at which server."""
 
     do: Do
     what: str = ""
@@ -95,9 +96,10 @@ _LOOK_OF: Final = {reason: look for look, reasons in LOOKS.items() for reason in
 LONGEST: Final = 160
 """How many characters of a sentence a menu shows."""
 
-SENTENCE, MANAGER, PAUSE, ALWAYS, FINISH, VIEW, QUIT, QUIT_TRAY, QUIT_ALL, START = range(1, 11)
+SENTENCE, MANAGER, PAUSE, ALWAYS, FINISH, VIEW, QUIT, QUIT_TRAY, QUIT_ALL, START, PAGE = range(1, 12)
 _RULES: Final = 20  # ids of the separators begin here
 _PAUSES: Final = 30  # and of the pauses
+_PAGES: Final = 40  # and of one's pages at several servers
 
 
 def face(status: Status | None, *, can_view: bool = False, can_start: bool = False) -> Face:
@@ -112,6 +114,7 @@ def face(status: Status | None, *, can_view: bool = False, can_start: bool = Fal
     items = (
         Item(id=SENTENCE, label=said),
         Item(id=MANAGER, label=_("Open Manager"), wish=manager, default=True),
+        *_own_page(status),
         Item(id=_RULES),
         _pause_or_resume(status),
         Item(
@@ -146,6 +149,18 @@ def _plain(sentence: str) -> str:
     """A sentence may name what a server or an app called something: one line of it, and no more than fits a menu."""
     line = "".join(c if c.isprintable() else " " for c in sentence[: LONGEST + 1])
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def _own_page(status: Status) -> tuple[Item, ...]:
+    """The way to one's own page: nowhere, at the one server, or at one of several."""
+    label = _("Open My Page")
+    if len(status.servers) < 2:
+        return tuple(Item(id=PAGE, label=label, wish=Wish(Do.PAGE, each.server)) for each in status.servers)
+    pages = tuple(
+        Item(id=_PAGES + number, label=_plain(each.name or each.url), wish=Wish(Do.PAGE, each.server))
+        for number, each in enumerate(status.servers)
+    )
+    return (Item(id=PAGE, label=label, items=pages),)
 
 
 def _pause_or_resume(status: Status) -> Item:

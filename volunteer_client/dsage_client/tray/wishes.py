@@ -50,18 +50,20 @@ async def do(wish: Wish, folder: Path) -> None:
                 await _ask(desk, wish)
 
 
-async def browse(address: str) -> None:
-    """Open a page in the owner's browser. Raises UsageError if there is none."""
+async def browse(address: str, command: str = "dsage manager") -> None:
+    """Open a page in the owner's browser; `command` does the same. Raises UsageError if there is no browser."""
     import webbrowser
 
     if not await asyncio.to_thread(webbrowser.open, address):
-        raise UsageError(_("no browser opened the manager"), hint=_("Run `dsage manager` in a terminal."))
+        raise UsageError(_("no browser opened"), hint=_("Run `%(command)s` in a terminal.") % {"command": command})
 
 
 async def _ask(desk: Desk, wish: Wish) -> None:
     match wish.do:
         case Do.MANAGER:
             await browse(await desk.manager())
+        case Do.PAGE:
+            await browse(await desk.page(wish.what), "dsage me")
         case Do.PAUSE:
             await desk.pause(wish.what)
         case Do.RESUME:

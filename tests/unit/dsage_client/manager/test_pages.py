@@ -16,11 +16,12 @@ from owner_stand import CODE, HOSTILE, LINK, NOW
 from dsage import assets
 from dsage.errors import Conflict, NotAllowed, ServerAway, UsageError
 from dsage.wire import Privacy
+from dsage_client.addresses import web_address
 from dsage_client.door.words import Newcomer, Screensaver, Status
 from dsage_client.guest.preferences import Preferences, Window
 from dsage_client.guest.reasons import Reason
 from dsage_client.manager.pages import times_said
-from dsage_client.manager.show import STATIC, lasting, look, percent, web_address
+from dsage_client.manager.show import STATIC, lasting, look, percent
 from dsage_client.words import speak
 
 INVITE = f"{LINK}&code={CODE}"
@@ -71,6 +72,15 @@ async def test_what_servers_say_is_text(visit: Visit, page: str) -> None:
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil", "http://", "https://[", ""])
 def test_only_web_addresses_are_linked(address: str) -> None:
     assert web_address(address) == ""
+
+
+async def test_ones_own_page_is_opened_by_a_link_that_is_made_for_it(visit: Visit) -> None:
+    text = (await visit.page("servers")).text
+    server = next(iter((await visit.owner.status()).servers)).server
+    assert f'href="me?server={server}" rel="noreferrer noopener"' in text
+    answer = await visit.page(f"me?server={server}")
+    assert (answer.status, answer.headers["location"]) == (303, "http://localhost:8000/login/once")
+    assert visit.owner.asked == [("page", server)]
 
 
 async def test_the_public_page_is_linked_if_there_is_one(visit: Visit) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from desk_stand import idle_status
 
+from dsage_client.door.words import Membership
 from dsage_client.guest.reasons import Reason, Work
 from dsage_client.tray.model import LOOKS, Do, Look, Wish, face, walk
 
@@ -87,3 +88,22 @@ def test_the_full_screen_view_is_offered_where_there_is_one() -> None:
 )
 def test_what_others_named_stays_one_line_of_plain_text(said: str, shown: str) -> None:
     assert face(idle_status(sentence=said)).title == shown
+
+
+def test_ones_own_page_is_offered_at_each_server() -> None:
+    def server(name: str) -> Membership:
+        return Membership(
+            server=name,
+            name=name.upper(),
+            url="https://x:1",
+            pages="",
+            pseudonym="p",
+            reason=Reason.WORKING,
+            sentence="",
+        )
+
+    assert "Open My Page" not in [item.label for item in face(idle_status()).items]
+    one = face(idle_status(servers=[server("a")]))
+    assert _wish("Open My Page", one) == Wish(Do.PAGE, "a")
+    both = face(idle_status(servers=[server("a"), server("b")]))
+    assert [_wish(name, both) for name in ("A", "B")] == [Wish(Do.PAGE, "a"), Wish(Do.PAGE, "b")]
