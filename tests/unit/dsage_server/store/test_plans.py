@@ -26,6 +26,7 @@ from dsage_server.store import (
     credit,
     events,
     hosts,
+    last_words,
     looking,
     processes,
     ready,
@@ -159,7 +160,7 @@ def live(store: Store) -> None:
                     query=asked,
                     board=lambda *_: board,
                 ),
-            )  # fmt: skip
+            )
             for page in PAGES
             for asked in [page.asked({})]
             for number in ("1", str(third))
@@ -180,6 +181,8 @@ def live(store: Store) -> None:
         lambda c: checking.case(c, second),
         lambda c: processes.gone(c, now),
         lambda c: hosts.described(c, people[0].host),
+        last_words.unlooked,
+        last_words.waiting,
     ]
     for change in claim:
         store.write_now(change)
