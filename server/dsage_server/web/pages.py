@@ -26,7 +26,6 @@ from dsage_server.store.engine import Store
 from dsage_server.web import looks
 from dsage_server.web.answering import Answering, send_as
 from dsage_server.web.applying import Applying
-from dsage_server.web.applying import Applying
 from dsage_server.web.described import page_calls
 from dsage_server.web.exports import Exports
 from dsage_server.web.finds import Finds
@@ -118,7 +117,6 @@ def make_pages(
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     visitors.add_to(app)
-    Applying(store=store, visitors=visitors, clock=clock).add_to(app)
     Applying(store=store, visitors=visitors, clock=clock).add_to(app)
     Desk(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, machine=machine).add_to(app)
     origin = joining.origin if joining else ""
