@@ -16,13 +16,14 @@ HEIGHT: Final = 594
 MARGIN: Final = 70
 LONGEST: Final = 400
 """Characters of one fact; longer ones are cut, and stand whole in the JSON twin of the page."""
-STYLE: Final = """<style>
-.sheet { fill: #fff } .frame { fill: none; stroke: #1d4f6e; stroke-width: 3 }
-text { font-family: Georgia, "DejaVu Serif", serif; fill: #17202a }
-.title { font-size: 30px; font-weight: bold } .text { font-size: 17px } .small { font-size: 14px; fill: #44525f }
-.code { font-family: "DejaVu Sans Mono", Consolas, monospace; font-size: 13px }
-@page { size: A4 landscape; margin: 0 }
-</style>"""
+SERIF: Final = "font-family=\"Georgia, 'DejaVu Serif', serif\""
+STYLES: Final = {
+    "title": f'{SERIF} font-size="30" font-weight="bold" fill="#17202a"',
+    "text": f'{SERIF} font-size="17" fill="#17202a"',
+    "small": f'{SERIF} font-size="14" fill="#44525f"',
+    "code": 'font-family="\'DejaVu Sans Mono\', Consolas, monospace" font-size="13" fill="#17202a"',
+}
+"""How lines look. These are attributes, since a style sheet in a file is refused by the pages' own policy."""
 
 Line = tuple[str, str, int]
 """A style, what is written, and how far the next line is below."""
@@ -38,16 +39,15 @@ def sheet(title: str, lines: Iterable[Line]) -> str:
     y, written = MARGIN + 10, []
     for style, words, below in lines:
         if words:
-            written.append(f'<text class="{style}" x="{MARGIN}" y="{y}">{_told(words)}</text>')
+            written.append(f'<text {STYLES[style]} x="{MARGIN}" y="{y}">{_told(words)}</text>')
         y += below
     height = max(HEIGHT, y + MARGIN - 20)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-labelledby="title"><title id="title">{_told(title)}</title>\n{STYLE}\n'
-        f'<rect class="sheet" width="{WIDTH}" height="{height}"/>'
-        f'<rect class="frame" x="25" y="25" width="{WIDTH - 50}" height="{height - 50}" rx="8"/>\n'
-        + "\n".join(written)
-        + "\n</svg>\n"
+        f'role="img" aria-labelledby="title"><title id="title">{_told(title)}</title>\n'
+        f'<rect fill="#ffffff" width="{WIDTH}" height="{height}"/>'
+        f'<rect fill="none" stroke="#1d4f6e" stroke-width="3" x="25" y="25" width="{WIDTH - 50}" '
+        f'height="{height - 50}" rx="8"/>\n' + "\n".join(written) + "\n</svg>\n"
     )
 
 

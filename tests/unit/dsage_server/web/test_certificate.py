@@ -52,7 +52,7 @@ def test_a_certificate_says_what_by_whom_how_to_check_it_and_where_to_look() -> 
 def test_whatever_is_told_stays_text_and_inside_of_the_sheet(text: str) -> None:
     whole = svg(view(title=text[:200], facts={text[:64]: text}, check=text, confirmers=[text[:60]]), text[:60], "x")
     root = ElementTree.fromstring(whole)
-    assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "style", "rect", "text"}
+    assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "rect", "text"}
     lines = [each for each in root.iter() if each.tag.endswith("text")]
     assert max(float(each.attrib["y"]) for each in lines) < float(root.attrib["height"]) - 25
     assert max(len(each.text or "") for each in lines) <= 100
