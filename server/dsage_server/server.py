@@ -166,6 +166,7 @@ async def _listen(
         description=description,
         machine=Machine(home, settings),
         dismiss=partial(dismiss, hub),
+        hub=hub,
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages_app.middlewares.append(timely)

@@ -21,9 +21,10 @@ from sqlalchemy import text
 from dsage import assets
 from dsage.errors import NotAllowed
 from dsage_server.api.openapi import Description
+from dsage_server.hub import Hub
 from dsage_server.shared import PERIOD_S, Shared
 from dsage_server.store.engine import Store
-from dsage_server.web import looks
+from dsage_server.web import looks, researchers
 from dsage_server.web.answering import Answering, send_as
 from dsage_server.web.applying import Applying
 from dsage_server.web.described import page_calls
@@ -47,6 +48,7 @@ from dsage_server.web.reference import Reference
 from dsage_server.web.refusals import add_headers, refusing
 from dsage_server.web.show import STATIC, Site
 from dsage_server.web.standing import Standing
+from dsage_server.web.thanks import Thanks
 from dsage_server.web.visitors import Visitors
 
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -82,6 +84,7 @@ def make_pages(
     exports: Path | None = None,
     description: Description | None = None,
     dismiss: Dismiss = rooms.later,
+    hub: Hub | None = None,
     machine: Machine | None = None,
 ) -> web.Application:
     """Return the application that serves the public pages from a store; `clock` gives Unix seconds.
@@ -91,6 +94,7 @@ def make_pages(
     With `joining`, there is the page that invite links lead to; with `exports`, the files for statistics sites that
     are made in that folder. `description` is told what is answered here, and is shown as a page. The operator's pages
     know the keys and the disk of a `machine`.
+    With a `hub`, researchers have their own pages, through which they control their runs.
     `dismiss` is told of computers that their volunteers took out of their accounts.
     A page is read and rendered at most once in `period_s` seconds, however many people look at it.
 
@@ -113,10 +117,13 @@ def make_pages(
         Exports(exports, clock, site).add_to(app)
     Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
     Pictures(store=store, name=name, clock=clock).add_to(app)
+    Thanks(store=store, name=name, clock=clock, origin=joining.origin if joining else "").add_to(app)
     Manifests(store).add_to(app)
     if joining is not None:
         Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
     visitors.add_to(app)
+    if hub is not None:
+        researchers.add_to(app, hub, visitors)
     Applying(store=store, visitors=visitors, clock=clock).add_to(app)
     Desk(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, machine=machine).add_to(app)
     origin = joining.origin if joining else ""
