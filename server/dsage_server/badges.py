@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from html import escape
 from itertools import accumulate
+from textwrap import wrap
 from typing import Final
 
 LEVELS: Final = (1, 10, 60, 600, 6_000, 30_000, 100_000, 500_000, 2_000_000, 10_000_000)
@@ -27,6 +28,9 @@ EVENTS: Final = {
 }
 """Events that have a badge: its title, and what it is for."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+MOST_LINES: Final = 3
+"""Lines of a title, and of what a badge is for, that find room on its picture."""
+MOST_FOOT: Final = 46
 _COLOURS: Final = ("#b87333", "#a8a9ad", "#d4af37")
 
 
@@ -130,16 +134,28 @@ def steady_days(today: int) -> range:
     return range(monday - 7 * STEADY_WEEKS, monday)
 
 
-def picture(title: str, criterion: str, rank: int) -> str:
-    """Return a badge as SVG, with its title and what it is for as text; `rank` is 1 to 10, 0 for an event."""
-    ring = _COLOURS[min(max(rank - 1, 0) // 4, 2)] if rank else "#4f7cac"
-    middle = str(rank) if rank else "★"
+def picture(title: str, criterion: str, rank: int, given_by: str) -> str:
+    """Return a badge as SVG to print, with its title, what it is for and who gave it as text; `rank` is 1 to 10, 0 for
+    an event."""
+    ring = _COLOURS[min(max(rank - 1, 0) // 4, 2)] if rank else "#1f5fa8"
+    star = f'<path d="m160 74 14 30 33 4-24 23 6 33-29-16-29 16 6-33-24-23 33-4z" fill="{ring}"/>'
+    number = f'<text x="160" y="147" font-size="68" font-weight="bold" fill="#17202a">{rank}</text>'
+    words = [(title, 22, 24, "bold", "#17202a"), (criterion, 34, 16, "normal", "#44525f")]
+    y, written = 262, []
+    for told, wide, size, weight, colour in words:
+        for line in wrap(told, wide)[:MOST_LINES]:
+            look = f'font-size="{size}" font-weight="{weight}" fill="{colour}"'
+            written.append(f'<text x="160" y="{y}" {look}>{escape(line)}</text>')
+            y += size + 8
+    foot = f'<text x="160" y="400" font-size="13" fill="#44525f">{escape(given_by[:MOST_FOOT])}</text>'
     said = escape(f"{title}: {criterion}")
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96" width="96" height="96" role="img" '
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 420" width="320" height="420" role="img" '
         f'aria-label="{said}"><title>{said}</title>'
-        f'<circle cx="48" cy="48" r="42" fill="#ffffff" stroke="{ring}" stroke-width="8"/>'
-        '<text x="48" y="60" font-family="sans-serif" font-size="34" text-anchor="middle" fill="#222222">'
-        f"{middle}</text>"
-        "</svg>"
+        f'<rect x="4" y="4" width="312" height="412" rx="18" fill="#ffffff" stroke="{ring}" stroke-width="4"/>'
+        f'<path d="M118 180 98 232 122 226 134 246 152 196ZM202 180 222 232 198 226 186 246 168 196Z" fill="#1d4f6e"/>'
+        f'<circle cx="160" cy="124" r="80" fill="#ffffff" stroke="{ring}" stroke-width="14"/>'
+        f'<circle cx="160" cy="124" r="64" fill="none" stroke="{ring}" stroke-width="2"/>'
+        f'<g font-family="Georgia, \'DejaVu Serif\', serif" text-anchor="middle">'
+        f"{number if rank else star}{''.join(written)}{foot}</g></svg>\n"
     )
