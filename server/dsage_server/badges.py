@@ -141,7 +141,7 @@ def picture(title: str, criterion: str, rank: int, given_by: str) -> str:
     star = f'<path d="m160 74 14 30 33 4-24 23 6 33-29-16-29 16 6-33-24-23 33-4z" fill="{ring}"/>'
     number = f'<text x="160" y="147" font-size="68" font-weight="bold" fill="#17202a">{rank}</text>'
     words = [(title, 22, 24, "bold", "#17202a"), (criterion, 34, 16, "normal", "#44525f")]
-    y, written = 262, []
+    y, written = 276, []
     for told, wide, size, weight, colour in words:
         for line in wrap(told, wide)[:MOST_LINES]:
             look = f'font-size="{size}" font-weight="{weight}" fill="{colour}"'
