@@ -144,6 +144,8 @@ def test_steady_weeks_are_counted_alike_by_days_and_by_weeks(days: set[int], tod
 
 @pytest.mark.parametrize("rank", [0, 1, 5, 10])
 def test_a_picture_is_valid_and_says_what_it_is_for(rank: int) -> None:
-    root = ElementTree.fromstring(badges.picture('<script>"&', "10 credits", rank))
+    root = ElementTree.fromstring(badges.picture('<script>"&', "10 credits", rank, "<Lab>"))
     assert root[0].text == '<script>"&: 10 credits'
     assert not [each for each in root.iter() if each.tag.endswith("script")]
+    written = [each.text for each in root.iter() if each.tag.endswith("}text")]
+    assert written == [*([str(rank)] if rank else []), '<script>"&', "10 credits", "<Lab>"]
