@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient
 from PIL import Image
 from sqlalchemy import insert, update
 
-from dsage_server.store.schema import credit_sum, event, run, unit
+from dsage_server.store.schema import credit_sum, event, replica, run, unit
 from dsage_server.web import tiles
 from dsage_server.web.png import png
 from dsage_server.web.public import lines, runs
@@ -69,6 +69,15 @@ async def test_a_picture_is_put_together_from_what_is_over(world: World, browse:
     assert [list(row[0]) for row in pixels] == [[255, 0, 0]] * 2 + [[0, 255, 0]] * 2 + [grey] * 2
     again = await client.get(f"/run/{painted}/picture.png", headers={"If-None-Match": response.headers["ETag"]})
     assert again.status == 304
+
+
+async def test_a_tile_that_somebody_may_still_be_paid_for_is_not_shown(
+    world: World, browse: Open, painted: int
+) -> None:
+    other = update(replica).where(replica.c.id == 2).values(state="expired", hard_deadline=world.now + 60)
+    world.store.write_now(lambda c: c.execute(other))
+    made = (await data(await browse(), f"/run/{painted}.json"))["picture"]
+    assert [tile["unit"] for tile in made["tiles"]] == [2]
 
 
 async def test_tiles_name_their_makers_if_they_are_listed_and_are_outlined_for_one(
@@ -174,8 +183,8 @@ def test_answers_that_tell_of_no_curve(args: Any, answer: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "name"),
     [([[1.0, 2.0, 9.5], [3.0, 1.0, 4.0]], "detections"), ([[1, 2, 3]], "value"), ([3, 1, 4], "bars"), ([3, 1], "value"),
-     ([3, -1, 4], "value"), ([3, 1, float("nan")], "value"), ([[1.0, 2.0, float("inf")]], "value"), ([True] * 3, "value"),
-     ([[1.0, 2.0, "x"]], "value"), ([10**400] * 3, "value")],
+     ([3, -1, 4], "value"), ([3, 1, float("nan")], "value"), ([[1.0, 2.0, float("inf")]], "value"),
+     ([True] * 3, "value"), ([[1.0, 2.0, "x"]], "value"), ([10**400] * 3, "value")],
 )  # fmt: skip
 def test_shapes_of_lists(value: Any, name: str) -> None:
     assert shape_of(value).name == name
@@ -226,7 +235,7 @@ async def test_units_that_are_over_are_listed_by_state(
 async def test_news_of_a_run_name_none_of_its_units(world: World, browse: Open) -> None:
     number = world.submit("Work")
     (one,) = world.step(number, args=[1])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"kind": "refused", "text": "unit 1: the answer of otter was found wrong", "unit_id": one},
         {"kind": "own-check", "text": "unit 1 is not computed again", "unit_id": None},
         {"kind": "app-differs", "text": "run 1: answers differ", "unit_id": None},

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 from sqlalchemy import insert, update
 
 from dsage_server.store import known as known_units
+from dsage_server.store.meta import secret
 from dsage_server.store.over import over
 from dsage_server.store.schema import credit_sum, known, last_word, replica, run, unit
 from dsage_server.web.public import units
@@ -117,7 +118,7 @@ def test_an_adaptive_unit_of_an_open_run_is_told_if_it_cannot_be_asked_again(
     world.compute(work[0], 1, world.join("otter"), world.join("wren"))
     make_adaptive(world, work[0], lone=lone)
     monkeypatch.setattr(known_units, "POOL", pool)
-    world.store.write_now(lambda c: known_units.secret(c, known_units.KEY))
+    world.store.write_now(lambda c: secret(c, known_units.KEY))
     assert len(world.store.read_now(lambda c: over(c, work, world.now))) == shown
 
 
@@ -130,7 +131,7 @@ def test_an_answer_taken_alone_is_told_once_last_words_are_checked(world: World,
 
     world.store.write_now(lambda c: c.execute(update(run).values(state="done")))
     assert not is_over(), "nobody has chosen yet whose last words are checked"
-    chosen = [{"run_id": 1, "unit_id": None}, {"run_id": 1, "unit_id": work[0]}]
+    chosen: list[dict[str, Any]] = [{"run_id": 1, "unit_id": None}, {"run_id": 1, "unit_id": work[0]}]
     world.store.write_now(lambda c: c.execute(insert(last_word), chosen))
     assert not is_over()
     world.store.write_now(lambda c: c.execute(last_word.delete().where(last_word.c.unit_id == work[0])))
