@@ -87,11 +87,14 @@ def restore(connection: Connection, host: int, now: float) -> int:
 
 
 def distrust(connection: Connection, host: int, now: float) -> list[units.Changed]:
-    """What a host holds, or answered without being accepted, counts for nothing."""
+    """What a host holds, or answered without being accepted, counts for nothing; where a few volunteers are all there
+    are, units that are not adaptive go on taking whoever answers."""
     outliers.suspect(connection, host, now)
+    enough = standings.enough(connection)
     book = units.Book.of(connection, connection.execute(_OPEN, {"host": host}).scalars())
     for number, current in book.now.items():
-        book.now[number] = life.distrusted(current, host, life.Trust.LOST)
+        if current.adaptive or enough:
+            book.now[number] = life.distrusted(current, host, life.Trust.LOST)
     return book.write(now)
 
 

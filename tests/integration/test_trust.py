@@ -328,6 +328,31 @@ async def test_a_few_volunteers_are_asked_for_a_quorum(world: World, monkeypatch
     assert await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()) == [False, True]
 
 
+@pytest.mark.parametrize(("enough", "accepted"), [(0, right), (99, wrong)])
+async def test_hosts_found_lying_make_no_quorum_unless_a_few_volunteers_are_all_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, enough: int, accepted: Answer
+) -> None:
+    driver = await world.run()
+    one, other, *liars = await proven(world, driver, 5)
+    await driver.make(299, quorum=2)
+    (held,) = await liars[0].fetch(1)
+    hub = world.running.hub
+    rows = select(standing.c.host_id, standing.c.app).order_by(standing.c.host_id.desc()).limit(3)
+    of_liars = await hub.store.read(lambda c: c.execute(rows).all())
+    said = [(app, Evidence(Kind.LIED, 0, number)) for number, app in of_liars]
+    monkeypatch.setattr(standings, "ENOUGH", enough)
+    await hub.store.write(lambda c: standings.note(c, said, hub.clock()))
+    hub.liars.set()
+    await settled(world)
+    assert set(await liars[0].report([held], [wrong(299)])) == {"ok"}
+    while any([await work(each, wrong) for each in liars]):
+        pass
+    while any([await work(each) for each in (one, other)]):
+        pass
+    (answer,) = [each for each in (await driver.answers()).answers if codec.decode(each.args) == 299]
+    assert codec.decode(answer.value or b"") == accepted(299)
+
+
 def test_a_unit_says_nothing_of_trust_to_volunteers() -> None:
     assert "trust" not in wire.Assignment.__struct_fields__
     assert "adaptive" not in wire.Assignment.__struct_fields__

@@ -327,7 +327,7 @@ def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
 def first_copy(unit: Unit) -> bool:
     """Whether no copy that counts is out or answered: only then may one host's word be taken alone."""
     return unit.state is not UnitState.VALID and not any(
-        _heard(unit, r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas
+        _heard(r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas
     )
 
 
@@ -409,11 +409,11 @@ def _decide(unit: Unit, reason: str, detail: str) -> Unit:
     waiting = leased = 0
     for r in unit.replicas:
         if r.state is ReplicaState.LEASED:
-            leased += _heard(unit, r)
+            leased += _heard(r)
         elif r.state is ReplicaState.REPORTED:
             if r.proof:
                 return replace(unit, state=move(unit.state, UnitState.VALID), canonical=_first_proof(unit))
-            if not _heard(unit, r):
+            if not _heard(r):
                 continue
             if r.camp is None:
                 waiting += 1
@@ -463,9 +463,9 @@ def _judged(unit: Unit, replica: Replica, said: Judgement | None) -> Replica:
     return replace(replica, camp=said.camp, proof=said.proof, share=said.share)
 
 
-def _heard(unit: Unit, replica: Replica) -> bool:
-    """Whether a copy counts for what becomes of its unit: not in an adaptive one, if its host was found lying."""
-    return replica.trust >= Trust.NEW or not unit.adaptive
+def _heard(replica: Replica) -> bool:
+    """Whether a copy counts for what becomes of its unit: not if its host was found lying."""
+    return replica.trust >= Trust.NEW
 
 
 def _refused(replica: Replica) -> Replica:
@@ -491,7 +491,7 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> 
     if len(errors) >= most and people >= who and not answered:
         last = ": ".join(filter(None, (reason, detail))) or "an error"
         return f"it failed {_times(len(errors))} on {_computers(people)}, last with: {last}"
-    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since and _heard(unit, r)]
+    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since and _heard(r)]
     lies = used.count(ReplicaState.INVALID)
     enough = unit.retries is not None and lies and len(errors) + lies >= most and not answered
     if enough or (unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS):

@@ -122,8 +122,7 @@ def serve(connection: Connection, calls: Sequence[Call], now: float, has_check: 
         answered = [number for number in chosen if number in book.now and book.now[number].final]
         group.disguises = known_units.disguises(connection, answered) if answered else {}
         group.signed, group.envelopes = signed_units(connection, chosen | set(group.disguises.values()))
-        if any(book.now[number].adaptive for number in chosen if number in book.now):
-            group.trusts(standings.of(connection, {call.caller.host for call in calls if call.chosen}))
+        group.trusts(standings.of(connection, {call.caller.host for call in calls if call.chosen}))
         if any(call.caller.kin for call in calls):
             partners = [kinship.partners(book.now[number]) for number in chosen if number in book.now]
             group.kin = kinship.of(connection, set().union(*partners))
@@ -153,6 +152,8 @@ class _Group:
         self.signed: dict[int, tuple[bytes, int, int, bytes]] = {}
         self.envelopes: dict[int, bytes] = {}
         self.standings: standings.Known = {}
+        self.enough = False
+        """Whether there are enough volunteers to do without those who were found lying."""
         self.kin: dict[int, frozenset[str]] = {}
         """Of volunteers who have copies of what is chosen."""
         self.undecided: dict[int, int] = {}
@@ -165,9 +166,10 @@ class _Group:
         self.disguised: list[tuple[int, int]] = []
 
     def trusts(self, known: standings.Known) -> None:
-        """Take how the hosts stand that get adaptive units."""
+        """Take how the hosts stand that get units."""
         self.standings = known
         lost = [host for host, apps in known.items() if standings.distrusted(apps, self.at)]
+        self.enough = bool(lost) and standings.enough(self.book.connection)
         self.undecided = standings.undecided(self.book.connection, lost)
 
     def call(self, call: Call, lost: list[tuple[int, int]]) -> Applied | Exception:
@@ -302,7 +304,7 @@ class _Group:
             current is None
             or current.state not in (UnitState.READY, UnitState.VALID)
             or current.unsent < 1
-            or self.undecided.get(caller.host, 0) > 0
+            or (self.undecided.get(caller.host, 0) > 0 and (current.adaptive or self.enough))
             or not _goes_out(current, self.book.heads[number].run_state)
             or not life.may_take(current, caller.volunteer)
             or not caller.kin.isdisjoint(kinship.barred(current, self.kin))
@@ -314,13 +316,9 @@ class _Group:
             return
         applied.sent_bytes += len(document)
         applied.batches[str(batch)] = self.envelopes[batch]
-        trust = life.Trust.NEW
-        if current.adaptive and caller.host in self.standings:
-            known, app = self.standings[caller.host], self.book.heads[number].app
-            trust = standings.trust(self.book.connection, known, app, current, self.at)
         copy = life.Replica(
             id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
-            hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds), trust=trust,
+            hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds), trust=self._trust(caller.host, current),
         )  # fmt: skip
         if caller.host in self.undecided:
             self.undecided[caller.host] += 1
@@ -338,6 +336,15 @@ class _Group:
                 index=index, path=msgspec.Raw(path), batch=str(batch),  # type: ignore[arg-type]
             )
         )  # fmt: skip
+
+    def _trust(self, host: int, current: life.Unit) -> life.Trust:
+        """Return how far a host is trusted with a copy of a unit; where each unit gets its quorum, whether at all."""
+        known = self.standings.get(host)
+        if known is None:
+            return life.Trust.NEW
+        if current.adaptive:
+            return standings.trust(self.book.connection, known, self.book.heads[current.id].app, current, self.at)
+        return life.Trust.LOST if self.enough and standings.distrusted(known, self.at) else life.Trust.NEW
 
 
 def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, bytes, int]]) -> set[int]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from dsage.errors import Conflict
@@ -278,13 +278,18 @@ def test_whatever_is_answered_every_fall_takes_back_exactly_what_was_said(copies
 
 
 class Contest(RuleBasedStateMachine):
-    """Hosts of any trust take copies of an adaptive unit, answer in time or late, and are found lying."""
+    """Hosts of any trust take copies of a unit, adaptive or not, answer in time or late, and are found lying."""
 
     def __init__(self) -> None:
         super().__init__()
         self.unit = new()
         self.first: dict[int, int] = {}
         self.score: Counter[tuple[int, str]] = Counter()
+
+    @initialize(adaptive=st.booleans(), quorum=st.integers(1, 3))
+    def make(self, adaptive: bool, quorum: int) -> None:
+        if not adaptive:
+            self.unit = life.created(1, quorum)
 
     def become(self, unit: life.Unit) -> None:
         was, self.unit = self.unit, unit
@@ -341,6 +346,8 @@ class Contest(RuleBasedStateMachine):
             assert not waiting or unit.unsent or out or life.outvoted(unit), "nobody will ever decide this"
             assert waiting or not unit.unsent
         assert set(self.score.values()) <= {0, 1}, "something was said twice, or taken back that was not said"
+        if unit.state is U.VALID and not unit.adaptive:
+            assert sum(r.trust > Trust.LOST for r in supporters(unit)) >= unit.quorum, "liars made up the quorum"
         if unit.state is not U.VALID:
             assert {what for (_, what), n in self.score.items() if n} <= {"doubted"}
 
@@ -349,10 +356,22 @@ TestContest = Contest.TestCase
 TestContest.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 
 
-@pytest.mark.parametrize("trust", list(Trust))
+@pytest.mark.parametrize("trust", [Trust.NEW, Trust.KNOWN, Trust.ALONE])
 def test_a_unit_that_is_not_adaptive_gets_its_quorum_whoever_answers(trust: Trust) -> None:
     unit = leased(life.created(1, 2), 1, trust)
     assert unit.unsent == 1
     unit = life.judge(life.report(unit, 1), 1, camp=1)
     assert unit.state is U.READY
     assert replace(unit, state=unit.state).replicas[0].state is R.REPORTED
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+def test_but_not_of_hosts_that_were_found_lying(quorum: int) -> None:
+    unit = life.created(1, quorum)
+    for number in (1, 2, 3):
+        unit = answered(unit, number, camp=1, trust=Trust.LOST)
+    assert (unit.state, unit.unsent) == (U.READY, quorum)
+    for number in range(4, 4 + quorum):
+        unit = answered(unit, number, camp=1)
+    assert (unit.state, unit.canonical) == (U.VALID, 1)
+    assert {r.state for r in unit.replicas} == {R.VALID}, "they are right all the same"
