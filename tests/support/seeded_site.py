@@ -157,7 +157,7 @@ async def serve(folder: Path, database: Path | None, streams: Streams | None = N
         store, server_id=server_id, name="Idle Hours", clock=lambda: NOW, streams=streams, exports=export,
         joining=Invitation(published=Published.of(folder), operator="The Lab", origin=""),
     )  # fmt: skip
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
     await listener.start()

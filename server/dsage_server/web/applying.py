@@ -12,6 +12,7 @@ from aiohttp import web
 from dsage.trust.keys import fingerprint, parse_public
 from dsage_server.store import announcements, requests
 from dsage_server.store.engine import Store
+from dsage_server.web.forms import form_of
 from dsage_server.web.visitors import Visitors
 
 ROUTE: Final = "/certify"
@@ -36,7 +37,7 @@ class Applying:
 
     async def ask(self, request: web.Request) -> web.Response:
         """Take a request, and say what follows. Raises UsageError, Conflict, Busy."""
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await form_of(request)
         key = parse_public(form.get("key", ""))
         projects = re.split(r"[\s,]+", form.get("projects", "").strip())
         name, words, now = form.get("name", "").strip(), form.get("words", ""), self.clock()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from sqlalchemy import Connection, select, update
@@ -156,7 +155,7 @@ def need_fresh(mine: Mine) -> None:
 def code_of(text: str) -> str:
     """Return the code of a team's invite: of a whole link, or the code itself. Raises UsageError for neither."""
     given = text.strip()
-    return Link.parse(given).code if urlsplit(given).scheme else given
+    return Link.parse(given).code if "://" in given else given
 
 
 def _number(request: web.Request) -> int:

@@ -46,8 +46,11 @@ class Place(NamedTuple):
 
 
 def place_of(origin: str) -> Place:
-    """Return the place of an origin such as https://lab.example:8443."""
-    return Place(origin, urlsplit(origin).hostname or "")
+    """Return the place of an origin such as https://lab.example:8443; of none that makes sense, where nothing fits."""
+    try:
+        return Place(origin, urlsplit(origin).hostname or "")
+    except ValueError:
+        return Place("", "")
 
 
 def ask_for_new(connection: Connection, place: Place, site: str, number: int, name: str, login: int, now: float) -> str:
