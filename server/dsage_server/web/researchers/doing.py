@@ -81,7 +81,7 @@ class Doing:
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         acts = r"/runs/{number:\d+}/{act:" + "|".join(ACTS) + "}"
-        app.router.add_get(acts, self.ask)
+        app.router.add_get(acts + FORM, self.ask)
         app.router.add_post(acts, self.do)
         app.router.add_get(r"/runs/{number:\d+}/approve" + FORM, self.look_over)
         app.router.add_post(r"/runs/{number:\d+}/approve", self.approve)

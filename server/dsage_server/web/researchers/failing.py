@@ -19,7 +19,9 @@ BAD: Final = frozenset({ReplicaState.ERROR, ReplicaState.INVALID, ReplicaState.E
 FEW: Final = 3
 """So few failures say nothing of whose fault they are."""
 MOST: Final = 0.5
-"""The share of all failures that makes one computer, or one platform, stand out."""
+"""A computer that fails more than this share of its copies stands out, if the others ..."""
+LITTLE: Final = 0.25
+"""... fail less than this part of that share of theirs."""
 ROWS: Final = 25
 REASONS: Final = 6
 """Columns; rarer reasons are counted together."""
@@ -139,9 +141,10 @@ def _verdict(found: Failures) -> tuple[Verdict, str]:
     failed = sum(row.units for row in found.computers)
     if found.shared and 2 * found.shared >= failed / 2:
         return "units", ""
-    worst = found.computers[0]
-    if worst.bad > MOST * found.bad and worst.units > 1:
-        return "computer", worst.name
+    for worst in found.computers:
+        copies, bad = found.copies - worst.copies, found.bad - worst.bad
+        if worst.units >= FEW and worst.bad > MOST * worst.copies and bad * worst.copies < LITTLE * worst.bad * copies:
+            return "computer", worst.name
     others = sum(row.valid for row in found.platforms[1:])
     first = found.platforms[0]
     if len(found.platforms) > 1 and first.bad > 0.9 * found.bad and others >= first.valid / 10:

@@ -39,10 +39,9 @@ class Driver(msgspec.Struct, kw_only=True):
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """Of something that a key may have a number at a time: what it has and may have."""
+    """Of something that a key may have a number at a time (runs, open units, bytes): what it has and may have."""
 
     what: str
-    words: str
     used: int
     limit: int
 
@@ -151,8 +150,8 @@ class Runs:
         found = views.runs_of(connection, session.key, now, LIST_ROWS, (page - 1) * LIST_ROWS)
         may = quotas.allowed(connection, session.key, hub.quota)
         held = [
-            Held(what=what, words=words, used=quotas.used(connection, session.key, what), limit=getattr(may, what))
-            for what, (words, _) in quotas.WORDS.items()
+            Held(what=what, used=quotas.used(connection, session.key, what), limit=getattr(may, what))
+            for what in quotas.WORDS
         ]
         return RunsSheet(
             researcher=known.name, projects=sorted(known.projects), until=known.expires,

@@ -50,7 +50,7 @@ class Tokens:
         """Add the routes."""
         app.router.add_get("/tokens" + FORM, self.all)
         app.router.add_post("/tokens", self.make)
-        app.router.add_get(r"/tokens/{number:\d+}/revoke", self.ask)
+        app.router.add_get(r"/tokens/{number:\d+}/revoke" + FORM, self.ask)
         app.router.add_post(r"/tokens/{number:\d+}/revoke", self.revoke)
 
     async def all(self, request: web.Request) -> web.Response:
