@@ -176,7 +176,7 @@ async def test_a_visitor_who_is_not_logged_in_is_told_how(site: Site, browser: B
 async def test_an_empty_site_looks_right_too(tmp_path: Path, browser: Browser, look: Look) -> None:
     async with serve(tmp_path, None) as empty:
         found = await explore(empty, logged_in=False)
-        assert broken(found, 200, 401) == []
+        assert {path for path, *_ in broken(found, 200, 401)} <= {"/export.json"}, "made after the first midnight"
         eyes = await Eyes.open(empty, browser, logged_in=False)
         for page in chosen(found):
             await eyes.look(page, look)

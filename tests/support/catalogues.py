@@ -26,6 +26,7 @@ import dsage_client.words as client
 import dsage_server.web.words as web
 from dsage.states import MEANING, ReplicaState, RunState, UnitState
 from dsage_server.web import joining
+from dsage_server.web.public.lines import FAILURES
 
 HEAD: Final = "Made by tests/support/catalogues.py; translations are written into this file."
 METHODS: Final = [("**.py", "python"), ("**.html", "jinja2")]
@@ -134,7 +135,7 @@ CLIENT: Final = Domain(
 SITE: Final = Domain(
     name=web.DOMAIN, of="the site of a DSage server", locales=web.LOCALES,
     languages=tuple(language for language in web.LANGUAGES if language != web.SOURCE),
-    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values(), *joining.SYSTEMS.values()])),
+    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values(), *joining.SYSTEMS.values(), *FAILURES.values()])),
 )  # fmt: skip
 DOMAINS: Final = (CLIENT, SITE)
 
