@@ -26,6 +26,7 @@ from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
+from dsage_server.web.tiles import place
 from dsage_server.web.words import LANGUAGES, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -35,6 +36,8 @@ MAX_TEXT: Final = 4000
 """Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""
 MAX_ITEMS: Final = 100
 MAX_DEPTH: Final = 5
+FEW_BLOBS: Final = 3
+"""Longer lists of bytes are counted, not listed."""
 MAX_COLUMNS: Final = 8
 SHUFFLED: Final = sorted(range(18 * 8), key=lambda place: hashlib.sha256(bytes([place])).digest())
 """The places of the front page's mosaic, in an order that looks shuffled."""
@@ -85,7 +88,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
     }  # fmt: skip
     environment.globals |= {
         "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
-        "columns": columns, "shape_of": shape_of, "curve_of": curve_of,
+        "columns": columns, "shape_of": shape_of, "curve_of": curve_of, "tile_of": place,
         "names_of": names_of, "language": spoken, "languages": LANGUAGES,
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
@@ -130,10 +133,12 @@ def told(sentence: str) -> Markup:
 
 
 def kind(value: Value) -> str:
-    """Return how the template shows a value: a scalar's kind, "pairs", "rows" (a table) or "list"."""
+    """Return how the template shows a value: a scalar's kind, "pairs", "rows" (a table), "blobs" or "list"."""
     if isinstance(value, dict):
         return "pairs" if value else "nothing"
     if isinstance(value, list):
+        if len(value) > FEW_BLOBS and all(isinstance(item, bytes) for item in value):
+            return "blobs"
         return ("rows" if columns(value) is not None else "list") if value else "nothing"
     for name, types in _SCALARS:
         if isinstance(value, types):

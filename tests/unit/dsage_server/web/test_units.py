@@ -167,3 +167,18 @@ async def test_a_known_unit_looks_like_any_other_and_is_explained_at_the_end(
         "wren",
     ]
     assert (await data(client, "/result/3.json"))["unit"] == 900
+
+
+async def test_a_tile_is_shown_as_what_it_is(world: World, browse: Open) -> None:
+    number = world.submit("Picture")
+    (one,) = world.step(number, args=[{"width": 4, "height": 6, "top": 2, "bottom": 4}])
+    world.compute(one, b"\xff" * 24, world.join("otter"), world.join("wren"))
+    text = await (await (await browse()).get(f"/unit/{one}")).text()
+    assert '<svg viewBox="0 2 4 2"' in text
+    assert "rows 2 to 3 of the picture" in text
+
+
+async def test_many_pieces_of_bytes_are_counted(world: World, browse: Open) -> None:
+    (one,) = world.step(world.submit("Work"), args=[1])
+    world.compute(one, [b"ab"] * 9, world.join("otter"), world.join("wren"))
+    assert "9 items of bytes, 18 in all" in await (await (await browse()).get(f"/unit/{one}")).text()
