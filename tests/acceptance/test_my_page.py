@@ -143,8 +143,8 @@ async def test_everything_but_passkeys_works_without_javascript(site: Site) -> N
     await page.get_by_role("button", name="I have written it down").click()
     await page.locator(".tabs").get_by_role("button", name="Log out").click()
     await page.goto(f"{site.address}/me")
-    await page.get_by_label("Recovery code").fill(code.lower())
-    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("textbox", name="Recovery code").fill(code.lower())
+    await page.get_by_role("button", name="Log in", exact=True).click()
     await expect(page.get_by_role("status")).to_contain_text("That code is void now")
 
 
