@@ -6,6 +6,7 @@ and logs in again whenever the token has run out.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ from dsage.wire import (
 
 RUN_DAYS: Final = 90
 """How long volunteers may believe a run's authorisation."""
+TOKEN: Final = "DSAGE_TOKEN"
+"""The environment variable with an API token, for programs that have no key."""
 DEFAULT_KEY: Final = "lab"
 DEFAULT_PROJECT: Final = "lab"
 
@@ -61,7 +64,7 @@ class Researcher(Requests):
         self._key: PrivateKey | None = None
         self._bundles: set[str] = set()
         """What was sent to the server, which keeps it for as long as a run needs it and some time more."""
-        super().__init__(conn, link.server_id, lambda: self.key)
+        super().__init__(conn, link.server_id, lambda: self.key, os.environ.get(TOKEN, "").strip())
 
     @classmethod
     async def open(cls, home: Home, link: Link | None = None, key_name: str | None = None) -> Self:

@@ -7,8 +7,10 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
@@ -19,12 +21,14 @@ from dsage.cli.tokens import token as token_command
 from dsage.cli.web import web as web_command
 from dsage.connection import Connection
 from dsage.errors import Conflict, DSageError, LoggedOut, NotAllowed, NotFound, UsageError
+from dsage.home import Home
 from dsage.requests import Requests
+from dsage.researcher import Researcher
 from dsage.trust.keys import PrivateKey
 from dsage_server.server import Running
 from dsage_server.store import api_tokens, deeds, visits
 from dsage_server.store.schema import api_token
-from dsage_server.testing import World
+from dsage_server.testing import World, listed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,23 +50,16 @@ NEVER = {
 """What brings in code or says yes to it, tells the public, or makes logins of a token."""
 
 
-class Program(Requests):
-    """A program that has a token and no key."""
-
-    def __init__(self, conn: Connection, token: str) -> None:
-        super().__init__(conn, "", PrivateKey.generate)
-        self._token = token
-
-    async def sign_in(self) -> str:
-        """There is no key to log in with."""
-        raise LoggedOut("this token opens nothing")
+def no_key() -> PrivateKey:
+    """A program that has a token asks for no key."""
+    raise AssertionError("this would log in")
 
 
 @asynccontextmanager
-async def program(running: Running, token: str) -> AsyncIterator[Program]:
+async def program(running: Running, token: str) -> AsyncIterator[Requests]:
     """A program calls with a token."""
     async with await Connection.open(running.link()) as conn:
-        yield Program(conn, token)
+        yield Requests(conn, "", no_key, token)
 
 
 async def made(world: World, scope: str = "read", lasts_s: float = 60.0) -> wire.TokenView:
@@ -207,7 +204,7 @@ async def test_the_link_logs_in_once_as_the_researcher(world: World) -> None:
 
 
 @pytest.fixture
-def here(shared_folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are typed where the lab's key is."""
     monkeypatch.setenv("DSAGE_HOME", str(shared_folder))
 
@@ -217,7 +214,10 @@ async def typed(command: Any, *words: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, command, words, catch_exceptions=False)
 
 
-async def test_tokens_and_the_link_by_command(world: World, here: None) -> None:
+@pytest.mark.usefixtures("here")
+async def test_tokens_and_the_link_by_command(
+    world: World, shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = await world.run()
     result = await typed(token_command, "new", "nightly", "--write", "--days", "2")
     secret = result.stdout.strip()
@@ -228,6 +228,13 @@ async def test_tokens_and_the_link_by_command(world: World, here: None) -> None:
     assert (mine["scope"], round(mine["expires"] - mine["created"])) == ("write", 2 * 86400)
     assert secret not in str(told)
     assert "nightly" in (await typed(token_command, "ls")).stdout
+    monkeypatch.setenv("DSAGE_TOKEN", secret)
+    async with await Researcher.open(Home(shared_folder / "elsewhere"), world.running.link()) as api:
+        await api.pause(run.run)
+        assert (await world.view(run)).state == "paused"
+        with pytest.raises(NotAllowed, match="no API token opens this"):
+            await api.page_link()
+    monkeypatch.delenv("DSAGE_TOKEN")
     await typed(token_command, "revoke", str(mine["id"]))
     async with program(world.running, secret) as caller:
         with pytest.raises(LoggedOut):
@@ -245,3 +252,26 @@ async def test_what_is_done_to_a_run_is_in_the_audit_log_once(world: World) -> N
     assert [(each.actor, each.action, each.about) for each in reversed(done)] == [
         ("lab", did, f"run {run.run}") for did in ("paused", "resumed", "cancelled")
     ]
+
+
+async def test_a_browser_is_logged_in_by_the_link_and_controls_the_real_run(world: World) -> None:
+    """Form by form, as a browser without scripts does; what is pressed is what the queue of the server does."""
+    host, run = await world.host(), await world.run()
+    await run.make(1, 2)
+    pages, link = world.running.pages_url, await run.researcher.page_link()
+    assert link.url.startswith(pages)
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    async with aiohttp.ClientSession() as browser:
+        assert "the runs of the researcher" in await (await browser.get(link.url)).text()
+        answer = await browser.post(link.url, headers=ours, allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, "/runs")
+        ours["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
+        assert f'href="/runs/{run.run}"' in await (await browser.get(f"{pages}/runs", headers=ours)).text()
+        for act, units in (("pause", 0), ("resume", 2)):
+            pressed = await browser.post(f"{pages}/runs/{run.run}/{act}", headers=ours, allow_redirects=False)
+            assert pressed.status == 303
+            await listed(world.running)
+            assert len(await host.fetch(want=2)) == units
+        left = await browser.post(f"{pages}/logout/researcher", headers=ours, allow_redirects=False)
+        assert left.status == 303
+        assert (await browser.get(f"{pages}/runs", headers=ours)).status == 401
