@@ -23,9 +23,10 @@ from dsage.trust.ceremony import LAB, load_root, read
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage.trust.tls import spki_hash
+from dsage_server import tracing
 from dsage_server.listening import host_of, only_here, parse_address, visited
 from dsage_server.roles import parse as parse_roles
-from dsage_server.server import Running, serving
+from dsage_server.server import METRICS_PORT, Running, serving
 from dsage_server.settings import Settings
 from dsage_server.store import hosts, open_links
 from dsage_server.store.engine import Store
@@ -74,6 +75,19 @@ PER_NETWORK: Final = 5
     metavar="CA",
     help="Whom clients believe about the certificate that they see: system, or the file of a CA that links then pin. "
     " [default: system with --tls-cert, else the server's own CA]",
+)
+@click.option(
+    "--metrics",
+    default="",
+    metavar="ADDR",
+    help="HOST:PORT where Prometheus may ask how the server stands (/metrics), best on localhost.  [default: nowhere]",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(tracing.FORMS),
+    default=tracing.FORMS[0],
+    show_default=True,
+    help="How the log is written: lines for people, or a JSON object a line.",
 )
 @click.option("--name", default="DSage", help="The server's name on its pages.")
 @click.option(
@@ -128,7 +142,8 @@ PER_NETWORK: Final = 5
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, pages_url: str, tls_cert: str | None, tls_key: str | None, tls_ca: str,
+    listen: str, public: str, pages: str, pages_url: str, metrics: str, log_format: str,
+    tls_cert: str | None, tls_key: str | None, tls_ca: str,
     name: str, operator: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
     approve_first_runs: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -147,12 +162,15 @@ def serve(
     settings = Settings(
         folder=home.server, name=name, operator=operator, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, pages_url=pages_url.rstrip("/"),
+        metrics=metrics, log_format=log_format,
         tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,
         approve_first_runs=approve_first_runs,
     )  # fmt: skip
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if metrics:
+        parse_address(metrics, METRICS_PORT)
+    tracing.log_to_stderr(settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         runner.run(_serve(home, settings, as_json))
@@ -211,6 +229,8 @@ def _welcome(home: Home, running: Running) -> None:
         say(f"The server was away for {running.away_s:.0f} s; every open lease was extended by that.")
     say(f"Machine API    {running.url}")
     say(f"Public pages   {running.pages_url}")
+    if running.metrics_url:
+        say(f"Metrics        {running.metrics_url}")
     say("Volunteers     dsage invite            makes the link that they join with")
     say(f"Researchers    dsage login '{running.link()}'")
     say(f"On this computer you are logged in already ({home.folder}): dsage submit factor -p n=11^150+1")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,6 +158,7 @@ class Exchanges:
         if describe is not None:
             call.known = frozenset([h.replica for h in request.holding] + [r.replica for r in request.reports])
         leased: Sequence[int] = ()
+        began = time.perf_counter()
         try:
             with hub.pressure.call(has_reports=bool(results)):
                 applied = await hub.store.join(self._kind, call)
@@ -167,6 +169,7 @@ class Exchanges:
         finally:
             if len(leased) < len(choice.copies):
                 hub.ready.give_back(choice, leased)
+        hub.meters.exchanged(len(applied.leased), len(results), time.perf_counter() - began)
         record.sent(len(applied.leased), now)
         record.greeted |= any(NEWCOMER in copy.needs.tags for copy in choice.copies if copy.unit in applied.units)
         if applied.leased and hub.ready.unsent:

@@ -27,6 +27,7 @@ from dsage_server.allowances import Allowances
 from dsage_server.blobs.library import Blobs
 from dsage_server.control import Control
 from dsage_server.exchange import Exchanges
+from dsage_server.metrics import Meters
 from dsage_server.neighbours import Neighbours
 from dsage_server.requests import Requests
 from dsage_server.scheduling import policy
@@ -73,6 +74,7 @@ class Hub:
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     sessions: Sessions = field(default_factory=Sessions)
+    meters: Meters = field(default_factory=Meters)
     waiting: Waiting = field(default_factory=Waiting)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
     checks: CheckQueue = field(default_factory=CheckQueue)
@@ -113,6 +115,7 @@ class Hub:
     _refills: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.store.told = self.meters.committed
         self.exchanges = Exchanges(self)
         self.requests = Requests(self)
         self.control = Control(self)

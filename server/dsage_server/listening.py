@@ -22,6 +22,7 @@ from dsage_server.api.doors import (
     MAX_FIELDS,
     Doors,
     Site,
+    Told,
     most_connections,
     quiet_log,
 )
@@ -45,6 +46,7 @@ async def listen(
     port: int,
     context: ssl.SSLContext | None,
     hot: Mapping[tuple[str, str], Handler] | None = None,
+    told: Told | None = None,
 ) -> int:
     """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port.
 
@@ -52,6 +54,7 @@ async def listen(
 
     A handler is cancelled when its peer hangs up, so that no work is handed out to nobody. What is in `hot`, by
     method and path, is served without the application's router and middlewares: they cost a quarter of a request.
+    `told` hears of each answer.
     """
     sockets = stack.enter_context(ExitStack())
     runner = web.AppRunner(
@@ -67,7 +70,7 @@ async def listen(
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    doors = Doors(runner, hot or {}, most_connections())
+    doors = Doors(runner, hot or {}, most_connections(), told)
     watch = asyncio.create_task(doors.watch())
     stack.push_async_callback(_cancelled, watch)
     bound = port

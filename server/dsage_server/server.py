@@ -31,8 +31,18 @@ from dsage_server.blobs.uploads import Uploads
 from dsage_server.exporting import EXPORT
 from dsage_server.hosting.keeper import HOUSE, Keeper
 from dsage_server.hub import Hub
-from dsage_server.listening import certificate_names, host_of, listen, page_names, public_url, spelled, visited
+from dsage_server.listening import (
+    certificate_names,
+    host_of,
+    listen,
+    page_names,
+    parse_address,
+    public_url,
+    spelled,
+    visited,
+)
 from dsage_server.locking import one_by_one, only_one
+from dsage_server.metrics import ROUTE, Metrics, Watch
 from dsage_server.published import Published
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
@@ -44,13 +54,14 @@ from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.joining import Invitation
-from dsage_server.web.live import visitor
+from dsage_server.web.live import Streams, visitor
 from dsage_server.web.operators.machine import Machine
 from dsage_server.web.pages import make_pages
 from dsage_validator.boxes import Boxes
 
 log = logging.getLogger(__name__)
 
+METRICS_PORT: Final = 8472
 LAB_PROJECTS: Final = ("lab", "factor")
 FREE: Final = ("/static/", "/healthz")
 """Of the pages: files that a browser keeps, and what supervisors ask."""
@@ -66,6 +77,7 @@ class Running:
     pages_url: str
     sandbox: Report | None
     away_s: float
+    metrics_url: str = ""
 
     def link(self, code: str = "") -> Link:
         """Return an invite link (with a code) or a researcher's link (without)."""
@@ -139,16 +151,27 @@ async def serving(home: Home, settings: Settings) -> AsyncIterator[Running]:
             stack.push_async_callback(boxes.close)
             group += roles.checking(hub, boxes, work_dir)
         hub.can_check = store.read_now(lambda connection: recall(connection, "checks")) == "on"
-        url = pages_url = ""
+        url = pages_url = metrics_url = ""
+        streams = Streams()
         if serves:
-            url, pages_url = await _listen(stack, hub, home, settings, keys.ca, group)
+            url, pages_url = await _listen(stack, hub, home, settings, keys.ca, group, streams)
+        if settings.metrics:
+            metrics_url = await _listen_for_metrics(stack, hub, home, settings, streams)
         stack.callback(_end_waits, hub)
         roles.start(stack, group + roles.tasks(hub, settings.roles, home.root_file, settings))
-        yield Running(hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away)
+        yield Running(
+            hub=hub, keys=keys, url=url, pages_url=pages_url, sandbox=report, away_s=away, metrics_url=metrics_url
+        )
 
 
 async def _listen(
-    stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, ca: str, group: list[roles.Task]
+    stack: AsyncExitStack,
+    hub: Hub,
+    home: Home,
+    settings: Settings,
+    ca: str,
+    group: list[roles.Task],
+    streams: Streams,
 ) -> tuple[str, str]:
     """Open the doors; return the addresses of the machine API and of the pages. Links pin `ca`."""
     name = host_of(public_url(settings, settings.port))
@@ -164,13 +187,14 @@ async def _listen(
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
         description=description,
+        streams=streams,
         machine=Machine(home, settings),
         dismiss=partial(dismiss, hub),
         hub=hub,
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages_app.middlewares.append(timely)
-    pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None)
+    pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None, told=Watch(hub.meters, "pages"))
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))
     stack.push_async_callback(uploads.close)
@@ -180,7 +204,7 @@ async def _listen(
         published=published, limits=limits_of(hub), description=description, operator=settings.operator,
         visited=visited(pages_url),
     )  # fmt: skip
-    port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot())
+    port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot(), Watch(hub.meters, "api"))
     url = public_url(settings, port)
     description.api_url, description.pages_url = url, pages_url
     await hub.store.write(lambda connection: remember(connection, "url", url))
@@ -189,6 +213,14 @@ async def _listen(
     renewing = partial(certificates.keep_current, home.tls, settings, context, name)
     group.append(("renewing the certificate", renewing))
     return url, pages_url
+
+
+async def _listen_for_metrics(stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, streams: Streams) -> str:
+    """Open the door for Prometheus; return its address."""
+    address, port = parse_address(settings.metrics, METRICS_PORT)
+    app = Metrics(hub, Machine(home, settings), lambda: sum(streams.open.values())).app()
+    port = await listen(stack, app, address or "localhost", port, None)
+    return f"http://{spelled(address or 'localhost')}:{port}{ROUTE}"
 
 
 async def _sandbox(settings: Settings, work_dir: Path) -> Report | None:

@@ -44,6 +44,10 @@ class Settings:
     pages_port: int = 8471
     pages_url: str = ""
     """The URL under which visitors reach the pages; empty: http://PAGES:PORT."""
+    metrics: str = ""
+    """HOST:PORT where Prometheus may ask how the server stands, in plain HTTP; empty: nowhere."""
+    log_format: str = "text"
+    """How the log is written: "text", or "json" for a JSON object a line."""
     sandbox_own: bool = False
     """Accept the weaker sandbox for checks, because every app here is the operator's own."""
     blobs: str = ""

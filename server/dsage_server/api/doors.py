@@ -13,13 +13,18 @@ import math
 import resource
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import http_exceptions, web
 
+from dsage_server import tracing
 from dsage_server.api.http import Handler
 
+Told = Callable[[web.BaseRequest, str, int, float], None]
+GONE: Final = 499
+"""The status of what nobody waited for any more."""
 FIRST_REQUEST_S: Final = 30.0
 """How long a new connection may take for its first request."""
 HANDSHAKE_S: Final = 10.0
@@ -45,15 +50,22 @@ log = logging.getLogger(__name__)
 
 
 class Doors:
-    """The connections of one listener. `hot` is served by method and path before the application is asked."""
+    """The connections of one listener. `hot` is served by method and path before the application is asked.
 
-    def __init__(self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int) -> None:
+    Each request gets an id here. `told` hears of each answer: the template of its address, its status (499: the peer
+    had gone) and when its request began, by the performance counter.
+    """
+
+    def __init__(
+        self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int, told: Told | None = None
+    ) -> None:
         server = runner.server
         assert server is not None
         self._server = server
         self._hot: Mapping[tuple[str, str], Any] = hot
         self._otherwise = server.request_handler
         self._most = most
+        self._told = told
         self._looked = -math.inf
         self._open: set[web.RequestHandler] = set()
         self._silent: dict[web.RequestHandler, float] = {}
@@ -92,13 +104,32 @@ class Doors:
 
     async def _serve(self, request: Any) -> web.StreamResponse:
         self._silent.pop(request.protocol, None)
-        response: web.StreamResponse = await self._hot.get((request.method, request.raw_path), self._otherwise)(request)
-        return response
+        hot = self._hot.get((request.method, request.raw_path))
+        name, began, status = tracing.begin(request), time.perf_counter(), GONE
+        try:
+            response: web.StreamResponse = await (hot or self._otherwise)(request)
+            status = response.status
+            if not response.prepared:
+                response.headers[tracing.HEADER] = name
+            return response
+        except web.HTTPException as answer:
+            status = answer.status
+            answer.headers[tracing.HEADER] = name
+            raise
+        finally:
+            if self._told is not None:
+                self._told(request, request.path if hot else _template(request), status, began)
 
     def _end(self, protocol: web.RequestHandler) -> None:
         del self._silent[protocol]
         if protocol.transport is not None:
             protocol.transport.abort()
+
+
+def _template(request: Any) -> str:
+    """Return the template of an address, of which there are few; "none" for one that nothing answers."""
+    resource = request.match_info.route.resource
+    return "none" if resource is None else str(resource.canonical)
 
 
 class Site(web.BaseSite):

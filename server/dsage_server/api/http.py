@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, DSageError, NotFound, RequestError, TooLarge, TooOld, UsageError
 from dsage.wire import MAX_BODY_BYTES, MEDIA_TYPE, OLDEST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER
+from dsage_server import tracing
 from dsage_server.api import problems
 from dsage_server.api.limits import head_of
 
@@ -61,7 +62,9 @@ class Reply(web.Response):
         if request.version != HttpVersion11 or not request.keep_alive or not isinstance(body, bytes):
             return await super().prepare(request)
         self.sent = True
-        await request.writer.write_eof(_head(int(time.time())) % (len(body), head_of(request)) + body)
+        await request.writer.write_eof(
+            _head(int(time.time())) % (len(body), head_of(request) + tracing.head_of(request)) + body
+        )
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

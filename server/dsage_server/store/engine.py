@@ -92,6 +92,8 @@ class Store:
         self.shared = self.url.get_backend_name() == "postgresql"
         self.slot = slot
         self.commits = 0
+        self.told: Callable[[int], None] | None = None
+        """Who hears how many changes shared each commit."""
         self.trouble = ""
         """Why the latest group was not committed; nothing if it was."""
         self._ids = Ids()
@@ -254,6 +256,8 @@ class Store:
 
     def _settle(self, group: _Group, done: _Done) -> None:
         self.commits += 1
+        if self.told is not None:
+            self.told(len(group))
         futures = [future for _, _, future in group.changes]
         futures += [future for items in group.items.values() for _, future in items]
         for then, what in done.told:

@@ -1,0 +1,154 @@
+"""What a real server tells Prometheus, and the ids of its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dsage import wire
+from dsage.home import Home, Login
+from dsage.trust.ceremony import LAB
+from dsage_server import tracing
+from dsage_server.server import serving
+from dsage_server.store.engine import Store
+from dsage_server.testing import World, local_settings
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A server that answers Prometheus."""
+    home = Home(tmp_path)
+    settings = dataclasses.replace(local_settings(home), metrics="127.0.0.1:0")
+    async with serving(home, settings) as running, AsyncExitStack() as stack:
+        Login(link=str(running.link()), key=LAB).save(home)
+        yield World(running, tmp_path, stack)
+
+
+async def got(url: str, **headers: str) -> tuple[int, Any, str]:
+    def read() -> tuple[int, Any, str]:
+        with urlopen(Request(url, headers=headers), timeout=20) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+
+    return await asyncio.to_thread(read)
+
+
+async def told(world: World) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    _, headers, text = await got(world.running.metrics_url)
+    assert headers["Content-Type"].startswith("text/plain")
+    return {
+        (sample.name.removeprefix("dsage_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_what_is_leased_reported_and_committed_is_counted(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(1, 2, 3)
+    before = await told(world)
+    first, _ = await host.fetch(want=2)
+    assert await host.report([first], [1]) == ["ok"]
+    after = await told(world)
+
+    def grew(name: str, *labels: tuple[str, str]) -> float:
+        return after.get((name, labels), 0.0) - before.get((name, labels), 0.0)
+
+    assert (grew("leases_total"), grew("reports_total"), grew("report_seconds_count")) == (2, 1, 1)
+    assert grew("commit_group_size_count") >= 2
+    assert after["units", (("state", "valid"),)] == 1
+    assert after["replicas", (("state", "leased"),)] == 1
+    assert after["ready_queue", ()] == 1
+    labels = (("listener", "api"), ("method", "POST"), ("route", "/v1/exchange"), ("status", "200"))
+    assert grew("requests_total", *labels) == 2
+
+
+async def test_addresses_never_become_labels(world: World) -> None:
+    pages = world.running.pages_url
+    for address in ("/unit/12345.json", "/nothing-here"):
+        await asyncio.to_thread(_ignore, pages + address)
+    await got(pages + "/leaderboard")
+    routes = {dict(labels).get("route", "") for _, labels in await told(world)}
+    assert "/unit/{number}{form}" in routes
+    assert "none" in routes
+    assert not any("12345" in route or "nothing" in route for route in routes)
+
+
+def _ignore(url: str) -> None:
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(url, timeout=20)
+
+
+async def test_how_the_server_stands(world: World) -> None:
+    found = await told(world)
+    assert found["silent_seconds", ()] < 60
+    assert found["database_bytes", ()] > 1000
+    assert found["disk_free_bytes", ()] > 1000
+    assert found["maintenance", ()] == 0
+    assert found["key_expiry_days", (("key", "code lab"),)] > 100
+    assert found["live_streams", ()] == 0
+
+
+async def test_metrics_are_on_no_other_listener(world: World) -> None:
+    host = await world.host()
+    assert (await host.raw("GET", "/metrics"))[0] == 404
+    await asyncio.to_thread(_ignore, world.running.pages_url + "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("abc-1.2:3", True), ("a b", False), ("x" * 65, False), ("-x", False), ("", False)]
+)
+async def test_a_request_keeps_a_plain_id_and_gets_one_otherwise(world: World, sent: str, kept: bool) -> None:
+    pages = world.running.pages_url
+    _, headers, _ = await got(pages + "/healthz", **{"X-Request-Id": sent})
+    assert (headers["X-Request-Id"] == sent) is kept
+    assert headers["X-Request-Id"]
+
+
+async def test_answers_of_the_machine_api_carry_an_id(world: World) -> None:
+    host = await world.host()
+
+    async def name(method: str, address: str, **said: Any) -> str:
+        headers = (await host.raw(method, address, **said))[2]
+        return {key.lower(): value for key, value in headers.items()}["x-request-id"]
+
+    assert await name("GET", "/v1/hello") != await name("GET", "/v1/nothing")
+    assert await name("POST", "/v1/exchange", data=b"nonsense", headers={"X-Request-Id": "mine"}) == "mine"
+    said = msgspec.msgpack.encode(wire.Exchange())
+    assert await name("POST", "/v1/exchange", data=said, headers={"X-Request-Id": "ours"}) == "ours"
+
+
+async def test_what_is_logged_meanwhile_names_the_request(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = logging.getLogger().handlers[:]
+    tracing.log_to_stderr("json")
+    try:
+        monkeypatch.setattr(Store, "read", broken)
+        await asyncio.to_thread(_refused, world.running.pages_url + "/healthz")
+    finally:
+        logging.basicConfig(handlers=handlers, force=True)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    line, *_ = [line for line in lines if line.get("request") == "mine"]
+    assert (line["level"], line["logger"]) == ("error", "dsage_server.web.refusals")
+    assert "no database" in line["exception"]
+
+
+async def broken(*_: object) -> None:
+    raise ValueError("no database")
+
+
+def _refused(url: str) -> None:
+    with pytest.raises(OSError, match="500"):
+        urlopen(Request(url, headers={"X-Request-Id": "mine"}), timeout=20)
