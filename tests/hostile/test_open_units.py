@@ -15,6 +15,7 @@ from dsage_server.store.schema import credit_sum, volunteer
 from dsage_server.testing import World, document, running_server, until
 
 ANSWER = "an-answer-to-copy"
+STATES = ('"comparing"', '"reported"', '"leased"', '"ready"')
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_who_reads_every_page_learns_neither_answers_nor_holders(world: Wo
         assert ANSWER not in text, address
         if address not in ("/", "/index.json"):
             assert not [name for name in names if name in text], address
-        for word in ("must agree", "disagree", "needs one more", '"comparing"', '"reported"', '"leased"', '"ready"'):
+        for word in ("must agree", "disagree", "needs one more", *(STATES if ".json" in address else ())):
             assert word not in text, (address, word)
     assert await told(world, answered) == await told(world, held_only)
 
