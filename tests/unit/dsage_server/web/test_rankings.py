@@ -48,7 +48,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, clock: Clock, costs: float, held: thre
         clock.now += costs
         return read(*about)
 
-    monkeypatch.setattr(rankings.boards, "made", made)
+    monkeypatch.setattr(boards, "made", made)
 
 
 def look(world: World, kept: Rankings, scope: Scope = Scope()) -> Board:  # noqa: B008 - it is immutable
@@ -101,7 +101,7 @@ def test_as_many_are_kept_as_have_room(world: World, kept: Rankings, monkeypatch
 
 def test_what_failed_is_tried_again(world: World, kept: Rankings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(rankings.boards, "made", lambda *_: Board([], by="nothing"))
+        broken.setattr(boards, "made", lambda *_: Board([], by="nothing"))
         with pytest.raises(UsageError):
             look(world, kept)
     assert len(look(world, kept)) == 0
