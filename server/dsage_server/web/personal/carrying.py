@@ -35,7 +35,7 @@ from dsage_server.store.schema import (
     volunteer,
     web_session,
 )
-from dsage_server.web.personal.mine import Mine
+from dsage_server.web.personal.mine import Mine, is_in
 
 MOST_ROWS: Final = 20_000
 """Of each table, and of each computer's copies: a file of all of a large farm's would take the server's memory."""
@@ -69,7 +69,7 @@ def packed(connection: Connection, mine: Mine) -> bytes:
     tables = {name: _rows(connection, query) for name, query in _queries(mine).items()}
     machines = [row["id"] for row in tables["computers"]]
     tables["copies"] = [row for machine in machines for query in _copies(machine) for row in _rows(connection, query)]
-    tables["copies"] += _rows(connection, _COPIES.where(replica.c.volunteer_id == mine.number, _state("reported")))
+    tables["copies"] += _rows(connection, _COPIES.where(replica.c.volunteer_id == mine.number, is_in("reported")))
     tables["credit"] = [row for machine in machines for row in _rows(connection, _GRANTS.where(*_valid(machine)))]
     corrected = _rows(connection, _CORRECTIONS.where(credit_entry.c.volunteer_id == mine.number))
     tables["credit"] += corrected
@@ -142,17 +142,13 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _state(*states: str) -> Any:
-    return among(replica.c.state, states)
-
-
 def _valid(machine: int) -> tuple[Any, Any]:
-    return replica.c.host_id == machine, _state("valid")
+    return replica.c.host_id == machine, is_in("valid")
 
 
 def _copies(machine: int) -> list[Select[Any]]:
     """Return the queries of a computer's copies, each by the partial index on copies in such states."""
-    ways = (_state("valid"), _state("leased"), _state("error", "expired", "invalid"))
+    ways = (is_in("valid"), is_in("leased"), among(replica.c.state, ["error", "expired", "invalid"]))
     return [_COPIES.where(replica.c.host_id == machine, way) for way in ways]
 
 

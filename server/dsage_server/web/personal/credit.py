@@ -10,9 +10,9 @@ from sqlalchemy import Connection, distinct, func, select
 from dsage.errors import NotFound
 from dsage.states import UnitState
 from dsage_server.store import daybook, earned, ledger
-from dsage_server.store.schema import among, credit_app, credit_daily, credit_entry, host, known, replica, run, unit
+from dsage_server.store.schema import credit_app, credit_daily, credit_entry, host, known, replica, run, unit
 from dsage_server.web.page import Document
-from dsage_server.web.personal.mine import Mine, Room
+from dsage_server.web.personal.mine import Mine, Room, is_in
 from dsage_server.web.public.lines import MOST_PAGES
 
 PAGE_DAYS: Final = 10
@@ -119,7 +119,7 @@ def _pending(connection: Connection, number: int) -> list[Pending]:
         select(unit.c.run_id, unit.c.state, unit.c.credit_milli, run.c.title, run.c.project, replica.c.reported)
         .join(unit, unit.c.id == replica.c.unit_id)
         .join(run, run.c.id == unit.c.run_id)
-        .where(replica.c.volunteer_id == number, among(replica.c.state, ["reported"]))
+        .where(replica.c.volunteer_id == number, is_in("reported"))
         .order_by(replica.c.reported.desc())
         .limit(MOST_PENDING)
     )
@@ -190,7 +190,7 @@ _PAID: Final = (
     .join_from(replica, credit_entry, (credit_entry.c.replica_id == replica.c.id) & (credit_entry.c.kind == "grant"))
     .join(run, run.c.id == credit_entry.c.run_id)
     .outerjoin(known, (known.c.unit_id == replica.c.unit_id) & (known.c.replica_id == replica.c.id))
-    .where(among(replica.c.state, ["valid"]))
+    .where(is_in("valid"))
     .order_by(replica.c.id.desc())
     .limit(MOST_PAID)
 )  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from dsage_server.store.accounts import MAX_DEVICES
 from dsage_server.store.schema import among, credit_host, host, known, replica, run, unit
 from dsage_server.web.page import Document
-from dsage_server.web.personal.mine import Mine, Room
+from dsage_server.web.personal.mine import Mine, Room, is_in
 from dsage_server.web.public.lines import FAILURES
 
 MOST_TROUBLES: Final = 5
@@ -113,7 +113,7 @@ _WORKS = (
     .join_from(replica, unit, unit.c.id == replica.c.unit_id)
     .join(run, run.c.id == unit.c.run_id)
     .outerjoin(known, (known.c.unit_id == replica.c.unit_id) & (known.c.replica_id == replica.c.id))
-    .where(among(replica.c.state, ["leased"]))
+    .where(is_in("leased"))
     .order_by(replica.c.id)
     .limit(MOST_WORKS)
 )  # fmt: skip

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, literal_column
 
+from dsage_server.store.schema import replica
 from dsage_server.store.visits import Visit
 from dsage_server.web.page import Document
 
@@ -44,3 +45,8 @@ class Room:
     load: Callable[[Connection, Mine], Document]
     document: type[Document]
     listed: bool = False
+
+
+def is_in(state: str) -> ColumnElement[bool]:
+    """Return the condition that a copy is in a state, in the words of the partial index on copies in that state."""
+    return replica.c.state == literal_column(f"'{state}'")

@@ -13,7 +13,6 @@ from dsage_server import badges
 from dsage_server.store import earned, ledger, teams
 from dsage_server.store.credit import recent_average
 from dsage_server.store.schema import (
-    among,
     credit_app,
     credit_daily,
     credit_sum,
@@ -24,7 +23,7 @@ from dsage_server.store.schema import (
     volunteer,
 )
 from dsage_server.web.page import Document
-from dsage_server.web.personal.mine import Mine, Room
+from dsage_server.web.personal.mine import Mine, Room, is_in
 
 LIVE_S = 900.0
 """A computer that was in contact within this time is here."""
@@ -77,7 +76,7 @@ def me(connection: Connection, mine: Mine) -> Me:
     pending = (
         select(func.coalesce(func.sum(unit.c.credit_milli), 0))
         .join(replica, replica.c.unit_id == unit.c.id)
-        .where(replica.c.volunteer_id == mine.number, among(replica.c.state, ["reported"]))
+        .where(replica.c.volunteer_id == mine.number, is_in("reported"))
     )
     seen = select(host.c.last_seen).where(host.c.volunteer_id == mine.number, host.c.gone.is_(None))
     computers = connection.execute(seen).scalars().all()

@@ -36,12 +36,16 @@ from dsage_server.store import (
     runs,
     units,
     views,
+    visits,
 )
 from dsage_server.store.boards import Board, Contender
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
 from dsage_server.web.page import Asked, Page
+from dsage_server.web.personal import carrying
+from dsage_server.web.personal.mine import Mine, Room
+from dsage_server.web.personal.serving import ROOMS
 from dsage_server.web.public import PAGES
 from dsage_server.web.testing import World
 
@@ -111,6 +115,11 @@ def look_at(page: Page, asked: Asked, connection: Connection) -> None:
         page.load(connection, asked)
 
 
+def look_into(room: Room, mine: Mine, connection: Connection) -> None:
+    """Look at one of a volunteer's own pages."""
+    room.load(connection, mine)
+
+
 def live(store: Store) -> None:
     """Do and ask what a server does and is asked."""
     world = World(store, time.time())
@@ -130,6 +139,7 @@ def live(store: Store) -> None:
     terms = RunTerms(run=run, project="p", researcher=b"k")
     board = Board(Contender(each.volunteer, "ada", None, "", 1, 1, 1.0) for each in people)
     """Boards themselves are read now and then, and walk all who are listed."""
+    visit = visits.Visit(1, visits.Role.VOLUNTEER, str(people[0].volunteer), "link", now, now, now + 60)
     path = {"name": "ada", "slug": "example"}
     claim: list[Callable[[Connection], Any]] = [
         lambda c: claims.claim(c, terms, 10, now),
@@ -167,6 +177,8 @@ def live(store: Store) -> None:
             for asked in [page.asked({})]
             for number in ("1", str(third))
         ],
+        *[partial(look_into, room, Mine(visit=visit, now=now, server_id="s")) for room in ROOMS],
+        lambda c: carrying.packed(c, Mine(visit=visit, now=now, server_id="s")),
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),
         lambda c: units.expired(c, now),
