@@ -11,6 +11,7 @@ from dsage.account import Count
 from dsage.errors import LoggedOut
 from dsage_server.api.declared import JSON, UNCHANGED, Call, Says, calls_of, twin
 from dsage_server.web import joining
+from dsage_server.web.operators.desk import ROOMS as OPERATORS
 from dsage_server.web.page import NUMBERED, Page
 from dsage_server.web.personal.serving import ROOMS
 from dsage_server.web.public import PAGES
@@ -27,6 +28,11 @@ def page_calls(app: web.Application) -> Iterator[Call]:
             schema=room.document.schema,
         )  # fmt: skip
         yield _read(f"{room.route}.json", "A page of whoever the browser's cookie is logged in as", said)
+    for desk in OPERATORS:
+        query = dict.fromkeys((name for name, _ in desk.params), str)
+        given = desk.document
+        said = Says(gives=given, media=JSON, query=query, errors=(LoggedOut,), schema=given.schema)
+        yield _read(f"{desk.route}.json", "A page of the operator, for who is logged in as that", said)
     kept = Says(
         gives=DISCOVERIES.document, media=JSON, query=_types(DISCOVERIES), also={304: UNCHANGED},
         schema=DISCOVERIES.document.schema,

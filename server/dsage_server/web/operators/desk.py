@@ -34,24 +34,25 @@ class Room:
     route: str
     template: str
     load: Load
+    document: type[Document]
     params: tuple[tuple[str, Param], ...] = ()
 
 
 ROOMS: Final = (
-    Room(route="/admin", template="operator", load=overview.overview),
-    Room(route="/admin/requests", template="operator_requests", load=asking.wishes),
+    Room(route="/admin", template="operator", load=overview.overview, document=overview.Overview),
+    Room(route="/admin/requests", template="operator_requests", load=asking.wishes, document=asking.Requests),
     Room(
-        route="/admin/hosts", template="operator_hosts", load=fleet.hosts,
+        route="/admin/hosts", template="operator_hosts", load=fleet.hosts, document=fleet.Hosts,
         params=(("show", choice("flagged", "all")),),
     ),
-    Room(route="/admin/host/{number:[0-9]+}", template="operator_host", load=fleet.host),
-    Room(route="/admin/apps", template="operator_apps", load=fleet.apps),
-    Room(route="/admin/checks", template="operator_checks", load=checks.checks),
-    Room(route="/admin/announcements", template="operator_notices", load=notices.told),
-    Room(route="/admin/deletions", template="operator_deletions", load=upkeep.deletions),
-    Room(route="/admin/limits", template="operator_limits", load=upkeep.limits),
-    Room(route="/admin/keys", template="operator_keys", load=upkeep.keys),
-    Room(route="/admin/health", template="operator_health", load=overview.health),
+    Room(route="/admin/host/{number}", template="operator_host", load=fleet.host, document=fleet.OneHost),
+    Room(route="/admin/apps", template="operator_apps", load=fleet.apps, document=fleet.Apps),
+    Room(route="/admin/checks", template="operator_checks", load=checks.checks, document=checks.Checks),
+    Room(route="/admin/announcements", template="operator_notices", load=notices.told, document=notices.Announcements),
+    Room(route="/admin/deletions", template="operator_deletions", load=upkeep.deletions, document=upkeep.Deletions),
+    Room(route="/admin/limits", template="operator_limits", load=upkeep.limits, document=upkeep.LimitsPage),
+    Room(route="/admin/keys", template="operator_keys", load=upkeep.keys, document=upkeep.Keys),
+    Room(route="/admin/health", template="operator_health", load=overview.health, document=overview.Health),
 )  # fmt: skip
 """All of them."""
 

@@ -25,7 +25,7 @@ from dsage_server.web.testing import SERVER_ID, World
 
 Client = TestClient[web.Request, web.Application]
 Enter = Callable[..., Awaitable[Client]]
-ADDRESSES = [room.route.replace("{number:[0-9]+}", "1") for room in ROOMS]
+ADDRESSES = [room.route.replace("{number}", "1") for room in ROOMS]
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
