@@ -244,6 +244,35 @@ async def test_who_is_erased_has_no_name_but_their_credit_stays_in_the_sums(worl
     assert again.pseudonym != name
 
 
+async def test_the_link_of_a_computer_opens_the_volunteers_page_and_a_lost_one_is_shut_out_there(world: World) -> None:
+    host, helper, run = await world.host(), await world.host(), await world.run()
+    other, _ = await second(world, host)
+    await run.make(7, quorum=1)
+    assert len(await other.fetch()) == 1
+    link = await ask(host, "POST", "/v1/account/page-link", None, wire.PageLink)
+    assert link.url.startswith(f"{world.running.pages_url}/login/")
+    assert link.valid_s == 60.0
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers=ours) as browser:
+        async with browser.post(link.url, allow_redirects=False) as answer:
+            cookie = answer.headers["Set-Cookie"].split(";")[0]
+        mine = {"Cookie": cookie}
+        async with browser.get(f"{world.running.pages_url}/me/devices.json", headers=mine) as answer:
+            numbers = {each["number"] for each in (await answer.json())["data"]["computers"]}
+        assert len(numbers) == 2
+        stale = await ask(other, "POST", "/v1/account/link", None, wire.LinkCode)
+        at = f"{world.running.pages_url}/me/devices/{max(numbers)}/revoke"
+        async with browser.post(at, headers=mine, allow_redirects=False) as answer:
+            assert answer.status == 303
+    with pytest.raises(LoggedOut):
+        await ask(other, "POST", "/v1/account/page-link", None, wire.PageLink)
+    assert len(await helper.fetch()) == 1, "what it held is given to others at once"
+    with pytest.raises(InviteRefused):
+        await enrol(host, other.key, stale.code)
+    anew = await enrol(host, other.key, (await world.running.invite()).code)
+    assert anew.volunteer != host.volunteer
+
+
 async def test_what_is_held_for_a_host_that_leaves_is_answered(world: World) -> None:
 
     host = await world.host()

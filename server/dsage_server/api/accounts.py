@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy import Connection, func, select
 
 from dsage import wire
-from dsage.errors import Conflict, InviteRefused
+from dsage.errors import Conflict, InviteRefused, LoggedOut
 from dsage.trust.release import Release
 from dsage_server.api.declared import HOST, Sealed, call
 from dsage_server.api.http import body, reply
@@ -100,8 +100,13 @@ class Accounts:
     async def page_link(self, request: web.Request) -> web.Response:
         """An address that logs a browser in to the volunteer's own page."""
         caller, now = self._caller(request), self.hub.clock()
-        subject = str(caller.volunteer)
-        code = await self.hub.store.write(lambda c: visits.make_link(c, visits.Role.VOLUNTEER, subject, now))
+
+        def make(connection: Connection) -> str:
+            if not hosts.is_here(connection, caller.host):
+                raise LoggedOut("this computer is not one of the account's any more")
+            return visits.make_link(connection, visits.Role.VOLUNTEER, str(caller.volunteer), now)
+
+        code = await self.hub.store.write(make)
         return reply(wire.PageLink(url=f"{self.pages_url}/login/{code}", valid_s=visits.LINK_S))
 
     @call(takes=wire.Privacy, gives=wire.Privacy, auth=HOST)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotFound
@@ -56,6 +57,23 @@ def find(connection: Connection, key: bytes) -> Known | None:
     """Return the host that has this key, unless it has left."""
     row = connection.execute(_FIND.where(host.c.key == key, host.c.gone.is_(None))).first()
     return None if row is None else Known(host=row.id, volunteer=row.volunteer_id, pseudonym=row.pseudonym)
+
+
+def revoke(connection: Connection, owner: int, number: int, now: float) -> bytes | None:
+    """Take a lost computer out of its volunteer's account, with the codes for further ones; return its key, None if
+    the volunteer has no such computer. Unlike one that left, it does not come back into the account by its key."""
+    mine = (host.c.id == number) & (host.c.volunteer_id == owner) & host.c.gone.is_(None)
+    key: bytes | None = connection.execute(select(host.c.key).where(mine).with_for_update()).scalar()
+    if key is not None:
+        spent = b"revoked " + hashlib.sha256(key).digest()
+        connection.execute(update(host).where(mine).values(gone=now, key=spent))
+        connection.execute(delete(invite).where(invite.c.volunteer_id == owner))
+    return key
+
+
+def is_here(connection: Connection, number: int) -> bool:
+    """Whether a computer has not left."""
+    return connection.execute(select(host.c.id).where(host.c.id == number, host.c.gone.is_(None))).first() is not None
 
 
 def offer_name(connection: Connection, code: str, now: float) -> wire.NameOffer:

@@ -127,8 +127,13 @@ def end(connection: Connection, role: Role, subject: str, number: int | None = N
     gone = delete(web_session).where(web_session.c.role == role, web_session.c.subject == subject)
     if number is not None:
         return connection.execute(gone.where(web_session.c.id == number)).rowcount
-    connection.execute(delete(web_link).where(web_link.c.role == role, web_link.c.subject == subject))
+    withdraw_links(connection, role, subject)
     return connection.execute(gone).rowcount
+
+
+def withdraw_links(connection: Connection, role: Role, subject: str) -> None:
+    """Nobody is logged in as somebody by a link that is open now."""
+    connection.execute(delete(web_link).where(web_link.c.role == role, web_link.c.subject == subject))
 
 
 def _visit(row: Row[tuple[object, ...]]) -> Visit:

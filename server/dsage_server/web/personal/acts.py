@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from dsage import wire
 from dsage.errors import NotAllowed, NotFound, UsageError
 from dsage.trust.invite import Link
-from dsage_server.store import accounts, consents, passkeys, recovery, teams, visits
+from dsage_server.store import accounts, consents, hosts, passkeys, recovery, teams, visits
 from dsage_server.store.leases import Caller
 from dsage_server.store.schema import host
 from dsage_server.store.visits import Role
@@ -76,8 +76,8 @@ class Acts:
         mine, number = await self.serving.mine(request), _number(request)
 
         def part(connection: Connection) -> Caller | None:
-            own = (host.c.id == number) & (host.c.volunteer_id == mine.number) & host.c.gone.is_(None)
-            key = connection.execute(update(host).where(own).values(gone=mine.now).returning(host.c.key)).scalar()
+            key = hosts.revoke(connection, mine.number, number, mine.now)
+            visits.withdraw_links(connection, Role.VOLUNTEER, mine.visit.subject)
             return None if key is None else Caller(host=number, volunteer=mine.number, key=key)
 
         gone = await self._write(part)
