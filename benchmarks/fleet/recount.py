@@ -286,8 +286,8 @@ def _lost(found: Tables, journal: Iterable[Noted]) -> Iterator[str]:
 def on_liars(found: Tables, *, adaptive: bool) -> dict[int, list[int]]:
     """Return the hosts behind accepted answers that only hosts stand behind who were found lying, by unit.
 
-    Adaptive units have none. One that is not takes its quorum from whoever answers, also from those who were found out
-    before (docs/researchers.md).
+    Adaptive units have none. Others may while there are fewer than ten volunteers: then they take their quorum from
+    whoever answers, also from those who were found out before (docs/researchers.md).
     """
     liars = caught(found)
     return {
