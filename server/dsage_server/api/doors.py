@@ -168,7 +168,7 @@ class _Nonsense(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, http_exceptions.HttpProcessingError)
+        return not isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError)
 
 
 def quiet_log() -> logging.Logger:

@@ -7,13 +7,16 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from dsage.errors import UsageError
+from dsage.errors import TooLarge, UsageError
 
 MOST_FIELDS: Final = 100
 
 
 async def form_of(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form by name. Raises UsageError for what no page here sends, files for instance."""
+    """Return the fields of a form by name. Raises UsageError for what no page here sends, files for instance; TooLarge
+    as soon as more is announced than is taken."""
+    if (request.content_length or 0) > request.client_max_size:
+        raise TooLarge("that is larger than any form here")
     body = await request.read()
     try:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
