@@ -25,10 +25,9 @@ THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 LANGUAGES: Final = ("en", "en-XA", "de", "ar-XB")
 WIDTHS: Final = (320, 768, 1280)
 HEIGHT: Final = 900
-RULES: Final = {
-    "resultTypes": ["violations"],
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-}
+RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+COLOURS: Final = ("color-contrast", "link-in-text-block")
+"""What may differ between the themes."""
 TOO_WIDE: Final = """() => {
   const page = document.documentElement;
   if (page.scrollWidth <= innerWidth) return "";
@@ -53,16 +52,9 @@ class Look:
 EVERY: Final = tuple(Look(*each) for each in product(THEMES, LANGUAGES, WIDTHS))
 
 
-def looks_at(place: int) -> list[Look]:
-    """Return two looks for the page at a place of a list: neighbours cover all pairs of theme, language and width.
-
-    Both themes, two languages of which one is longer or runs from right to left, two widths.
-    """
-    turn = place // 4
-    return [
-        Look(theme, LANGUAGES[(place + k) % 4], WIDTHS[(place + turn + k) % 3])
-        for k, theme in enumerate(THEMES if turn % 2 else THEMES[::-1])
-    ]
+def look_at(place: int) -> Look:
+    """Return the look for the page at a place of a list: twelve neighbours have all pairs of language and width."""
+    return Look(THEMES[place // 12 % 2], LANGUAGES[place % 4], WIDTHS[place % 3])
 
 
 @asynccontextmanager
@@ -99,8 +91,17 @@ class Eyes:
             await context.add_cookies(site.cookies())
         return cls(site, context, await context.new_page())
 
-    async def look(self, found: Found, look: Look, *, rules: bool = True) -> None:
-        """Look at a page once: at its rules in this look, and at its widths in this language."""
+    async def look(self, found: Found, look: Look) -> None:
+        """Look at a page by all rules in a look; at its colours in the other theme; at its widths in this language."""
+        await self.look_over(found, look)
+        await self._judge(RULES)
+        other = next(theme for theme in THEMES if theme != look.theme)
+        await self.page.emulate_media(color_scheme=other)
+        self._where += f", then {other}"
+        await self._judge(COLOURS)
+
+    async def look_over(self, found: Found, look: Look) -> None:
+        """Open a page: does it fit?"""
         self._where = f"{found.path} ({look.theme}, {look.language}, {look.width} px)"
         await self.dress(look)
         answer = await self.page.goto(self.site.address + found.path)
@@ -110,8 +111,6 @@ class Eyes:
             await self.page.set_viewport_size({"width": width, "height": HEIGHT})
             if wide := await self.page.evaluate(TOO_WIDE):
                 self.faults.append(f"{found.path} ({look.language}) at {width} px is {wide}")
-        if rules:
-            await self._judge()
 
     async def dress(self, look: Look, height: int = HEIGHT) -> None:
         """Take on a look for the pages to come."""
@@ -119,8 +118,8 @@ class Eyes:
         await self.page.emulate_media(color_scheme=look.theme)
         await self.page.set_viewport_size({"width": look.width, "height": height})
 
-    async def _judge(self) -> None:
-        result = await Axe().run(self.page, options=RULES)
+    async def _judge(self, rules: tuple[str, ...]) -> None:
+        result = await Axe().run(self.page, options={"resultTypes": ["violations"], "runOnly": list(rules)})
         for broken in result.response["violations"]:
             for node in broken["nodes"][:3]:
                 self.faults.append(

@@ -17,8 +17,10 @@ from looking import Eyes, Look, chromium
 from PIL import Image
 from playwright.async_api import Browser, expect
 from seeded_site import Site, seeded, serve
+from sqlalchemy import select
 
 from dsage_server.seeding.people import Size
+from dsage_server.store.schema import discovery, replica, volunteer
 
 ROOT: Final = Path(__file__).parents[2]
 PICTURES: Final = ROOT / "docs" / "pictures"
@@ -28,10 +30,19 @@ SCREEN: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 
 
+def named(site: Site) -> int:
+    """Return the newest discovery whose finder agreed to be named."""
+    found = select(discovery.c.id).join(replica, replica.c.unit_id == discovery.c.unit_id)
+    found = found.join(volunteer, volunteer.c.id == replica.c.volunteer_id)
+    best = found.where(volunteer.c.public, discovery.c.published.is_not(None)).order_by(discovery.c.id.desc())
+    number: int = site.store.read_now(lambda c: c.execute(best.limit(1)).scalar_one())
+    return number
+
+
 def views(site: Site) -> list[tuple[str, str, Look]]:
     """Return name, path and look of each picture."""
     pages = {
-        "front": "/", "leaderboard": "/leaderboard", "profile": f"/u/{site.pseudonym}", "discovery": "/discovery/1",
+        "front": "/", "leaderboard": "/leaderboard", "profile": f"/u/{site.pseudonym}", "discovery": f"/discovery/{named(site)}",
     }  # fmt: skip
     wide = [(name, path, Look("light", "en", SCREEN["width"])) for name, path in pages.items()]
     wide += [(f"{name}-dark", pages[name], Look("dark", "en", SCREEN["width"])) for name in ("front", "profile")]

@@ -36,7 +36,7 @@ NOW: Final = 1_800_000_000.0
 SEED: Final = 1
 SMALL: Final = Size(volunteers=40, days=14, ledger=2000)
 EACH: Final = 3
-"""How many addresses of one route are followed, for each set of parameters."""
+"""How many addresses of one route are followed, for each set of parameters, if nothing else is said."""
 ELEMENT: Final = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -181,8 +181,8 @@ class Found:
     fault: str = ""
 
 
-async def explore(site: Site, *, logged_in: bool = True) -> list[Found]:
-    """Follow the links of a site from its routes without variables, EACH for a route and a set of parameters."""
+async def explore(site: Site, *, logged_in: bool = True, each: int = EACH) -> list[Found]:
+    """Follow the links of a site from its routes without variables, `each` for a route and a set of parameters."""
     cookies = {each["name"]: each["value"] for each in site.cookies()} if logged_in else {}
     told = "; ".join(f"{name}={value}" for name, value in cookies.items())
     waiting = sorted(route for route in site.routes() if "{" not in route and route != "/healthz")
@@ -194,7 +194,7 @@ async def explore(site: Site, *, logged_in: bool = True) -> list[Found]:
             for path in sorted(links_of(page)):
                 parts = urlsplit(path)
                 kind = site.route_of(parts.path), frozenset(part.partition("=")[0] for part in parts.query.split("&"))
-                if path not in seen and counts.get(kind, 0) < EACH:
+                if path not in seen and counts.get(kind, 0) < each:
                     seen.add(path)
                     counts[kind] = counts.get(kind, 0) + 1
                     waiting.append(path)
