@@ -142,3 +142,15 @@ async def test_a_server_that_is_away_is_left_all_the_same(tmp_path: Path) -> Non
             member = await at(desk)
         assert await desk.leave(member.server) is None
         assert (await desk.status()).servers == []
+
+
+async def test_the_link_to_ones_own_page_is_printed_by_command(server: Running, tmp_path: Path) -> None:
+    home = tmp_path / "a"
+    async with client(home, str(await server.invite())) as desk:
+        await at(desk)
+        status, out, _ = await asked(home, "me", "--print")
+        assert status == 0
+        assert out.startswith(f"{server.pages_url}/login/")
+        status, _, err = await asked(home, "me", "--print", "nobody")
+        assert status != 0
+        assert "does not work for 'nobody'" in err

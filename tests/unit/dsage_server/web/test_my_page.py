@@ -15,7 +15,8 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from sqlalchemy import select, update
 
-from dsage_server.store import consents, ledger, recovery, teams, visits
+from dsage import wire
+from dsage_server.store import accounts, consents, ledger, recovery, teams, visits
 from dsage_server.store import credit as credit_store
 from dsage_server.store.leases import Caller
 from dsage_server.store.schema import consent, credit_sum, event, host, volunteer
@@ -187,6 +188,18 @@ async def test_what_was_said_at_joining_is_remembered_too(world: World) -> None:
         lambda c: c.execute(select(consent.c.what).where(consent.c.volunteer_id == caller.volunteer)).scalars().all()
     )
     assert sorted(rows) == ["discoveries", "leaderboard"]
+
+
+async def test_what_a_client_switches_is_remembered_alike_and_leaves_the_rest(
+    mine: Mine, otter: Caller, world: World
+) -> None:
+    await mine.post("/me/consents", devices="on", country="NZ")
+    shown = wire.Privacy(leaderboard=True, export=True)
+    world.store.write_now(lambda c: accounts.set_privacy(c, otter.volunteer, shown, world.now))
+    held = world.store.read_now(lambda c: consents.held(c, otter.volunteer))
+    assert held == consents.Held(leaderboard=True, export=True, devices=True, country="NZ")
+    history = (await mine.data("/me/privacy.json"))["history"]
+    assert [each["what"] for each in history] == ["export", "leaderboard", "country", "devices"]
 
 
 async def test_a_team_is_founded_and_left_and_joined_by_a_link(mine: Mine, otter: Caller, world: World) -> None:
