@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dsage import codec
+from dsage import DistributedFunction, codec, perturbing
 from dsage.bundle import pack
 from dsage.driver import Driver
 from dsage.home import Home
 from dsage.researcher import Researcher, construct
 from dsage.states import RunState
+from dsage.wire import PERTURBED
 from dsage_server.testing import Host, World, document
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -48,12 +48,13 @@ async def lie_once(host: Host, lie: Any) -> None:
     await host.report(got, [lie])
 
 
-async def work(host: Host, compute: Callable[[Any], Any]) -> None:
-    """Compute one unit after the other until cancelled."""
+async def work(host: Host, function: type[DistributedFunction]) -> None:
+    """Compute one unit after the other until cancelled, perturbed where the project can."""
     while True:
         got = await host.fetch(1, wait_s=0.2)
         if got:
-            await host.report(got, [compute(codec.decode(document(each).args)) for each in got])
+            copies = [(codec.decode(document(each).args), perturbing.seed_of(each.lease)) for each in got]
+            await host.report(got, [function.compute_perturbed(*each) for each in copies])
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -63,12 +64,12 @@ async def test_a_project_of_the_gallery_ends_right_though_one_lies(name: str, wo
     function = construct(packed.function, params)
     liar, *honest = [await world.host() for _ in range(3)]
     for host in (liar, *honest):
-        await host.introduce(offers=["gmpy2"])
+        await host.introduce(offers=["gmpy2"], features=[PERTURBED])
     async with await Researcher.open(Home(world.folder)) as researcher, asyncio.timeout(60), asyncio.TaskGroup() as all:
         run = await researcher.submit(packed, function, params)
         driving = all.create_task(Driver(function, researcher, run).drive())
         await lie_once(liar, LIES[name])
-        working = [all.create_task(work(host, packed.function.compute)) for host in honest]
+        working = [all.create_task(work(host, packed.function)) for host in honest]
         ended = await driving
         for task in working:
             task.cancel()
