@@ -19,7 +19,7 @@ from dsage_server.store import boards
 from dsage_server.store.boards import Board, Scope
 from dsage_server.store.engine import Store
 
-MOST_KEPT: Final = 8
+MOST_KEPT: Final = 10
 """Boards in memory: one of 100,000 volunteers takes some 50 MB."""
 QUICK_S: Final = 0.05
 """Visitors wait for a board that took at most so long when it was made last."""
