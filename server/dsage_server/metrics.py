@@ -56,10 +56,10 @@ class Meters:
             "dsage_commit_group_size", "Changes that shared a commit.", buckets=SIZES, registry=self.registry
         )
 
-    def answered(self, listener: str, method: str, route: str, status: int, seconds: float) -> None:
-        """A request for an address with the template `route` was answered."""
-        self._requests.labels(listener, method if method in METHODS else "other", route, str(status)).inc()
-        self._seconds.labels(listener, route).observe(seconds)
+    def kind(self, listener: str, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts answers of one kind: `route` is the template of an address."""
+        requests = self._requests.labels(listener, method, route, str(status))
+        return requests, self._seconds.labels(listener, route)
 
     def committed(self, changes: int) -> None:
         """So many changes shared a commit."""
@@ -130,7 +130,7 @@ class Metrics:
             ("live_streams", "Live pages that are open at this process.", self._streams()),
             ("check_queue", "Units whose answers wait in this process to be judged.", len(hub.checks)),
             ("unjudged_units", "Units with an answer that nobody has judged.", found.unjudged),
-            ("contested_units", "Accepted units whose answer is contested.", found.contested),
+            ("contested_units", "Accepted units whose answer was contradicted, to be decided.", len(hub.contested)),
             ("ledger_unfolded", "Rows of the ledger that are in no sum yet.", found.unfolded),
             ("ledger_lag_seconds", "Age of the oldest of them.", found.unfolded_s),
             ("silent_seconds", "Since a server process last said that it lives.", found.alive_s or 0.0),
@@ -157,12 +157,19 @@ def _days(keys: list[Line]) -> dict[str, float]:
 
 
 class Watch:
-    """Tells the meters what one listener answers."""
+    """Tells the meters what one listener answers; the kinds of answers are few, and kept at hand."""
 
     def __init__(self, meters: Meters, listener: str) -> None:
         self._meters = meters
         self._listener = listener
+        self._kinds: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def __call__(self, request: web.BaseRequest, route: str, status: int, began: float) -> None:
         """A request that began at a moment of the performance counter was answered."""
-        self._meters.answered(self._listener, request.method, route, status, time.perf_counter() - began)
+        key = (request.method if request.method in METHODS else "other", route, status)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = self._meters.kind(self._listener, *key)
+        requests, seconds = kind
+        requests.inc()
+        seconds.observe(time.perf_counter() - began)

@@ -31,7 +31,6 @@ WORDS: Final = {
     "maintenance": "there is maintenance: no work is given out (dsage admin maintenance --off)",
     "requests": "{n} waiting for your signature (dsage admin requests)",
     "odd apps": "{n} app versions odd on many computers (dsage admin apps)",
-    "contested": "{n} accepted answers contested",
     "outlying hosts": "{n} hosts that stand out (dsage admin hosts --flagged)",
     "lying hosts": "{n} hosts found lying (dsage admin hosts --flagged)",
     "failed runs": "{n} runs failed within a day (dsage ls --all --state failed)",
@@ -89,7 +88,6 @@ def checks(as_json: bool) -> None:
         f"the server's own checks: {', '.join(f'{n:,} {what}' for what, n in found.own.items())}",
         f"copies of known answers: {', '.join(f'{n:,} {state}' for state, n in found.known.items()) or 'none'}; "
         f"{found.known_waiting:,} to go out, {found.last_words:,} last words to confirm",
-        f"accepted answers that are contested: {found.contested:,}",
     ]
     if rows:
         lines += ["", table(["WHEN", "VOLUNTEER", "CREDIT", "HOST", "RUN", "BY", "REASON"], rows)]

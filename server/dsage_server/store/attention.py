@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
-from dsage_server.store import announcements, reopening, requests, units, vitals
-from dsage_server.store.schema import NEWS, credit_entry, credit_unfolded, event, outlying, standing
+from dsage_server.store import announcements, requests, units, vitals
+from dsage_server.store.schema import NEWS, among, credit_entry, credit_unfolded, event, outlying, standing
 
 DAY_S: Final = 86400.0
 LATELY_S: Final = DAY_S
@@ -35,7 +35,6 @@ class Glance(msgspec.Struct, kw_only=True):
     outlying_hosts: int
     lying_hosts: int
     odd_apps: int
-    contested: int
     failed_runs: int
     taken_back: int
     maintenance: announcements.Notice | None
@@ -55,11 +54,12 @@ def glance(connection: Connection, now: float) -> Glance:
     found = vitals.vitals(connection, now)
     hour = vitals.windows(connection, now)[0]
     sums = units.tallies(connection)
-    ends = select(event.c.kind, event.c.at).where(event.c.kind.in_(NEWS)).order_by(event.c.id.desc()).limit(MOST)
+    news = select(event.c.kind, event.c.at).where(among(event.c.kind, NEWS))
+    ends = news.order_by(event.c.id.desc()).limit(MOST)
     failed = [row for row in connection.execute(ends) if row.kind == "failed" and row.at > now - LATELY_S]
     corrected = (
         select(credit_entry.c.kind, credit_entry.c.granted)
-        .where(credit_entry.c.kind != "grant")
+        .where(credit_entry.c.kind != literal_column("'grant'"))
         .order_by(credit_entry.c.id.desc())
         .limit(MOST)
     )
@@ -78,7 +78,7 @@ def glance(connection: Connection, now: float) -> Glance:
         unfolded=int(connection.execute(select(func.count()).select_from(credit_unfolded)).scalar_one()),
         unfolded_s=found.unfolded_s, requests=requests.waiting(connection), outlying_hosts=odd_hosts,
         lying_hosts=int(connection.execute(lying).scalar_one()), odd_apps=odd_apps,
-        contested=len(reopening.contested(connection)), failed_runs=len(failed), taken_back=len(taken),
+        failed_runs=len(failed), taken_back=len(taken),
         maintenance=announcements.maintenance(connection, now),
     )  # fmt: skip
 
@@ -92,7 +92,6 @@ def matters(found: Glance) -> list[Matter]:
         Matter(what="maintenance", n=int(found.maintenance is not None), page="/admin/announcements", urgent=True),
         Matter(what="requests", n=found.requests, page="/admin/requests"),
         Matter(what="odd apps", n=found.odd_apps, page="/admin/apps"),
-        Matter(what="contested", n=found.contested, page="/admin/checks"),
         Matter(what="outlying hosts", n=found.outlying_hosts, page="/admin/hosts"),
         Matter(what="lying hosts", n=found.lying_hosts, page="/admin/hosts"),
         Matter(what="failed runs", n=found.failed_runs, page="/status"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
-from dsage_server.store import own, reopening
+from dsage_server.store import own
 from dsage_server.store.schema import credit_entry, known, last_word, replica, volunteer
 from dsage_server.web.operators.machine import Machine
 from dsage_server.web.page import Asked, Document
@@ -41,7 +41,6 @@ class Checks(Document, kw_only=True):
     known: dict[str, int]
     known_waiting: int
     last_words: int
-    contested: int
     corrections: list[Correction]
 
 
@@ -57,7 +56,7 @@ def checks(connection: Connection, _asked: Asked, _: Machine | None) -> Checks:
         share=own.share(connection),
         own={what.partition(".")[2]: n for what, n in own.counted(connection).items()},
         known=dict(connection.execute(ends).all()), known_waiting=connection.execute(unsent).scalar_one(),
-        last_words=connection.execute(words).scalar_one(), contested=len(reopening.contested(connection)),
+        last_words=connection.execute(words).scalar_one(),
         corrections=corrections(connection),
     )  # fmt: skip
 
@@ -67,7 +66,7 @@ def corrections(connection: Connection) -> list[Correction]:
     rows = connection.execute(
         select(credit_entry, volunteer.c.pseudonym)
         .join(volunteer, volunteer.c.id == credit_entry.c.volunteer_id)
-        .where(credit_entry.c.kind != "grant")
+        .where(credit_entry.c.kind != literal_column("'grant'"))
         .order_by(credit_entry.c.id.desc())
         .limit(MOST)
     )

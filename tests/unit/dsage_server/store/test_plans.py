@@ -42,6 +42,7 @@ from dsage_server.store.boards import Board, Contender
 from dsage_server.store.engine import Store
 from dsage_server.store.leases import Call
 from dsage_server.store.testing import fresh, kinds
+from dsage_server.web.operators import desk, fleet
 from dsage_server.web.page import Asked, Page
 from dsage_server.web.personal import carrying
 from dsage_server.web.personal.mine import Mine, Room
@@ -115,6 +116,12 @@ def look_at(page: Page, asked: Asked, connection: Connection) -> None:
         page.load(connection, asked)
 
 
+def look_for_the_operator(room: desk.Room, connection: Connection, now: float) -> None:
+    """Look at one of the operator's pages; those of the fleet add up the latest copies, however few there are."""
+    query = {name: param.default for name, param in room.params}
+    room.load(connection, Asked(now=now, server_id="s", name="n", path={"number": "1"}, query=query), None)
+
+
 def look_into(room: Room, mine: Mine, connection: Connection) -> None:
     """Look at one of a volunteer's own pages."""
     room.load(connection, mine)
@@ -178,6 +185,11 @@ def live(store: Store) -> None:
             for number in ("1", str(third))
         ],
         *[partial(look_into, room, Mine(visit=visit, now=now, server_id="s")) for room in ROOMS],
+        *[
+            partial(look_for_the_operator, room, now=now)
+            for room in desk.ROOMS
+            if room.load.__module__ != fleet.__name__
+        ],
         lambda c: carrying.packed(c, Mine(visit=visit, now=now, server_id="s")),
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),
