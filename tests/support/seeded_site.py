@@ -17,11 +17,18 @@ from aiohttp import ClientSession, web
 from sqlalchemy import select
 
 import dsage_projects
+from dsage.trust.documents import CodeKey
+from dsage.trust.keys import PrivateKey
+from dsage.trust.testing import World as Trust
 from dsage_server import seeding
+from dsage_server.blobs.library import Blobs
+from dsage_server.blobs.objects import open_store
 from dsage_server.exporting import make_edition
+from dsage_server.hub import Hub
 from dsage_server.published import Published
 from dsage_server.seeding.filling import fill, made_signers
 from dsage_server.seeding.people import Size
+from dsage_server.seeding.words import PROJECTS
 from dsage_server.store import announcements, census, deeds, schema, visits
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
@@ -138,9 +145,22 @@ def _as_tls(address: str) -> str:
     return address.replace("http://", "https://")
 
 
+def hub_of(store: Store, folder: Path) -> Hub:
+    """Return the hub of a server that has certified who made the runs."""
+    signers, trust = made_signers(SEED), Trust()
+    blobs = Blobs(store=store, objects=open_store(str(folder), signers.server_id, min_free_bytes=0), clock=lambda: NOW)
+    until = NOW + 9e6
+    known = CodeKey(key=signers.code.public, name="ada", projects=[each.name for each in PROJECTS], expires=until)
+    chain = trust.chain(code_keys=[known])
+    return Hub(store=store, unit_key=PrivateKey.generate(), chain=chain, blobs=blobs, clock=lambda: NOW)
+
+
 @asynccontextmanager
-async def serve(folder: Path, database: Path | None, streams: Streams | None = None) -> AsyncIterator[Site]:
-    """Serve a copy of a database (an empty one without) as a server has it, in a folder of its own."""
+async def serve(
+    folder: Path, database: Path | None, streams: Streams | None = None, *, researchers: bool = False
+) -> AsyncIterator[Site]:
+    """Serve a copy of a database (an empty one without) as a server has it, in a folder of its own; with pages for
+    `researchers` if that is said."""
     path = folder / "dsage.sqlite"
     if database is not None:
         shutil.copy(database, path)
@@ -156,6 +176,7 @@ async def serve(folder: Path, database: Path | None, streams: Streams | None = N
     app = make_pages(
         store, server_id=server_id, name="Idle Hours", clock=lambda: NOW, streams=streams, exports=export,
         joining=Invitation(published=Published.of(folder), operator="The Lab", origin=""),
+        hub=hub_of(store, folder) if researchers else None,
     )  # fmt: skip
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
