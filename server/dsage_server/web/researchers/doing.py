@@ -19,6 +19,7 @@ from dsage_server.store.hosting import REMEMBERED
 from dsage_server.store.meta import recall
 from dsage_server.store.schema import run
 from dsage_server.web import plain
+from dsage_server.web.forms import form_of
 from dsage_server.web.plain import Opened
 from dsage_server.web.public.lines import RunLine, run_line
 from dsage_server.web.researchers.desk import FORM, Desk, Sheet, asked, lost, numbered, own
@@ -108,7 +109,7 @@ class Doing:
         number, act = numbered(request), request.match_info["act"]
         session = await self.desk.who(request)
         await self.desk.hub.store.read(lambda connection: own(connection, session, number))
-        unit = asked({name: str(value) for name, value in (await request.post()).items()}, "unit", 0)
+        unit = asked(await form_of(request), "unit", 0)
         await ACTS[act](self.desk.hub, session, number, unit)
         return web.Response(status=303, headers={"Location": f"/runs/{number}", **PRIVATE})
 

@@ -12,6 +12,7 @@ from dsage.errors import NotFound, UsageError
 from dsage_server.sessions import Session
 from dsage_server.store import api_tokens
 from dsage_server.store.api_tokens import ApiToken
+from dsage_server.web.forms import form_of
 from dsage_server.web.researchers.desk import FORM, Desk, Sheet, numbered
 from dsage_server.web.visitors import PRIVATE
 
@@ -60,7 +61,7 @@ class Tokens:
     async def make(self, request: web.Request) -> web.Response:
         """Make a token, and show it this once."""
         session, now = await self.desk.who(request), self.desk.hub.clock()
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        form = await form_of(request)
         days = form.get("days", "")
         if days not in map(str, DAYS):
             raise UsageError("a token lasts one of the times that the form offers", hint="Choose one there.")
