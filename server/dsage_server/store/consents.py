@@ -6,7 +6,7 @@ its version here, and those who agreed to the older one are asked again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, insert, literal, select, update
@@ -50,16 +50,20 @@ def held(connection: Connection, number: int) -> Held:
     return Held(*row)
 
 
-def choose(connection: Connection, number: int, wishes: Mapping[str, bool | str], now: float) -> Held:
+def choose(
+    connection: Connection, number: int, wishes: Mapping[str, bool | str], now: float, *, read: bool = False
+) -> Held:
     """Let others see what a volunteer wishes, and no more; what the wishes do not name stays as it is.
 
-    Every way to change a consent leads here. Statistics sites are told for a while whom to forget.
+    Every way to change a consent leads here. `read` says that the present texts stood beside the switches: what is on
+    is then agreed to anew if its text has changed. Statistics sites are told for a while whom to forget.
     """
     connection.execute(select(volunteer.c.id).where(volunteer.c.id == number).with_for_update()).one()
     before = held(connection, number)
     wished: dict[str, Any] = {name: wishes[name] for name in CONSENTS if name in wishes}
     after = before._replace(**wished)
-    if after == before:
+    anew = outdated(history(connection, number)) if read else set[str]()
+    if after == before and not anew:
         return before
     columns: dict[str, Any] = {
         "public": after.discoveries, "devices": after.devices, "exported": after.export, "country": after.country,
@@ -70,7 +74,7 @@ def choose(connection: Connection, number: int, wishes: Mapping[str, bool | str]
     credit.show(connection, number, after.leaderboard)
     if not (after.leaderboard or after.discoveries):
         _unmention(connection, number)
-    _remember(connection, number, before, after, now)
+    _remember(connection, number, before, after, now, anew)
     return after
 
 
@@ -94,13 +98,16 @@ def outdated(changes: list[Change]) -> set[str]:
     return {name for name, last in newest.items() if last.given and last.version != CONSENTS.get(name)}
 
 
-def _remember(connection: Connection, number: int, before: Held, after: Held, now: float) -> None:
+def _remember(
+    connection: Connection, number: int, before: Held, after: Held, now: float, anew: Collection[str] = ()
+) -> None:
     rows = [
         {
             "volunteer_id": number, "what": name, "given": bool(value), "version": CONSENTS[name], "at": now,
             "said": value if isinstance(value, str) else "",
         }
-        for name, value in after._asdict().items() if value != getattr(before, name)
+        for name, value in after._asdict().items()
+        if value != getattr(before, name) or name in anew
     ]  # fmt: skip
     if rows:
         connection.execute(insert(consent), rows)

@@ -57,7 +57,7 @@ class Acts:
             raise UsageError("there is no such country", hint="Choose one from the list.")
         wishes: dict[str, bool | str] = {name: name in form for name in consents.CONSENTS}
         wishes[consents.COUNTRY] = country
-        await self._write(lambda c: consents.choose(c, mine.number, wishes, mine.now))
+        await self._write(lambda c: consents.choose(c, mine.number, wishes, mine.now, read=True))
         return _to("/me/privacy?did=saved")
 
     async def team(self, request: web.Request) -> web.Response:

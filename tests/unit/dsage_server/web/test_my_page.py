@@ -168,6 +168,11 @@ async def test_a_text_that_has_changed_is_shown_again(
     outdated = [each["what"] for each in (await mine.data("/me/privacy.json"))["consents"] if each["outdated"]]
     assert outdated == ["discoveries"]
     assert (await mine.get("/me/privacy")).count("This text has changed") == 1
+    await mine.post("/me/consents", leaderboard="on", discoveries="on")
+    history = (await mine.data("/me/privacy.json"))["history"]
+    assert (history[0]["what"], history[0]["version"]) == ("discoveries", 2)
+    assert len(history) == 3
+    assert "This text has changed" not in await mine.get("/me/privacy")
 
 
 async def test_whoever_hides_disappears_from_the_news(mine: Mine, otter: Caller, world: World) -> None:
