@@ -64,7 +64,9 @@ FORMS: Final = (
 async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> AsyncIterator[Site]:
     """A site with people and work of all kinds."""
     assert pytestconfig.cache is not None
-    async with serve(tmp_path_factory.mktemp("routes"), seeded(pytestconfig.cache.mkdir("seeded"), TINY)) as served:
+    async with serve(
+        tmp_path_factory.mktemp("routes"), seeded(pytestconfig.cache.mkdir("seeded"), TINY), researchers=True
+    ) as served:
         yield served
 
 

@@ -133,6 +133,8 @@ class Units:
         name = f'attachment; filename="run-{number}.{kind}"'
         response = web.StreamResponse(headers={"Content-Type": TYPES[kind], "Content-Disposition": name, **PRIVATE})
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         first = True
         await response.write(_head(kind, view))
         async for units in self._pages(number):
