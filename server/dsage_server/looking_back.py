@@ -91,7 +91,7 @@ def distrust(connection: Connection, host: int, now: float) -> list[units.Change
     are, units that are not adaptive go on taking whoever answers."""
     outliers.suspect(connection, host, now)
     enough = standings.enough(connection)
-    book = units.Book.of(connection, connection.execute(_OPEN, {"host": host}).scalars())
+    book = units.Book.of(connection, connection.execute(_OPEN, {"host": host, "now": now}).scalars())
     for number, current in book.now.items():
         if current.adaptive or enough:
             book.now[number] = life.distrusted(current, host, life.Trust.LOST)
@@ -145,7 +145,11 @@ _OPEN = union(
     .join(host_table, host_table.c.volunteer_id == replica.c.volunteer_id)
     .where(host_table.c.id == bindparam("host"), replica.c.host_id == host_table.c.id)
     .where(among(replica.c.state, ["reported"])),
+    select(replica.c.unit_id)
+    .where(replica.c.host_id == bindparam("host"), among(replica.c.state, ["error", "expired", "invalid"]))
+    .where(replica.c.state == "expired", replica.c.hard_deadline >= bindparam("now")),
 )  # fmt: skip
+"""Each part by a partial index; an answer may come late until the hard deadline."""
 _ACCEPTED = (
     select(replica.c.id, replica.c.unit_id)
     .where(

@@ -328,6 +328,24 @@ async def test_a_few_volunteers_are_asked_for_a_quorum(world: World, monkeypatch
     assert await world.running.hub.store.read(lambda c: c.execute(query).scalars().all()) == [False, True]
 
 
+async def convicted(world: World, n: int) -> None:
+    """The hosts that joined last are found lying, and what they did is looked at."""
+    hub = world.running.hub
+    rows = select(standing.c.host_id, standing.c.app).order_by(standing.c.host_id.desc()).limit(n)
+    lied = [
+        (row.app, Evidence(Kind.LIED, 0, row.host_id)) for row in await hub.store.read(lambda c: c.execute(rows).all())
+    ]
+    await hub.store.write(lambda c: standings.note(c, lied, hub.clock()))
+    hub.liars.set()
+    await settled(world)
+
+
+async def accepted_answer(driver: HandDriver, args: int) -> object:
+    """Return what was accepted of the unit with these arguments, None if nothing was."""
+    found = {codec.decode(each.args): codec.decode(each.value or b"") for each in (await driver.answers()).answers}
+    return found.get(args)
+
+
 @pytest.mark.parametrize(("enough", "accepted"), [(0, right), (99, wrong)])
 async def test_hosts_found_lying_make_no_quorum_unless_a_few_volunteers_are_all_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch, enough: int, accepted: Answer
@@ -336,21 +354,28 @@ async def test_hosts_found_lying_make_no_quorum_unless_a_few_volunteers_are_all_
     one, other, *liars = await proven(world, driver, 5)
     await driver.make(299, quorum=2)
     (held,) = await liars[0].fetch(1)
-    hub = world.running.hub
-    rows = select(standing.c.host_id, standing.c.app).order_by(standing.c.host_id.desc()).limit(3)
-    of_liars = await hub.store.read(lambda c: c.execute(rows).all())
-    said = [(app, Evidence(Kind.LIED, 0, number)) for number, app in of_liars]
     monkeypatch.setattr(standings, "ENOUGH", enough)
-    await hub.store.write(lambda c: standings.note(c, said, hub.clock()))
-    hub.liars.set()
-    await settled(world)
-    assert set(await liars[0].report([held], [wrong(299)])) == {"ok"}
+    await convicted(world, 3)
+    assert await liars[0].report([held], [wrong(299)]) == ["ok"]
     while any([await work(each, wrong) for each in liars]):
         pass
     while any([await work(each) for each in (one, other)]):
         pass
-    (answer,) = [each for each in (await driver.answers()).answers if codec.decode(each.args) == 299]
-    assert codec.decode(answer.value or b"") == accepted(299)
+    assert await accepted_answer(driver, 299) == accepted(299)
+
+
+async def test_nor_by_answers_that_come_after_their_lease_had_run_out(world: World) -> None:
+    driver = await world.run()
+    one, other, *liars = await proven(world, driver, 4)
+    await driver.make(299, quorum=2)
+    held = [(await each.fetch(1))[0] for each in liars]
+    await run_out(world, document(held[0]).unit)
+    await convicted(world, 2)
+    for each, copy in zip(liars, held, strict=True):
+        assert await each.report([copy], [wrong(299)]) == ["ok"]
+    assert await accepted_answer(driver, 299) is None
+    assert await work(one) == await work(other) == [document(held[0]).unit]
+    assert await accepted_answer(driver, 299) == right(299)
 
 
 def test_a_unit_says_nothing_of_trust_to_volunteers() -> None:
