@@ -16,10 +16,12 @@ from typing import Final
 from looking import Eyes, Look, chromium
 from PIL import Image
 from playwright.async_api import Browser, expect
-from seeded_site import Site, seeded, serve
-from sqlalchemy import select
+from seeded_site import NOW, Site, seeded, serve
+from sqlalchemy import Connection, select, update
 
 from dsage_server.seeding.people import Size
+from dsage_server.store import announcements
+from dsage_server.store.discoveries import PUBLISHED
 from dsage_server.store.schema import discovery, replica, volunteer
 
 ROOT: Final = Path(__file__).parents[2]
@@ -30,24 +32,29 @@ SCREEN: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 
 
-def named(site: Site) -> int:
-    """Return the newest discovery whose finder agreed to be named."""
-    found = select(discovery.c.id).join(replica, replica.c.unit_id == discovery.c.unit_id)
-    found = found.join(volunteer, volunteer.c.id == replica.c.volunteer_id)
-    best = found.where(volunteer.c.public, discovery.c.published.is_not(None)).order_by(discovery.c.id.desc())
-    number: int = site.store.read_now(lambda c: c.execute(best.limit(1)).scalar_one())
-    return number
-
-
-def views(site: Site) -> list[tuple[str, str, Look]]:
+def views(site: Site, discovery: int) -> list[tuple[str, str, Look]]:
     """Return name, path and look of each picture."""
     pages = {
-        "front": "/", "leaderboard": "/leaderboard", "profile": f"/u/{site.pseudonym}", "discovery": f"/discovery/{named(site)}",
+        "front": "/", "leaderboard": "/leaderboard", "profile": f"/u/{site.pseudonym}",
+        "discovery": f"/discovery/{discovery}",
     }  # fmt: skip
     wide = [(name, path, Look("light", "en", SCREEN["width"])) for name, path in pages.items()]
     wide += [(f"{name}-dark", pages[name], Look("dark", "en", SCREEN["width"])) for name in ("front", "profile")]
     phone = [("front-phone", "/", Look("light", "en", PHONE["width"]))]
     return [*wide, *phone, ("leaderboard-phone", pages["leaderboard"], Look("dark", "de", PHONE["width"]))]
+
+
+def show_off(connection: Connection) -> int:
+    """Have the people behind the newest discovery agree to be named, and say nothing on top; return its number."""
+    announcements.withdraw(connection, 1, NOW)
+    newest = select(discovery.c.id, discovery.c.unit_id).where(
+        discovery.c.state == PUBLISHED, discovery.c.correction == ""
+    )
+    found = connection.execute(newest.order_by(discovery.c.id.desc())).first()
+    assert found is not None
+    people = select(replica.c.volunteer_id).where(replica.c.unit_id == found.unit_id)
+    connection.execute(update(volunteer).where(volunteer.c.id.in_(people)).values(public=True))
+    return int(found.id)
 
 
 async def take(site: Site, browser: Browser, name: str, path: str, look: Look) -> Path:
@@ -72,7 +79,7 @@ async def main() -> None:
     database = seeded(BUILD, Size())
     with tempfile.TemporaryDirectory() as folder:
         async with serve(Path(folder), database) as site, chromium() as browser:
-            for name, path, look in views(site):
+            for name, path, look in views(site, site.store.write_now(show_off)):
                 await take(site, browser, name, path, look)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 from collections.abc import AsyncIterator
@@ -48,21 +49,24 @@ ELEMENT: Final = "{http://www.w3.org/1999/xhtml}"
 
 
 def seeded(kept: Path, size: Size = SMALL) -> Path:
-    """Return a filled database; it is made once, and again when what fills it has changed (half a minute)."""
+    """Return a filled database; it is made once in a folder, and again when what fills it has changed (half a minute)."""
     sources = [Path(schema.__file__)]
     for package in (seeding, dsage_projects):
         sources += sorted(Path(package.__path__[0]).rglob("*.py"))
     code = hashlib.sha256(repr(size).encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    path = kept / f"{code}.sqlite"
-    if not path.exists():
-        made = kept / f"{code}.part"
-        made.unlink(missing_ok=True)
-        store = Store(made)
-        store.write_now(metadata.create_all)
-        fill(store, size, SEED, NOW)
-        store.write_now(_say_more)
-        store.close()
-        made.rename(path)
+    path = kept / f"seeded-{code}.sqlite"
+    with (kept / "seeded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            for other in kept.glob("seeded-*"):
+                other.unlink()
+            made = path.with_suffix(".part")
+            store = Store(made)
+            store.write_now(metadata.create_all)
+            fill(store, size, SEED, NOW)
+            store.write_now(_say_more)
+            store.close()
+            made.rename(path)
     return path
 
 
