@@ -49,7 +49,7 @@ ELEMENT: Final = "{http://www.w3.org/1999/xhtml}"
 
 
 def seeded(kept: Path, size: Size = SMALL) -> Path:
-    """Return a filled database; it is made once in a folder, and again when what fills it has changed (half a minute)."""
+    """Return a filled database: made in a folder once, and again when what fills it has changed (half a minute)."""
     sources = [Path(schema.__file__)]
     for package in (seeding, dsage_projects):
         sources += sorted(Path(package.__path__[0]).rglob("*.py"))

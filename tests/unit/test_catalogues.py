@@ -6,9 +6,7 @@ from pathlib import Path
 
 import catalogues
 import pytest
-from catalogues import CLIENT, Domain
-
-DOMAINS = (CLIENT,)
+from catalogues import CLIENT, DOMAINS, SITE, Domain
 
 REFRESH = "run .venv/bin/python tests/support/catalogues.py, translate what it names in the .po file, run it again"
 EACH = [
@@ -38,6 +36,7 @@ def test_the_template_holds_what_the_code_says(domain: Domain, every: dict[str, 
 
 def test_the_code_the_pages_and_the_tables_are_read(every: dict[str, Texts]) -> None:
     assert {("Paused by you until {when}",), ("{n} minute", "{n} minutes")} <= every[CLIENT.name]
+    assert {("%(time)s ago",), ("Skip to the content",), ("redundant",)} <= every[SITE.name]
 
 
 @pytest.mark.parametrize(("domain", "language"), EACH)
