@@ -1,4 +1,4 @@
-"""All that is kept about a volunteer, to take along: a zip file of JSON, and of CSV for what is a table.
+"""What is kept about a volunteer, to take along: a zip file of JSON, and of CSV for what is a table.
 
 What the server thinks of a computer's word is left out: it would tell a cheat when nobody looks.
 """
