@@ -83,6 +83,12 @@ PER_NETWORK: Final = 5
     help="HOST:PORT where Prometheus may ask how the server stands (/metrics), best on localhost.  [default: nowhere]",
 )
 @click.option(
+    "--traces",
+    default="",
+    metavar="URL",
+    help="Send a span for each request to this OpenTelemetry collector, by OTLP over HTTP (needs the extra otel).",
+)
+@click.option(
     "--log-format",
     type=click.Choice(tracing.FORMS),
     default=tracing.FORMS[0],
@@ -142,7 +148,7 @@ PER_NETWORK: Final = 5
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, pages_url: str, metrics: str, log_format: str,
+    listen: str, public: str, pages: str, pages_url: str, metrics: str, traces: str, log_format: str,
     tls_cert: str | None, tls_key: str | None, tls_ca: str,
     name: str, operator: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
     approve_first_runs: bool, as_json: bool,
@@ -162,7 +168,7 @@ def serve(
     settings = Settings(
         folder=home.server, name=name, operator=operator, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, pages_url=pages_url.rstrip("/"),
-        metrics=metrics, log_format=log_format,
+        metrics=metrics, traces=traces, log_format=log_format,
         tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,

@@ -7,7 +7,7 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ async def listen(
     port: int,
     context: ssl.SSLContext | None,
     hot: Mapping[tuple[str, str], Handler] | None = None,
-    told: Told | None = None,
+    told: Sequence[Told] = (),
 ) -> int:
     """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port.
 
@@ -54,7 +54,7 @@ async def listen(
 
     A handler is cancelled when its peer hangs up, so that no work is handed out to nobody. What is in `hot`, by
     method and path, is served without the application's router and middlewares: they cost a quarter of a request.
-    `told` hears of each answer.
+    Those in `told` hear of each answer.
     """
     sockets = stack.enter_context(ExitStack())
     runner = web.AppRunner(

@@ -21,7 +21,7 @@ from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, maintenance, roles, timekeeping
 from dsage_server.api.accounts import dismiss
-from dsage_server.api.doors import most_connections
+from dsage_server.api.doors import Told, most_connections
 from dsage_server.api.http import timely
 from dsage_server.api.limits import VISITORS, Limits
 from dsage_server.api.openapi import Description
@@ -46,6 +46,7 @@ from dsage_server.metrics import ROUTE, Metrics, Watch
 from dsage_server.published import Published
 from dsage_server.sessions import Sessions
 from dsage_server.settings import Settings
+from dsage_server.spans import Spans
 from dsage_server.store import claims, hosts, processes
 from dsage_server.store.engine import Store
 from dsage_server.store.hosting import REMEMBERED
@@ -194,7 +195,9 @@ async def _listen(
     )
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages_app.middlewares.append(timely)
-    pages = await listen(stack, pages_app, settings.pages, settings.pages_port, None, told=Watch(hub.meters, "pages"))
+    pages = await listen(
+        stack, pages_app, settings.pages, settings.pages_port, None, told=_hearers(stack, hub, settings, "pages")
+    )
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))
     stack.push_async_callback(uploads.close)
@@ -204,7 +207,9 @@ async def _listen(
         published=published, limits=limits_of(hub), description=description, operator=settings.operator,
         visited=visited(pages_url),
     )  # fmt: skip
-    port = await listen(stack, api.app(), settings.listen, settings.port, context, api.hot(), Watch(hub.meters, "api"))
+    port = await listen(
+        stack, api.app(), settings.listen, settings.port, context, api.hot(), _hearers(stack, hub, settings, "api")
+    )
     url = public_url(settings, port)
     description.api_url, description.pages_url = url, pages_url
     await hub.store.write(lambda connection: remember(connection, "url", url))
@@ -213,6 +218,16 @@ async def _listen(
     renewing = partial(certificates.keep_current, home.tls, settings, context, name)
     group.append(("renewing the certificate", renewing))
     return url, pages_url
+
+
+def _hearers(stack: AsyncExitStack, hub: Hub, settings: Settings, listener: str) -> list[Told]:
+    """Return who hears of each answer of a listener."""
+    found: list[Told] = [Watch(hub.meters, listener)] if settings.metrics else []
+    if settings.traces:
+        spans = Spans.to(settings.traces, listener)
+        stack.push_async_callback(asyncio.to_thread, spans.close)
+        found.append(spans.told)
+    return found
 
 
 async def _listen_for_metrics(stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, streams: Streams) -> str:

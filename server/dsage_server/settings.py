@@ -46,6 +46,8 @@ class Settings:
     """The URL under which visitors reach the pages; empty: http://PAGES:PORT."""
     metrics: str = ""
     """HOST:PORT where Prometheus may ask how the server stands, in plain HTTP; empty: nowhere."""
+    traces: str = ""
+    """The URL of an OpenTelemetry collector that gets a span for each request, by OTLP over HTTP; empty: none."""
     log_format: str = "text"
     """How the log is written: "text", or "json" for a JSON object a line."""
     sandbox_own: bool = False

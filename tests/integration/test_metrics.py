@@ -15,6 +15,8 @@ from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from dsage import wire
@@ -152,3 +154,21 @@ async def broken(*_: object) -> None:
 def _refused(url: str) -> None:
     with pytest.raises(OSError, match="500"):
         urlopen(Request(url, headers={"X-Request-Id": "mine"}), timeout=20)
+
+
+async def test_a_collector_gets_a_span_for_each_request(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    bodies: list[bytes] = []
+
+    async def take(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", take)
+    async with TestServer(app) as collector:
+        home = Home(tmp_path)
+        settings = dataclasses.replace(local_settings(home), traces=str(collector.make_url("/v1/traces")))
+        async with serving(home, settings) as running:
+            await got(running.pages_url + "/healthz", **{"X-Request-Id": "mine"})
+    assert any(b"GET /healthz" in body and b"mine" in body for body in bodies)

@@ -157,6 +157,7 @@ ROOTED: Final = {
 SERVE: Final = {
     "--listen": ("127.0.0.1:7", "port", 7), "--public": ("https://a.example:7", "public", "https://a.example:7"),
     "--pages": ("127.0.0.1:8", "pages_port", 8), "--pages-url": ("https://b.example", "pages_url", "https://b.example"),
+    "--traces": ("http://c/v1/traces", "traces", "http://c/v1/traces"),
     "--metrics": ("127.0.0.1:9", "metrics", "127.0.0.1:9"), "--log-format": ("json", "log_format", "json"),
     "--tls-cert": ("/c.pem", "tls_cert", "/c.pem"), "--tls-key": ("/c.key", "tls_key", "/c.key"),
     "--tls-ca": ("system", "tls_ca", "system"), "--name": ("Sums", "name", "Sums"),

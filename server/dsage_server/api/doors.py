@@ -14,7 +14,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import http_exceptions, web
@@ -52,12 +52,12 @@ log = logging.getLogger(__name__)
 class Doors:
     """The connections of one listener. `hot` is served by method and path before the application is asked.
 
-    Each request gets an id here. `told` hears of each answer: the template of its address, its status (499: the peer
-    had gone) and when its request began, by the performance counter.
+    Each request gets an id here. Those in `told` hear of each answer: the template of its address, its status (499: the
+    peer had gone) and when its request began, by the performance counter.
     """
 
     def __init__(
-        self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int, told: Told | None = None
+        self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int, told: Sequence[Told] = ()
     ) -> None:
         server = runner.server
         assert server is not None
@@ -117,8 +117,10 @@ class Doors:
             answer.headers[tracing.HEADER] = name
             raise
         finally:
-            if self._told is not None:
-                self._told(request, request.path if hot else _template(request), status, began)
+            if self._told:
+                template = request.path if hot else _template(request)
+                for tell in self._told:
+                    tell(request, template, status, began)
 
     def _end(self, protocol: web.RequestHandler) -> None:
         del self._silent[protocol]
