@@ -15,13 +15,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
-from seeded_site import Found, Site, explore, seeded, serve
+from seeded_site import Found, Site, _visit, explore, seeded, serve
 from sqlalchemy import Connection, String, cast, select, update
 
 from dsage import codec, wire
 from dsage_server.seeding.people import Size
 from dsage_server.store.meta import recall, remember
-from dsage_server.store.schema import host, meta, metadata, run, volunteer
+from dsage_server.store.schema import host, meta, metadata, run, unit, volunteer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,7 +47,7 @@ LEAST: Final = 30
 
 def make_hostile(connection: Connection, spared: int) -> None:
     """Put EVIL into whatever text somebody may write, but for the pseudonym of one volunteer, who has a page."""
-    name = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == spared)).scalar_one()
+    own = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == spared)).scalar_one()
     for table in metadata.sorted_tables:
         if table is meta:
             continue
@@ -67,7 +67,7 @@ def make_hostile(connection: Connection, spared: int) -> None:
         said = msgspec.json.decode(recall(connection, name) or "", type=wire.ProjectView)
         evil = dict.fromkeys(("title", "purpose", "ethics", "link", "by"), EVIL)
         remember(connection, name, msgspec.json.encode(msgspec.structs.replace(said, **evil)).decode())
-    connection.execute(update(volunteer).where(volunteer.c.id == spared).values(pseudonym=name))
+    connection.execute(update(volunteer).where(volunteer.c.id == spared).values(pseudonym=own))
     connection.execute(update(host).values(features=json.dumps([])))
     told = codec.encode({EVIL: EVIL, "phase": EVIL, "summary": EVIL, "rows": [{EVIL: EVIL}], "fraction": 0.5})
     connection.execute(update(run).values(params=told, progress=told))
@@ -79,7 +79,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Co
     """A site full of hostile words."""
     folder = tmp_path_factory.mktemp("words")
     assert pytestconfig.cache is not None
-    async with serve(folder, seeded(pytestconfig.cache.mkdir("seeded"), TINY)) as served:
+    async with serve(folder, seeded(pytestconfig.cache.mkdir("seeded"), TINY), researchers=True) as served:
         served.store.write_now(partial(make_hostile, spared=served.volunteer))
         yield served
 
@@ -87,7 +87,15 @@ async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Co
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pages(site: Site) -> list[Found]:
     """What somebody finds who may see everything."""
-    return await explore(site)
+    found = await explore(site)
+    failed = select(unit.c.run_id, unit.c.id).order_by(unit.c.reason == "", unit.c.id).limit(1)
+    row = site.store.read_now(lambda c: c.execute(failed).one())
+    deep = [f"/u/{site.pseudonym}", f"/runs/{row.run_id}/units/{row.id}", f"/unit/{row.id}", f"/run/{row.run_id}"]
+    goes = select(run.c.id).where(run.c.state == "running").limit(1)
+    running = site.store.read_now(lambda c: c.execute(goes).scalar_one())
+    acts = [f"/runs/{running}/{act}" for act in ("cancel", "pause")]
+    async with ClientSession(headers={"Cookie": cookies_of(site), "Accept": "text/html"}) as session:
+        return found + [await _visit(session, site, path) for path in deep + acts]
 
 
 def faults(tree: Any) -> Iterator[str]:
@@ -137,7 +145,7 @@ async def test_twins_are_data_and_pictures_and_feeds_are_text(site: Site, pages:
                 assert "Content-Security-Policy" in answer.headers
                 disposition = answer.headers.get("Content-Disposition", "")
             looked[page.kind] = looked.get(page.kind, 0) + 1
-            if page.kind.endswith("json"):
+            if page.kind == "application/json":
                 json.loads(body)
             elif page.kind.endswith("xml"):
                 found = [fault for fault in faults(ElementTree.fromstring(body)) if fault != "<style>"]
