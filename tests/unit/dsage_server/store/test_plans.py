@@ -19,6 +19,7 @@ from sqlalchemy import Connection, event
 
 from dsage.errors import NotFound
 from dsage.wire import HostInfo
+from dsage_server import looking_back
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.store import (
     checking,
@@ -34,6 +35,7 @@ from dsage_server.store import (
     ready,
     renewal,
     runs,
+    standings,
     units,
     views,
     visits,
@@ -60,7 +62,7 @@ LONG: Final = frozenset(
 SHORT: Final = frozenset(
     {
         "ix_credit_entry_correction", "ix_credit_entry_taken",
-        "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_unjudged",
+        "ix_replica_deadline", "ix_replica_leased_host", "ix_replica_reported", "ix_replica_unjudged",
         "ix_unit_open", "ix_unit_ready", "ix_unit_refused", "ix_unit_unfolded",
     }
 )  # fmt: skip
@@ -158,6 +160,7 @@ def live(store: Store) -> None:
         lambda c: hosts.describe(c, people[0].host, HOST, now),
         lambda c: hosts.note_seen(c, [(now, "", people[0].host)]),
         credit.fold,
+        lambda c: looking_back.distrust(c, people[0].host, now),
     ]
     looks: list[Callable[[Connection], Any]] = [
         lambda c: views.status(c, "s", "n", now),
@@ -212,6 +215,7 @@ def live(store: Store) -> None:
         lambda c: checking.case(c, second),
         lambda c: processes.gone(c, now),
         lambda c: hosts.described(c, people[0].host),
+        lambda c: standings.undecided(c, [people[0].host]),
         last_words.unlooked,
         last_words.waiting,
     ]
