@@ -43,7 +43,7 @@ def kept(pytestconfig: pytest.Config) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory, kept: Path) -> AsyncIterator[Site]:
     """A site with people and work of all kinds."""
-    async with serve(tmp_path_factory.mktemp("site"), kept) as served:
+    async with serve(tmp_path_factory.mktemp("site"), kept, researchers=True) as served:
         yield served
 
 
@@ -154,7 +154,7 @@ async def test_nothing_is_said_that_no_catalogue_has(
 
     monkeypatch.setattr(words, "gettext", lambda text: one(heard(text)))
     monkeypatch.setattr(words, "ngettext", lambda text, other, n: many(heard(text), other, n))
-    async with serve(tmp_path, kept) as site:
+    async with serve(tmp_path, kept, researchers=True) as site:
         await explore(site, each=2)
     known = {catalogues.texts(message)[0] for message in catalogues.messages(catalogues.SITE.template())}
     assert {text for text in said if text.strip()} - known == set()

@@ -33,7 +33,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Co
     """A site with people and work of all kinds."""
     assert pytestconfig.cache is not None
     database = seeded(pytestconfig.cache.mkdir("seeded"))
-    async with serve(tmp_path_factory.mktemp("site"), database) as served:
+    async with serve(tmp_path_factory.mktemp("site"), database, researchers=True) as served:
         yield served
 
 

@@ -54,11 +54,11 @@ def seeded(kept: Path, size: Size = SMALL) -> Path:
     for package in (seeding, dsage_projects):
         sources += sorted(Path(package.__path__[0]).rglob("*.py"))
     code = hashlib.sha256(repr(size).encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    path = kept / f"seeded-{code}.sqlite"
-    with (kept / "seeded.lock").open("w") as lock:
+    path = kept / f"of-{size.volunteers}-{code}.sqlite"
+    with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            for other in kept.glob("seeded-*"):
+            for other in kept.glob(f"of-{size.volunteers}-*"):
                 other.unlink()
             made = path.with_suffix(".part")
             store = Store(made)

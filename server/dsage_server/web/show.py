@@ -27,11 +27,13 @@ from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
 from dsage_server.web.tiles import place
-from dsage_server.web.words import LANGUAGES, Language, language
+from dsage_server.web.words import LANGUAGES, SOURCE, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
 LIVE: Final = "live_"
+ENGLISH: Final = Markup(' lang="en" dir="ltr"')
+"""How a page in another language marks what stands in the database in English."""
 MAX_TEXT: Final = 4000
 """Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""
 MAX_ITEMS: Final = 100
@@ -90,6 +92,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
         "columns": columns, "shape_of": shape_of, "curve_of": curve_of, "tile_of": place,
         "names_of": names_of, "language": spoken, "languages": LANGUAGES,
+        "english": ENGLISH if spoken.code != SOURCE else "",
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
         "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,

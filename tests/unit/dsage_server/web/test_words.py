@@ -85,6 +85,13 @@ async def test_a_page_says_its_language_and_is_kept_apart_by_it(browse: Open) ->
     assert '<html lang="ar-XB" dir="rtl"' in await answer.text()
 
 
+async def test_what_the_server_wrote_in_english_is_marked_in_other_languages(browse: Open) -> None:
+    client = await browse()
+    for cookie, mark in (("en", "<h1>"), ("de", '<h1 lang="en" dir="ltr">'), ("ar-XB", '<h1 lang="en" dir="ltr">')):
+        answer = await client.get("/nothing-here", headers={"Cookie": f"language={cookie}"})
+        assert f"{mark}There is nothing" in await answer.text()
+
+
 async def test_a_wish_as_long_as_a_header_may_be_is_answered(browse: Open) -> None:
     client = await browse()
     answer = await client.get("/audit", headers={"Accept-Language": "de," * 2500})
