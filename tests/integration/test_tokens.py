@@ -29,12 +29,14 @@ from dsage_server.server import Running
 from dsage_server.store import api_tokens, deeds, visits
 from dsage_server.store.schema import api_token
 from dsage_server.testing import World, listed
+from dsage_server.web.researchers import TWINS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 READ = {
     "GET /v1/runs/{run}/units", "GET /v1/runs/{run}/attempts", "GET /v1/runs/{run}/remainder", "GET /v1/discoveries",
     "GET /v1/blobs/{hash}",
+    *(f"GET {route}.json" for route, _, _ in TWINS),
 }  # fmt: skip
 WRITE = {
     *(f"POST /v1/runs/{{run}}/{word}" for word in ("drive", "steps", "replay", "cancel", "host", "pause", "resume")),

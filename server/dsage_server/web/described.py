@@ -9,13 +9,14 @@ from aiohttp import web
 
 from dsage.account import Count
 from dsage.errors import LoggedOut
-from dsage_server.api.declared import JSON, UNCHANGED, Call, Says, calls_of, twin
+from dsage_server.api.declared import JSON, RESEARCHER, UNCHANGED, Call, Says, calls_of, twin
 from dsage_server.web import joining
 from dsage_server.web.operators.desk import ROOMS as OPERATORS
 from dsage_server.web.page import NUMBERED, Page
 from dsage_server.web.personal.serving import ROOMS
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
+from dsage_server.web.researchers import TWINS
 
 
 def page_calls(app: web.Application) -> Iterator[Call]:
@@ -33,6 +34,9 @@ def page_calls(app: web.Application) -> Iterator[Call]:
         given = desk.document
         said = Says(gives=given, media=JSON, query=query, errors=(LoggedOut,), schema=given.schema)
         yield _read(f"{desk.route}.json", "A page of the operator, for who is logged in as that", said)
+    for route, sheet, asked in TWINS:
+        said = Says(gives=sheet, media=JSON, query=asked, auth=RESEARCHER, scope="read", schema=sheet.schema)
+        yield _read(f"{route}.json", "A page of the researcher whose API token or cookie is shown", said)
     kept = Says(
         gives=DISCOVERIES.document, media=JSON, query=_types(DISCOVERIES), also={304: UNCHANGED},
         schema=DISCOVERIES.document.schema,
