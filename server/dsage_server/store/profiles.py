@@ -94,7 +94,8 @@ def made(connection: Connection, number: int, now: float, most: int) -> list[Any
     wanted = {"ids": numbers(connection, {copy.unit_id for copy in copies})}
     disguised = select(known.c.replica_id).where(among_ids(known.c.unit_id), known.c.replica_id.is_not(None))
     secret = set(connection.execute(disguised, wanted).scalars())
-    told = over(connection, {copy.unit_id for copy in copies if copy.id not in secret}, now)
+    copies = [copy for copy in copies if copy.id not in secret]
+    told = over(connection, {copy.unit_id for copy in copies}, now)
     query = (
         select(unit.c.id, unit.c.state, unit.c.run_id, run.c.title, run.c.project)
         .join(run, run.c.id == unit.c.run_id)
@@ -102,7 +103,7 @@ def made(connection: Connection, number: int, now: float, most: int) -> list[Any
     )
     rows = connection.execute(query, {"ids": numbers(connection, told)}).all()
     units = {row.id: row for row in rows if row.state == UnitState.VALID}
-    seen = sorted((copy for copy in copies if copy.id not in secret and copy.unit_id in units), key=lambda c: -c.id)
+    seen = sorted((copy for copy in copies if copy.unit_id in units), key=lambda c: -c.id)
     return [(units[copy.unit_id], copy.reported) for copy in seen[:most]]
 
 

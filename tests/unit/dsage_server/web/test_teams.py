@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from dsage import wire
 from dsage.errors import NotFound
-from dsage_server.store import teams
+from dsage_server.store import credit, teams
 from dsage_server.store.leases import Caller
 from dsage_server.web.public import teams as room
 from dsage_server.web.slugs import number_in, slug_of
@@ -91,6 +91,14 @@ async def test_a_team_shows_the_listed_and_sums_the_others(world: World, browse:
     html5lib.HTMLParser(strict=True).parse(text)
     assert "1 member who would rather not be listed" in text
     assert "shy-heron-106" not in text
+
+
+async def test_a_leader_who_is_not_listed_is_not_named(world: World, browse: Open, owls: dict[str, Caller]) -> None:
+    world.store.write_now(lambda c: credit.show(c, owls["ada"].volunteer, False))
+    client = await browse()
+    data = await read(client, "/team/1.json")
+    assert (data["founder"], data["members"], data["unlisted"]) == ("", [], 2)
+    assert "None of its members wants to be listed." in await (await client.get("/team/1")).text()
 
 
 async def test_a_team_that_is_gone_or_renamed(world: World, browse: Open, owls: dict[str, Caller]) -> None:
