@@ -124,7 +124,11 @@ async def test_a_run_shows_states_with_their_meaning_events_and_credit(busy: Wor
     client = await browse()
     text = await read(client, "/run/1")
     for shown in (
-        "is being computed", "checked and found right", "n = 11^150+1", "1000000000000000000000000000000", "31 digits",
+        "is being computed",
+        "checked and found right",
+        "n = 11^150+1",
+        "1000000000000000000000000000000",
+        "31 digits",
     ):
         assert shown in text
     run = (await (await client.get("/run/1.json")).json())["data"]
