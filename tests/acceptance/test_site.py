@@ -29,6 +29,7 @@ UNLINKED = {
     "/healthz": "for supervisors",
     "/login/{code}": "is given by a program",
     "/join/qr": "is drawn into the page",
+    "/runs/{number}/approve": "is asked of a second researcher, of the first run of a new one",
 }
 """Routes that no page leads to."""
 
