@@ -50,7 +50,7 @@ ELEMENT: Final = "{http://www.w3.org/1999/xhtml}"
 
 def seeded(kept: Path, size: Size = SMALL) -> Path:
     """Return a filled database: made in a folder once, and again when what fills it has changed (half a minute)."""
-    sources = [Path(schema.__file__)]
+    sources = [Path(schema.__file__), Path(__file__)]
     for package in (seeding, dsage_projects):
         sources += sorted(Path(package.__path__[0]).rglob("*.py"))
     code = hashlib.sha256(repr(size).encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
@@ -71,7 +71,7 @@ def seeded(kept: Path, size: Size = SMALL) -> Path:
 
 
 def _say_more(connection: Any) -> None:
-    """Tell what no run tells: an announcement, a deed, a token, the census of this hour, where clients find the server."""
+    """Tell what no run tells: an announcement, a deed, a token, the hour's census, where clients find it."""
     announcements.announce(connection, "The server moves on Sunday: it will be away for an hour.", NOW)
     deeds.record(connection, NOW - 86400.0, "operator", "approved", "the researcher of run 1")
     api_tokens.make(connection, made_signers(SEED).code.public, "notebook", "read", 86400.0, NOW)
