@@ -189,7 +189,7 @@ def _check_perturbing(function: type[DistributedFunction]) -> None:
         )
     if perturbs and function.partial is not base.partial:
         raise BundleError(
-            f"{name} has perturb and partial, and what a perturbed copy had done when it was stopped cannot be restored",
+            f"{name} has perturb and partial, and what a perturbed copy had done until it was stopped is not restored",
             hint="Leave one of the two out.",
         )
 

@@ -69,9 +69,7 @@ def folded(world: World) -> Callable[[], Awaitable[bool]]:
     """Return whether all credit is added up."""
 
     async def check() -> bool:
-        return not await world.running.hub.store.read(
-            lambda c: c.execute(select(credit_unfolded.c.entry_id)).first()
-        )
+        return not await world.running.hub.store.read(lambda c: c.execute(select(credit_unfolded.c.entry_id)).first())
 
     return check
 

@@ -314,7 +314,7 @@ _holds_place = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in HO
 def among(column: ColumnElement[str], states: Iterable[str]) -> ColumnElement[bool]:
     """Return `column IN (states)` as fixed text: unlike bound lists it can be executed for many rows at once. Of one
     state `column = state`, by which alone SQLite finds a partial index on it."""
-    words = [literal_column(f"'{state}'") for state in sorted(states)]
+    words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in sorted(states)]
     return column == words[0] if len(words) == 1 else column.in_(words)
 
 

@@ -81,9 +81,11 @@ def curve_of(unit: int, args: Value, answer: Value) -> Curve | None:
     `n`, a bound `b1` and, of curves, the first `sigma`; the answer has a `factor` and the number of its `curve`."""
     if not isinstance(args, dict) or not isinstance(answer, dict) or args.get("kind") not in ("ecm", "minus"):
         return None
-    n, b1, sigma = args.get("n"), args.get("b1"), args.get("sigma", 0)
-    factor, curve = answer.get("factor"), answer.get("curve", 0)
-    if not all(type(each) is int for each in (n, b1, sigma, factor, curve)) or not 1 < factor < n or n % factor:
+    told = (args.get("n"), args.get("b1"), args.get("sigma", 0), answer.get("factor"), answer.get("curve", 0))
+    if not all(type(each) is int for each in told):
+        return None
+    n, b1, sigma, factor, curve = (each for each in told if isinstance(each, int))
+    if not 1 < factor < n or n % factor:
         return None
     return Curve(unit=unit, n=n, factor=factor, b1=b1, sigma=sigma + curve if args["kind"] == "ecm" else 0)
 

@@ -87,11 +87,10 @@ def place(args: Value) -> tuple[tuple[int, int], tuple[int, int, int, int]] | No
     ask for something else."""
     if not isinstance(args, dict):
         return None
-    width, height = args.get("width"), args.get("height")
-    left, right = args.get("left", 0), args.get("right", width)
-    top, bottom = args.get("top"), args.get("bottom")
-    sides = (width, height, left, right, top, bottom)
-    if not all(type(side) is int for side in sides) or not 0 < width * height <= MOST_PIXELS:
+    asked = [args.get(name) for name in ("width", "height", "top", "bottom")]
+    asked += [args.get("left", 0), args.get("right", args.get("width"))]
+    width, height, top, bottom, left, right = (side if type(side) is int else -1 for side in asked)
+    if not (width > 0 and height > 0 and width * height <= MOST_PIXELS):
         return None
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         return None
