@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -144,7 +143,7 @@ async def test_a_token_ends_when_it_is_revoked_and_by_itself(world: World, monke
             await caller.units(run.run)
 
 
-@pytest.mark.parametrize("token", ["dsage_", "dsage_" + secrets.token_urlsafe(32), "dsage_" + "é" * 9, "dsage_x y"])
+@pytest.mark.parametrize("token", ["dsage_", "dsage_" + "made-up_" * 5, "dsage_" + "é" * 9, "dsage_x y"])
 async def test_what_is_no_token_opens_nothing(world: World, token: str) -> None:
     run = await world.run()
     async with program(world.running, token) as caller:
