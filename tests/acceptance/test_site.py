@@ -126,6 +126,7 @@ async def test_pages_fit_and_break_no_rule_in_every_look(
     for page in chosen(pages):
         await eyes.look(page, look)
         if PICTURES:
+            await eyes.page.emulate_media(color_scheme=look.theme)
             name = re.sub(r"\W+", "-", page.path).strip("-") or "front"
             await eyes.page.screenshot(
                 path=Path(PICTURES) / f"{name}-{look.language}-{look.theme}-{look.width}.png", full_page=True

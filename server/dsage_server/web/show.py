@@ -21,6 +21,7 @@ from dsage.assets import Asset
 from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
+from dsage_server.badges import LEVELS
 from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
@@ -95,8 +96,8 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "english": ENGLISH if spoken.code != SOURCE else "",
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
+        "levels": LEVELS, "theme": "", "shuffled": SHUFFLED,
         "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
-        "theme": "", "shuffled": SHUFFLED,
     }  # fmt: skip
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment
