@@ -27,7 +27,7 @@ from dsage_server.store.schema import discovery, replica, volunteer
 ROOT: Final = Path(__file__).parents[2]
 PICTURES: Final = ROOT / "docs" / "pictures"
 BUILD: Final = ROOT / "build"
-COLOURS: Final = 128
+COLOURS: Final = 256
 SCREEN: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 
