@@ -82,17 +82,19 @@ async def keep_current(folder: Path, settings: Settings, shown: ssl.SSLContext, 
                 await asyncio.to_thread(tls.make_leaf, folder, certificate_names(settings))
         if _stamp(*files) != seen:
             seen = _stamp(*files)
-            await asyncio.to_thread(_take_over, folder, settings, shown, name)
+            await _take_over(folder, settings, shown, name)
         if settings.tls_cert and warned < time.time() - AGAIN_S and _left_s(files[0]) < WARN_S:
             warned = time.time()
             log.warning("the certificate in %s runs out in %.0f days", files[0], max(_left_s(files[0]), 0) / 86400)
         await asyncio.sleep(LOOK_S)
 
 
-def _take_over(folder: Path, settings: Settings, shown: ssl.SSLContext, name: str) -> None:
+async def _take_over(folder: Path, settings: Settings, shown: ssl.SSLContext, name: str) -> None:
+    """Show the files as they are now. That is done where connections begin, so that none meets the new certificate
+    with the old key."""
     cert, key = _files(folder, settings)
     try:
-        context(folder, settings, name)
+        await asyncio.to_thread(context, folder, settings, name)
         shown.load_cert_chain(cert, key)
     except (DSageError, OSError) as error:  # two files, written one after the other: the next look sees both
         log.warning("the certificate in %s has changed and is not shown: %s", cert, error)

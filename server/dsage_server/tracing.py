@@ -25,14 +25,14 @@ FORMS: Final = ("text", "json")
 _SANE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 _current: ContextVar[str] = ContextVar("request", default="")
-_prefix: Final = secrets.token_hex(4)
+_prefix: Final = secrets.token_hex(2)
 _numbers: Final = itertools.count(1)
 
 
 def begin(request: web.BaseRequest) -> str:
     """Give a request its id, for the time that it is served."""
     given = request.headers.get(HEADER)
-    name = given if given is not None and _SANE.fullmatch(given) else f"{_prefix}-{next(_numbers):x}"
+    name = given if given is not None and _SANE.fullmatch(given) else f"{_prefix}{next(_numbers):x}"
     request[NAME] = name
     _current.set(name)
     return name

@@ -272,7 +272,7 @@ async def test_a_browser_is_logged_in_by_the_link_and_controls_the_real_run(worl
             pressed = await browser.post(f"{pages}/runs/{run.run}/{act}", headers=ours, allow_redirects=False)
             assert pressed.status == 303
             await listed(world.running)
-            assert len(await host.fetch(want=2)) == units
+            assert len(await host.fetch(want=2, wait_s=10.0 if units else 0.0)) == units
         left = await browser.post(f"{pages}/logout/researcher", headers=ours, allow_redirects=False)
         assert left.status == 303
         assert (await browser.get(f"{pages}/runs", headers=ours)).status == 401

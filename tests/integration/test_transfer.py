@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Boolean, Float, LargeBinary, insert, select, text
+from sqlalchemy import Boolean, Float, LargeBinary, delete, insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from dsage import codec
@@ -37,6 +37,7 @@ def fill(store: Store, count: int = 3) -> None:
     """Put rows into every table, with texts, bytes and numbers of every kind that a column may hold."""
     for table in metadata.sorted_tables:
         rows = [{c.name: value(c, n) for c in table.columns} for n in range(1, count + 1)]
+        store.write_now(lambda c, t=table: c.execute(delete(t)))  # type: ignore[misc]
         store.write_now(lambda c, t=table, r=rows: c.execute(insert(t), r))  # type: ignore[misc]
 
 

@@ -26,6 +26,8 @@ BY_NETWORK: Final = Policy(name="network", rate_per_s=500.0, burst=10_000)
 """Of the machine API without a token: thousands of computers behind one address log in within minutes of a restart."""
 VISITORS: Final = Policy(name="visitor", rate_per_s=100.0, burst=2000)
 """Of the pages: a class of pupils behind one address, and no crawler that takes a core."""
+PLENTY: Final = 500
+"""Who has so many requests left need not be told: it would cost a waiting host a tenth of its day's traffic."""
 NOTED: Final = web.RequestKey("NOTED", tuple[Policy, Verdict])
 """Where a request keeps what was found of its caller."""
 
@@ -90,11 +92,14 @@ async def tell(request: web.BaseRequest, response: web.StreamResponse) -> None:
 
 
 def head_of(request: web.BaseRequest) -> bytes:
-    """Return the same as lines of a head, for answers whose head is made by hand; empty if nothing was counted."""
+    """Return the same as lines of a head, for answers whose head is made by hand: those of hosts, which ask all day.
+    They are told once less than PLENTY is left; empty if nothing was counted."""
     noted = request.get(NOTED)
     if noted is None:
         return b""
     policy, verdict = noted
+    if verdict.remaining >= PLENTY:
+        return b""
     said = (_name(policy), verdict.remaining, int(verdict.full_s) + 1, _of(policy))
     return b'RateLimit: "%s";r=%d;t=%d\r\nRateLimit-Policy: %s\r\n' % said
 
