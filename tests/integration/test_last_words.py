@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from tests.support.echoes import Answer, right, work, wrong
 
-from dsage import codec, wire
+from dsage import wire
 from dsage_server import discovering
 from dsage_server.store import standings
 from dsage_server.store.schema import last_word, replica, standing, unit
-from dsage_server.testing import HandDriver, Host, World, document, running_server, until
+from dsage_server.testing import HandDriver, Host, World, running_server, until
 from dsage_validator.reputation import RULES
 
 PROBATION = int(RULES.probation)
-Answer = Callable[[int], Any]
 
 pytestmark = pytest.mark.usefixtures("few_are_enough")
 
@@ -31,22 +31,6 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(discovering, "AGAIN_S", 0.1)
     async with running_server(tmp_path) as running, AsyncExitStack() as stack:
         yield World(running, tmp_path, stack)
-
-
-def right(args: int) -> int:
-    return args
-
-
-def wrong(args: int) -> int:
-    return args + 1000
-
-
-async def work(host: Host, answer: Answer = right, most: int = 50) -> list[int]:
-    """A host takes what it gets, and answers; returns the units."""
-    got = await host.fetch(most)
-    if got:
-        assert set(await host.report(got, [answer(codec.decode(document(each).args)) for each in got])) == {"ok"}
-    return [document(each).unit for each in got]
 
 
 async def asked(host: Host, answer: Answer = right) -> int:
