@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from dsage_server.store.accounts import MAX_DEVICES
 from dsage_server.store.schema import among, credit_host, host, known, replica, run, unit
+from dsage_server.store.views import LIVE_S
 from dsage_server.web.page import Document
 from dsage_server.web.personal.mine import Mine, Room, is_in
 from dsage_server.web.public.lines import FAILURES
@@ -16,8 +17,6 @@ from dsage_server.web.public.lines import FAILURES
 MOST_TROUBLES: Final = 5
 MOST_WORKS: Final = 20
 UNKNOWN: Final = "it failed"
-HERE_S: Final = 900.0
-"""Computers that were in contact within this time are here."""
 
 
 class Work(msgspec.Struct, kw_only=True):
@@ -95,7 +94,7 @@ def _computer(connection: Connection, row: Any, now: float) -> Computer:
         )
         for each in connection.execute(_TROUBLES.where(replica.c.host_id == row.id))
     ]  # fmt: skip
-    here = row.last_seen is not None and now - row.last_seen < HERE_S
+    here = row.last_seen is not None and now - row.last_seen < LIVE_S
     state = "new" if row.last_seen is None else "away" if not here else "working" if works else "here"
     return Computer(
         number=row.id, name=row.name, state=state, last_seen=row.last_seen, created=row.created, platform=row.platform,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import ClassVar
 
 import msgspec
@@ -13,8 +12,6 @@ from dsage_server import badges
 from dsage_server.store import earned, ledger, teams
 from dsage_server.store.credit import recent_average
 from dsage_server.store.schema import (
-    credit_app,
-    credit_daily,
     credit_sum,
     host,
     people_sum,
@@ -22,11 +19,9 @@ from dsage_server.store.schema import (
     unit,
     volunteer,
 )
+from dsage_server.store.views import LIVE_S
 from dsage_server.web.page import Document
 from dsage_server.web.personal.mine import Mine, Room, is_in
-
-LIVE_S = 900.0
-"""A computer that was in contact within this time is here."""
 
 
 class Next(msgspec.Struct, kw_only=True):
@@ -95,20 +90,8 @@ def me(connection: Connection, mine: Mine) -> Me:
 
 def _next(connection: Connection, number: int) -> list[Next]:
     """Return the next badge of each app that the volunteer has credit of, the nearest first."""
-    query = (
-        select(credit_app.c.app, func.sum(credit_daily.c.amount_milli).label("amount_milli"))
-        .join(credit_app, credit_app.c.id == credit_daily.c.app_id)
-        .where(credit_daily.c.volunteer_id == number, credit_app.c.app != "")
-        .group_by(credit_app.c.app)
-    )
-    rows = connection.execute(query).all()
-    names = earned.app_names(connection, {row.app for row in rows})
-    sums: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-    for row in rows:
-        if row.app in names:
-            sums[names[row.app]] += int(row.amount_milli)
     found = []
-    for (_, _, title), amount in sums.items():
+    for (_, _, title), amount in earned.by_app(connection, number).items():
         level = badges.level(amount)
         if level < len(badges.LEVELS):
             found.append(Next(title=title, level=level + 1, credit=max(amount, 0) / 1000, wanted=badges.LEVELS[level]))
