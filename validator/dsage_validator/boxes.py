@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsage import codec
-from dsage.errors import CodecError, SandboxRefused, UnitFailed
+from dsage.errors import CodecError, DSageError, SandboxRefused, UnitFailed
 from dsage.function import Limits
 from dsage.sandbox import Box, Level, Outcome
 from dsage_validator.checks import SHOWN, NoOpinion
@@ -71,6 +71,8 @@ class BoxJudge:
             self._begin()
 
     async def _ask_together(self) -> None:
+        if not self._waiting:
+            return
         function, questions = self._next()
         try:
             outcome = None
@@ -86,6 +88,10 @@ class BoxJudge:
                     future.set_result(said[n][1])
                 else:
                     future.set_exception(NoOpinion(f"{function} failed ({said[n][1]})"))
+        except (DSageError, OSError) as error:
+            for _, future in questions:
+                if not future.done():
+                    future.set_exception(error)
         finally:
             for _, future in questions:
                 if not future.done():
