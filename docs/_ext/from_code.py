@@ -150,7 +150,8 @@ def consents() -> str:
 
 def kept() -> str:
     """Return every table of the server that holds something of a volunteer, with its columns."""
-    meanings = _literals(schema)
+    rooms = [room for room in vars(schema).values() if isinstance(room, ModuleType)]
+    meanings = {name: text for room in rooms for name, text in _literals(room).items()}
     rows = []
     for each in schema.metadata.sorted_tables:
         names = [str(column.name) for column in each.columns]
