@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, insert, select
 
 from dsage import wire
@@ -15,9 +17,11 @@ def note(
     connection.execute(insert(event).values(at=now, kind=kind, text=text, run_id=run, unit_id=unit))
 
 
-def since(connection: Connection, after: int, *, run: int | None = None, limit: int = 200) -> list[wire.Event]:
-    """Return the events after number `after`, oldest first."""
-    query = select(event).where(event.c.id > after).order_by(event.c.id).limit(limit)
+def since(
+    connection: Connection, after: int, *where: Any, run: int | None = None, limit: int = 200
+) -> list[wire.Event]:
+    """Return the events after number `after`, oldest first; conditions may leave some out."""
+    query = select(event).where(event.c.id > after, *where).order_by(event.c.id).limit(limit)
     if run is not None:
         query = query.where(event.c.run_id == run)
     return [

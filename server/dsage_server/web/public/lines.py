@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 
 from dsage import wire
 from dsage.codec import Value
-from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState
-from dsage_server.store import views
+from dsage.states import OPEN_RUNS, RunState
+from dsage_server.store import public, views
 from dsage_server.store.schema import event
 from dsage_server.web import plain
 
@@ -20,9 +20,6 @@ MOST_PAGES: Final = 1000
 RUN_EVENTS: Final = 30
 NOBODY: Final = "a volunteer"
 """How those who have not opted in are called."""
-FEW: Final = 20
-"""Counts of fewer units that go on would tell how each of them stands, and so who is being checked."""
-NEEDS: Final = "needs a volunteer besides those whose computers are here now"
 FAILURES: Final = {
     "exception": "the program ended with an error", "crash": "the program crashed", "codec": "its answer is no value",
     "cpu": "it used more processor time than it may", "wall": "it took longer than it may",
@@ -80,33 +77,19 @@ class RunLine(msgspec.Struct, kw_only=True):
 def run_line(view: wire.RunView) -> RunLine:
     """Return a run in one line, with what its author's progress says in the words every view knows."""
     told = plain.mapping(plain.opened(view.progress, "").value)
-    units, replicas = public_counts(view.units, view.replicas)
+    seen = public.view(view)
     running = view.state in OPEN_RUNS
     eta = plain.finite(told.get("eta_s"))
     return RunLine(
         run=view.run, project=view.project, title=view.title or view.project,
-        about=plain.about(plain.opened(view.params, "").value), state=view.state, reason=public_reason(view.reason),
+        about=plain.about(plain.opened(view.params, "").value), state=view.state, reason=seen.reason,
         created=view.created, finished=view.finished, phase=_text(told.get("phase")) if running else "",
         summary=_text(told.get("summary")),
         fraction=1.0 if view.state == RunState.DONE else plain.fraction(told.get("fraction")),
         eta_s=eta if running and eta is not None and eta >= 0 else None,
-        credit=view.credit_milli / 1000, volunteers=view.volunteers, units=units, replicas=replicas,
+        credit=view.credit_milli / 1000, volunteers=view.volunteers, units=seen.units, replicas=seen.replicas,
         priority=view.priority, platforms=view.platforms, tags=view.tags,
     )  # fmt: skip
-
-
-def public_counts(units: dict[str, int], replicas: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return counts of units and copies by state as anybody may read them: while few units go on, what these are in
-    detail is not told."""
-    going = sum(units.get(state, 0) for state in OPEN_UNITS)
-    if not 0 < going < FEW:
-        return units, replicas
-    return {state: n for state, n in units.items() if state not in OPEN_UNITS} | {UnitState.ACTIVE.value: going}, {}
-
-
-def public_reason(reason: str) -> str:
-    """Return why a run waits, without the unit that it waits for."""
-    return NEEDS if reason.startswith("needs ") else reason
 
 
 def failure(code: str) -> str:

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from dsage import wire
 from dsage.errors import NotFound
-from dsage.states import OPEN_RUNS, UnitState
+from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
-from dsage_server.store import projects, views
+from dsage_server.store import projects, public, views
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.over import over
 from dsage_server.store.schema import among, answer, event, signed_unit, unit
@@ -19,7 +19,6 @@ from dsage_server.web import plain
 from dsage_server.web.page import NUMBERED, SEARCHED, Asked, Document, Page, choice
 from dsage_server.web.plain import Opened
 from dsage_server.web.public.lines import (
-    FEW,
     MOST_PAGES,
     PAGE_ROWS,
     RUN_EVENTS,
@@ -31,15 +30,8 @@ from dsage_server.web.public.lines import (
 from dsage_server.web.shapes import Curve, curve_of, shape_of
 from dsage_server.web.tiles import Picture, picture
 
-OF_RUNS: Final = (
-    "approved", "archived", "cancelled", "corrected", "correcting", "correction",
-    "discovery", "done", "failed", "hosted", "paused", "replayed", "resumed", "retired", "retried", "running",
-    "submitted", "unhosted",
-)  # fmt: skip
-"""Kinds of events that tell of the run, and of none of its units; so do those that begin with APP."""
-APP: Final = "app-"
 LOOKED_AT: Final = 2000
-"""Events and failed units of a run that are looked at."""
+"""Failed units of a run that are looked at."""
 DAY_S: Final = 86400.0
 
 
@@ -60,8 +52,8 @@ class Failed(msgspec.Struct, kw_only=True):
 class RunPage(Document, kw_only=True):
     """One run: `progress` is what its author reports beyond the fields of `run`; `by` is who describes the project.
 
-    Until FEW units are over, or the run has ended, `shares` is empty. `rate` is valid units a day. `of` is whose tiles
-    of the `picture` are outlined; `curves` found the factors of the `result`.
+    Until `public.FEW` units are valid, or the run has ended, `shares` is empty. `rate` is valid units a day. `of` is
+    whose tiles of the `picture` are outlined; `curves` found the factors of the `result`.
     """
 
     schema: ClassVar[str] = "dsage.run/2"
@@ -117,16 +109,16 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
     line = run_line(view)
     valid = view.units.get(UnitState.VALID, 0)
     lasted = (asked.now if view.finished is None else view.finished) - view.created
-    credit = views.credit_of_run(connection, view.run, PAGE_ROWS) if valid >= FEW or _ended(line) else {}
     return RunPage(
         run=line, by=_by(connection, view.project), app=view.app, step=view.step, rate=valid * DAY_S / max(lasted, 1.0),
         params=plain.opened(view.params, f"`dsage watch {view.run}`"),
         progress=Opened(own or None, progress.note), result=result,
-        finders=views.finders(connection, view.run, found) if found else [],
+        finders=public.finders(connection, view.run, found, asked.now) if found else [],
         curves=_curves(connection, found, asked.now), picture=picture(connection, view.run, asked.now),
         of=asked.query["of"], failures=_failures(connection, view.run),
-        shares=[Share(pseudonym=name, credit=amount / 1000) for name, amount in credit.items()],
-        discoveries=_linked(view.discoveries), events=_news(connection, view.run),
+        shares=[Share(pseudonym=name, credit=n / 1000) for name, n in public.credit(connection, view).items()],
+        discoveries=_linked(view.discoveries),
+        events=events(connection, RUN_EVENTS, event.c.run_id == view.run, public.IS_OF_RUN),
     )  # fmt: skip
 
 
@@ -151,10 +143,6 @@ def units_page(connection: Connection, asked: Asked) -> UnitsPage:
             for row in rows if row.id in shown
         ],
     )  # fmt: skip
-
-
-def _ended(line: RunLine) -> bool:
-    return line.state not in OPEN_RUNS
 
 
 def _by(connection: Connection, project: str) -> str:
@@ -185,13 +173,6 @@ def _curves(connection: Connection, found: list[int], now: float) -> list[Curve]
 def _failures(connection: Connection, number: int) -> list[Failed]:
     rows = connection.execute(_FAILURES, {"run": number, "start": 0, "most": LOOKED_AT})
     return [Failed(code=row.code, units=row.n) for row in rows]
-
-
-def _news(connection: Connection, number: int) -> list[wire.Event]:
-    """Return the newest events of a run that name none of its units."""
-    found = events(connection, LOOKED_AT, event.c.run_id == number)
-    told = [each for each in found if each.unit is None and (each.kind in OF_RUNS or each.kind.startswith(APP))]
-    return told[:RUN_EVENTS]
 
 
 def _listed(*columns: Any) -> Any:

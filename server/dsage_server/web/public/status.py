@@ -8,9 +8,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from dsage.states import OPEN_RUNS
-from dsage_server.store import views, vitals
+from dsage_server.store import public, views, vitals
 from dsage_server.web.page import Asked, Document, Page
-from dsage_server.web.public.lines import RunLine, public_counts, run_line
+from dsage_server.web.public.lines import RunLine, run_line
 
 PERIOD_S: Final = 5.0
 
@@ -65,7 +65,7 @@ def status(connection: Connection, asked: Asked) -> StatusPage:
     glance = views.status(connection, asked.server_id, asked.name, asked.now)
     lines = [run_line(view) for view in glance.runs]
     day, week = vitals.granted(connection)
-    units, replicas = public_counts(glance.units, glance.replicas)
+    units, replicas = public.counts(glance.units, glance.replicas)
     return StatusPage(
         server_id=glance.server_id, name=glance.name, version=glance.version, time=glance.time,
         volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=units, replicas=replicas,

@@ -18,10 +18,11 @@ from aiohttp.test_utils import TestClient
 from PIL import Image
 from sqlalchemy import insert, update
 
+from dsage_server.store import public
 from dsage_server.store.schema import credit_sum, event, replica, run, unit
 from dsage_server.web import tiles
 from dsage_server.web.png import png
-from dsage_server.web.public import lines, runs
+from dsage_server.web.public import runs
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.testing import World
 
@@ -248,14 +249,14 @@ async def test_news_of_a_run_name_none_of_its_units(world: World, browse: Open) 
 async def test_many_open_units_are_told_by_state_and_few_are_not(world: World, browse: Open) -> None:
     otter = world.join("otter")
     number = world.submit("Work")
-    units = world.step(number, args=list(range(lines.FEW)))
+    units = world.step(number, args=list(range(public.FEW)))
     for each in units[:2]:
         world.lease(otter, each)
     told = (await data(await browse(), f"/run/{number}.json"))["run"]
-    assert (told["units"], told["replicas"]) == ({"ready": lines.FEW}, {"leased": 2})
+    assert (told["units"], told["replicas"]) == ({"ready": public.FEW}, {"leased": 2})
     world.compute(units[5], "same", world.join("wren"), world.join("lark"))
     told = (await data(await browse(), f"/run/{number}.json"))["run"]
-    assert (told["units"], told["replicas"]) == ({"active": lines.FEW - 1, "valid": 1}, {})
+    assert (told["units"], told["replicas"]) == ({"active": public.FEW - 1, "valid": 1}, {})
 
 
 async def test_why_a_run_waits_names_no_unit(world: World, browse: Open) -> None:
@@ -265,7 +266,7 @@ async def test_why_a_run_waits_names_no_unit(world: World, browse: Open) -> None
     world.lease(otter, one)
     world.report(otter, one, 5)
     told = (await data(await browse(), f"/run/{number}.json"))["run"]
-    assert told["reason"] == lines.NEEDS
+    assert told["reason"] == public.NEEDS
 
 
 async def test_failures_are_counted_by_reason_in_plain_words(world: World, browse: Open) -> None:
