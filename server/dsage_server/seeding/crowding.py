@@ -70,7 +70,7 @@ def _volunteer(person: Person) -> dict[str, Any]:
         "id": person.id, "pseudonym": person.pseudonym, "public": person.named, "created": person.created,
         "gone": person.until if person.erased else None, "verifiable_only": person.verifiable_only,
         "team_id": person.team, "team_since": person.team_since, "exported": person.exported,
-        "withdrawn": person.withdrawn,
+        "withdrawn": person.withdrawn, "country": person.country, "devices": person.devices,
     }  # fmt: skip
 
 

@@ -28,6 +28,8 @@ TEAM_SHARE: Final = 0.34
 LAPSED: Final = 0.25
 """Volunteers who have stopped by now."""
 ERASED: Final = 0.015
+TELLING: Final = 0.7
+"""Of those who are listed, how many tell their country, and how many show their computers."""
 GIB: Final = 1 << 30
 
 T = TypeVar("T")
@@ -79,6 +81,8 @@ class Person:
     team: int | None = None
     team_since: float | None = None
     machines: list[Machine] = field(default_factory=list)
+    country: str = ""
+    devices: bool = False
 
 
 @dataclass(slots=True)
@@ -154,6 +158,7 @@ def crowd(size: Size, seed: int, now: float) -> Crowd:
             person.machines.append(_machine(rng, machines, person, now))
         people.append(person)
     _mark(rng, people)
+    _tell(random.Random(f"{seed}/told"), people)
     return Crowd(seed, people, _teams(rng, people, begin, now))
 
 
@@ -196,6 +201,14 @@ def _machine(rng: random.Random, number: int, owner: Person, now: float) -> Mach
 
 def _drawn(rng: random.Random, shares: tuple[tuple[T, float], ...]) -> T:
     return rng.choices([each for each, _ in shares], [share for _, share in shares])[0]
+
+
+def _tell(rng: random.Random, people: list[Person]) -> None:
+    """Let some of those who are listed tell where they are, and show their computers."""
+    for person in people:
+        if person.listed and rng.random() < TELLING:
+            person.country = _drawn(rng, words.COUNTRIES)
+        person.devices = person.listed and rng.random() < TELLING
 
 
 def _mark(rng: random.Random, people: list[Person]) -> None:

@@ -20,6 +20,11 @@ PLATFORMS: Final = (
 )  # fmt: skip
 CLIENTS: Final = (("0.1.0", 0.81), ("0.0.9", 0.14), ("0.0.8", 0.05))
 CORES: Final = ((2, 0.12), (4, 0.34), (6, 0.13), (8, 0.24), (12, 0.07), (16, 0.07), (32, 0.02), (64, 0.01))
+COUNTRIES: Final = (
+    ("US", 0.17), ("DE", 0.15), ("GB", 0.09), ("FR", 0.07), ("JP", 0.06), ("CA", 0.06), ("PL", 0.05), ("BR", 0.05),
+    ("AU", 0.04), ("NL", 0.04), ("IN", 0.04), ("SE", 0.03), ("ES", 0.03), ("CZ", 0.03), ("NZ", 0.03), ("SG", 0.02),
+    ("ZA", 0.01), ("KE", 0.01), ("FI", 0.01), ("MT", 0.01),
+)  # fmt: skip
 REVERSED: Final = (
     "the answer was computed again on the server and is not the same",
     "this computer's memory is faulty: its answers of that day were looked at one by one",

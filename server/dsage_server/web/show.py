@@ -22,6 +22,7 @@ from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
 from dsage_server.badges import LEVELS
+from dsage_server.web.atlas import world
 from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
@@ -96,7 +97,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "english": ENGLISH if spoken.code != SOURCE else "",
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
-        "levels": LEVELS, "theme": "", "shuffled": SHUFFLED,
+        "levels": LEVELS, "theme": "", "shuffled": SHUFFLED, "world": world(),
         "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
     }  # fmt: skip
     environment.globals["ui"] = environment.get_template("ui.html").module

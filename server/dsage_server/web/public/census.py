@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from dsage_server.store import census
 from dsage_server.store.credit import recent_average
+from dsage_server.web import atlas
 from dsage_server.web.page import Asked, Document, Page
 
 HOUR_S: Final = 600.0
@@ -39,11 +40,13 @@ class Hardware(Document, kw_only=True):
 
 
 class Countries(Document, kw_only=True):
-    """Volunteers by the country that they told, as ISO 3166 codes; "": those who told none."""
+    """Volunteers by the country that they told, as ISO 3166 codes; "": those who told none. `steps` are the fewest
+    people of each shade of the map."""
 
     schema: ClassVar[str] = "dsage.countries/1"
     counted: float
     countries: list[Row]
+    steps: list[int]
     floor: int = census.FLOOR
 
 
@@ -59,7 +62,12 @@ def hardware(connection: Connection, asked: Asked) -> Hardware:
 def countries(connection: Connection, asked: Asked) -> Countries:
     """Return the countries."""
     found = census.kept(connection)
-    return Countries(counted=found.at, countries=_rows(found.countries, asked.now))
+    most = max(
+        (group.people for group in found.countries if group.name not in ("", census.OTHERS)), default=census.FLOOR
+    )
+    return Countries(
+        counted=found.at, countries=_rows(found.countries, asked.now), steps=atlas.steps(census.FLOOR, most)
+    )  # fmt: skip
 
 
 def _rows(groups: list[census.Group], now: float) -> list[Row]:

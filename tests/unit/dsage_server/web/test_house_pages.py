@@ -47,6 +47,26 @@ async def test_what_was_counted_is_shown_with_names_in_the_visitors_language(wor
     assert [(row["name"], row["people"]) for row in rows] == [("NZ", 7), ("*", 6), ("", 3)]
 
 
+async def test_a_map_shades_the_countries_that_stand_alone(world: World, browse: Open) -> None:
+    people = {"DE": 43, "SG": 12, "NZ": 7, "RE": 5, "*": 6, "": 300}
+    found = Census(at=world.now, countries=[Group(name=name, people=n) for name, n in people.items()])
+    world.store.write_now(lambda c: census.keep(c, found))
+    client = await browse()
+    text = await read(client, "/countries")
+    drawn = re.findall(r'<(?:path|circle) class="(step-\d)"[^>]*><title>([^<]*)</title>', text)
+    assert set(drawn) == {("step-3", "New Zealand: 7"), ("step-5", "Germany: 43"), ("step-4", "Singapore: 12")}
+    assert "4 countries have at least 5 volunteers who told it; Germany comes first, with 43." in text
+    assert "6 are elsewhere." in text
+    assert re.search(r"Too small for this map:\s+Réunion", text)
+    assert [words in text for words in ("5 to 9", "10 to 19", "20 or more")] == [True] * 3
+    assert (await (await client.get("/countries.json")).json())["data"]["steps"] == [5, 10, 20]
+
+
+async def test_there_is_no_map_when_nobody_stands_alone(world: World, browse: Open) -> None:
+    world.store.write_now(lambda c: census.keep(c, Census(at=world.now, countries=[Group(name="*", people=9)])))
+    assert 'class="world"' not in await read(await browse(), "/countries")
+
+
 async def test_the_audit_log_is_read_newest_first_and_is_only_text(
     world: World, browse: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
