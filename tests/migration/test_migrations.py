@@ -210,6 +210,7 @@ ROWS["0023"] = ROWS["0022"]
 ROWS["0024"] = ROWS["0023"] | {
     "request": ["1, x'cc', 'curie', '[\"radium\"]', 'Half-lives.', 3.0, 'waiting', NULL, ''"]
 }
+ROWS["0025"] = ROWS["0024"]
 
 MOVED: Final = {
     "replica": {"value"},

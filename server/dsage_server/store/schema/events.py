@@ -20,6 +20,13 @@ event = Table(
     Column("kind", String, nullable=False),
     Column("text", String, nullable=False),
     Index("ix_event_run", "run_id", "id"),
+    Index(
+        "ix_event_of_run",
+        "run_id",
+        "id",
+        sqlite_where=text("unit_id IS NULL"),
+        postgresql_where=text("unit_id IS NULL"),
+    ),
     Index("ix_event_news", "id", sqlite_where=_news, postgresql_where=_news),
     Index(
         "ix_event_unit",
