@@ -1,8 +1,9 @@
 """What visitors of the public pages wait for, and what they cost: `make bench-web` runs it.
 
-The views are looked at in Debian's Chromium over a seeded site; boards are asked for at 100,000 volunteers and ten
-million ledger rows; live pages have a thousand visitors; and pages are read while a fleet keeps a real server at half
-of what it can do. The limits on how often one visitor may ask are left out where one process plays all visitors.
+The views are looked at in Debian's Chromium over a seeded site; boards and every other public page are asked for at
+100,000 volunteers and ten million ledger rows; live pages have a thousand visitors; and pages are read while a fleet
+keeps a real server at half of what it can do. The limits on how often one visitor may ask are left out where one
+process plays all visitors.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -32,11 +33,12 @@ from serving import Bench, Options
 
 from dsage_server.seeding.filling import fill
 from dsage_server.seeding.people import Size
+from dsage_server.shared import Shared
 from dsage_server.store.engine import Store
 from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import DATABASE
+from dsage_server.web import pages
 from dsage_server.web.live import Streams
-from dsage_server.web.pages import make_pages
 
 CHROMIUM: Final = "/usr/bin/chromium"
 FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
@@ -50,6 +52,22 @@ FOUND: Final = {
     r'href="(/discovery/\d+)"': "/discoveries",
 }
 """Pages that are found by a link on another."""
+SORTED: Final = ("credit", "valid", "name")
+NARROWED: Final = ("app=factor", "horizon=30d&app=radio", "team=1", "team=2&sort=credit", "device=small", "q=am")
+"""What boards are narrowed to, or searched for."""
+SINGLE: Final = (
+    "/", "/projects", "/project/factor", "/discoveries", "/status", "/hardware", "/countries", "/steady", "/audit",
+    "/ledger", "/teams", "/teams?sort=credit", "/teams?q=cl",
+)  # fmt: skip
+"""Pages of which there is one, or that are much alike."""
+KINDS: Final = {
+    "a team": ("/teams", r'href="(/team/[^"?#]+)"'),
+    "a run": ("/project/factor", r'href="(/run/\d+)"'),
+    "the units of a run": ("/project/factor", r'href="(/run/\d+)"'),
+    "a unit": ("/run/{run}/units", r'href="(/unit/\d+)"'),
+    "a discovery": ("/discoveries", r'href="(/discovery/\d+)"'),
+}
+"""Pages of which there are many: where links to them stand."""
 SHIFTS: Final = """
 new Promise((done) => {
   let sum = 0;
@@ -68,14 +86,27 @@ LOAD_S: Final = 30.0
 EVERY_S: Final = 0.05
 
 
+class Anew(Shared[Any]):
+    """Shares nothing: each visitor's page is read and rendered for him."""
+
+    async def get(self, key: str, make: Callable[[], Awaitable[Any]], *, period_s: float = 0.0) -> Any:
+        """Return the value, made now."""
+        return await make()
+
+
 def serve(path: Path, port: Any, ready: multiprocessing.synchronize.Event, period_s: float) -> None:
-    """Serve the pages of a database in a process of its own, without limits for each visitor."""
+    """Serve the pages of a database in a process of its own, without limits for each visitor; with no `period_s` each
+    page is made anew for each look at it, but for boards, which are made beside the visitors."""
+    if not period_s:
+        pages.Shared = Anew  # type: ignore[misc]
 
     async def run() -> None:
         allow_files(VISITORS * 3)
         store = Store(path)
         streams = Streams(per_address=VISITORS * 2, in_all=VISITORS * 2)
-        runner = web.AppRunner(make_pages(store, server_id="bench", name="Bench", streams=streams, period_s=period_s))
+        runner = web.AppRunner(
+            pages.make_pages(store, server_id="bench", name="Bench", streams=streams, period_s=period_s)
+        )
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=VISITORS).start()
         port.value = runner.addresses[0][1]
@@ -124,15 +155,15 @@ async def browsing() -> AsyncIterator[Browser]:
 async def first_views(folder: Path) -> None:
     """What each page's first view takes over the wire, and how much of it jumps."""
     with serving(made(folder, SMALL)) as (address, _):
-        pages = [*VIEWS, *[found async for found in linked(address)]]
+        views = [*VIEWS, *[found async for found in linked(address)]]
         worst: dict[str, tuple[float, str]] = {}
         async with browsing() as browser:
-            for page in pages:
+            for page in views:
                 for name, value in (await viewed(browser, address + page)).items():
                     worst[name] = max(worst.get(name, (0.0, "")), (value, page))
     for name, unit, bar in (("kB over the wire", "kB", 80), ("requests", "requests", 12), ("layout shift", "", 0.05)):
         value, page = worst[name]
-        figure(f"web: first view, {name}, worst of {len(pages)} pages ({page})", value, unit, bar=bar)
+        figure(f"web: first view, {name}, worst of {len(views)} pages ({page})", value, unit, bar=bar)
 
 
 async def linked(address: str) -> AsyncIterator[str]:
@@ -165,8 +196,8 @@ async def viewed(browser: Browser, address: str) -> dict[str, float]:
     }  # fmt: skip
 
 
-async def boards(address: str) -> None:
-    """How long boards take at 100,000 volunteers, each page asked for anew."""
+async def big(address: str) -> None:
+    """How long pages take at 100,000 volunteers, each asked for anew: boards, and then all others beside them."""
     async with aiohttp.ClientSession(address, timeout=aiohttp.ClientTimeout(120)) as session:
         begin = time.perf_counter()
         names = sorted(set(re.findall(r'href="/u/([^"?]+)"', await told(session, "/leaderboard"))))
@@ -175,28 +206,43 @@ async def boards(address: str) -> None:
             1e3 * (time.perf_counter() - begin),
             "ms",
         )
+        took = {}
         for horizon in ("recent", "24h", "30d", "all"):
             first = f"/leaderboard?horizon={horizon}"
             await told(session, first)
-            await timed(session, f"a page of {horizon}", lambda n, h=horizon: f"/leaderboard?horizon={h}&page={n + 2}")  # type: ignore[misc]
-            if names:
-                await timed(
-                    session, f"my rank in {horizon}",
-                    lambda n, h=horizon: f"/leaderboard?horizon={h}&around={names[n % len(names)]}",  # type: ignore[misc]
-                )  # fmt: skip
-        if names:
-            await timed(session, "a profile", lambda n: f"/u/{names[n % len(names)]}")
+            took[f"a page of {horizon}"] = await timed(session, [f"{first}&page={n}" for n in range(2, 2 + ASKED)])
+            took[f"my rank in {horizon}"] = await timed(session, [f"{first}&around={name}" for name in names])
+        took["a profile"] = await timed(session, [f"/u/{name}" for name in names])
+        for name, asked in (await others(session)).items():
+            await told(session, asked[0])
+            took[name] = await timed(session, asked)
+    own = statistics.median(took["a page of recent"])
+    for name, each in took.items():
+        middle, what = statistics.median(each), f"web: {name}, {PEOPLE} volunteers"
+        figure(f"{what}, median", middle, "ms", bar=BAR_PAGE_MS, peer=("a page of the leaderboard", own))
+        figure(f"{what}, p97", percentile(each, 0.97), "ms")
 
 
-async def timed(session: aiohttp.ClientSession, what: str, address: Callable[[int], str]) -> None:
-    """Ask for some pages, and print the median and the slowest but one in forty."""
+async def others(session: aiohttp.ClientSession) -> dict[str, list[str]]:
+    """Return addresses of all other kinds of public pages, by what they are."""
+    found = {f"the leaderboard by {way}": [f"/leaderboard?sort={way}&page={n}" for n in (1, 2, 3)] for way in SORTED}
+    found |= {f"the leaderboard of {said}": [f"/leaderboard?{said}"] for said in NARROWED}
+    found |= {path: [path] for path in SINGLE}
+    for name, (where, link) in KINDS.items():
+        run = found["a run"][0].rpartition("/")[2] if "a run" in found else ""
+        links = sorted(set(re.findall(link, await told(session, where.format(run=run)))))
+        found[name] = [f"{each}/units" for each in links] if name == "the units of a run" else links
+    return {name: paths for name, paths in found.items() if paths}
+
+
+async def timed(session: aiohttp.ClientSession, addresses: Sequence[str]) -> list[float]:
+    """Ask for pages, one after the other and again from the first; return how long each took, in milliseconds."""
     took = []
     for number in range(ASKED):
         begin = time.perf_counter()
-        await told(session, address(number))
+        await told(session, addresses[number % len(addresses)])
         took.append(1e3 * (time.perf_counter() - begin))
-    figure(f"web: {what}, {PEOPLE} volunteers, median", statistics.median(took), "ms", bar=BAR_PAGE_MS)
-    figure(f"web: {what}, {PEOPLE} volunteers, p97", percentile(took, 0.97), "ms")
+    return took
 
 
 async def told(session: aiohttp.ClientSession, address: str) -> str:
@@ -284,8 +330,9 @@ async def read_steadily(session: aiohttp.ClientSession, took: list[float]) -> No
             await asyncio.sleep(EVERY_S)
 
 
-async def all_of_it(only: str, people: int, ledger: int) -> None:
-    """Print every figure, or those that are named."""
+async def all_of_it(only: str, people: int, ledger: int, world: Path | None) -> None:
+    """Print every figure, or those that are named; the big `world` is kept there, or found there."""
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dsage-web-") as name:
         folder = Path(name)
 
@@ -300,13 +347,16 @@ async def all_of_it(only: str, people: int, ledger: int) -> None:
             if only in ("", part):
                 await work()
         if only in ("", "boards", "live"):
-            path = made(room("boards"), Size(volunteers=people, days=60, ledger=ledger))
+            path = world / DATABASE if world else room("boards") / DATABASE
+            if not path.exists():
+                made(path.parent, Size(volunteers=people, days=60, ledger=ledger))
             if only in ("", "boards"):
                 with serving(path, period_s=0.0) as (address, _):
-                    await boards(address)
+                    await big(address)
             if only in ("", "live"):
                 with serving(path) as (address, process):
                     await live(address, process)
+    say(f"-- all of it took {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
 def main() -> None:
@@ -315,8 +365,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("views", "work", "boards", "live"), default="", help="this part")
     parser.add_argument("--people", type=int, default=PEOPLE, help=f"volunteers (default {PEOPLE})")
     parser.add_argument("--ledger", type=int, default=LEDGER, help=f"rows of the ledger (default {LEDGER})")
+    parser.add_argument("--world", type=Path, metavar="FOLDER", help="keep the big world here, or use the one here")
     options = parser.parse_args()
-    asyncio.run(all_of_it(options.only, options.people, options.ledger))
+    asyncio.run(all_of_it(options.only, options.people, options.ledger, options.world))
 
 
 if __name__ == "__main__":
