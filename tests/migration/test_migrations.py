@@ -211,6 +211,7 @@ ROWS["0024"] = ROWS["0023"] | {
     "request": ["1, x'cc', 'curie', '[\"radium\"]', 'Half-lives.', 3.0, 'waiting', NULL, ''"]
 }
 ROWS["0025"] = ROWS["0024"]
+ROWS["0026"] = ROWS["0025"] | {"painting": ["1, 4, 6, x'89'"], "painted_tile": ["1, 1, 1, 0, 0, 4, 2"]}
 
 MOVED: Final = {
     "replica": {"value"},

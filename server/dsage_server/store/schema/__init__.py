@@ -32,6 +32,7 @@ from dsage_server.store.schema.hosts import host
 from dsage_server.store.schema.joining import invite, kin, open_link, open_use
 from dsage_server.store.schema.logins import passkey, recovery, used_challenge, web_link, web_session
 from dsage_server.store.schema.operating import announcement, deed, meta, process
+from dsage_server.store.schema.paintings import painted_tile, painting
 from dsage_server.store.schema.people import consent, team, volunteer
 from dsage_server.store.schema.researchers import api_token, quota, request
 from dsage_server.store.schema.runs import archive, aside, document, run, run_step, tally
@@ -78,6 +79,8 @@ __all__ = [
     "open_link",
     "open_use",
     "outlying",
+    "painted_tile",
+    "painting",
     "passkey",
     "people_sum",
     "printed",
