@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from dsage.states import ReplicaState, UnitState
-from dsage_validator import life
-from dsage_validator.life import Replica, Trust, Unit
+from dsage_validator import issuing, life
 from dsage_validator.reputation import RULES, Kind, Rules, drawn, evidence, stands, supporters, weighed
+from dsage_validator.unit import Replica, Trust, Unit
 from simulator.adversaries import RIGHT
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Ours(Rule):
     def lease(self, unit: Unit, host: Host, replica: Replica) -> Unit:
         world = self.world
         trust = host.standing.trust(drawn(world.key, unit.id), world.now, self.rules)
-        if trust is Trust.ALONE and not life.first_copy(unit):
+        if trust is Trust.ALONE and not issuing.first_copy(unit):
             trust = Trust.KNOWN
         elif trust is Trust.KNOWN and self.known and self._asks_known(host):
             trust = Trust.ALONE

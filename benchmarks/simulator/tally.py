@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsage.states import ReplicaState, UnitState
-from dsage_validator.life import Unit
 from dsage_validator.reputation import supporters
+from dsage_validator.unit import Unit
 
 if TYPE_CHECKING:
     from simulator.world import World

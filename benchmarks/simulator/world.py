@@ -23,8 +23,8 @@ from dsage_server.scheduling.deadlines import deadline_s
 from dsage_server.scheduling.ready import ReadyQueue
 from dsage_server.scheduling.shares import FairShare
 from dsage_server.scheduling.terms import REFERENCE_S_PER_MILLI, Needs, ReadyUnit, RunTerms
-from dsage_validator import life
-from dsage_validator.life import Replica, Unit
+from dsage_validator import contest, issuing, life
+from dsage_validator.unit import Replica, Unit
 from simulator.adversaries import RIGHT, Behaviour
 from simulator.hosts import HOUR, Held, Host, host
 from simulator.rules import Rule
@@ -165,7 +165,7 @@ class World:
         if not unit.unsent:
             self.ready.drop(unit.id)
             return
-        barred = frozenset([r.volunteer for r in unit.replicas if not life.may_take(unit, r.volunteer)])
+        barred = frozenset([r.volunteer for r in unit.replicas if not issuing.may_take(unit, r.volunteer)])
         if unit.replicas:
             barred |= self.rule.barred(unit)
         ready = ReadyUnit(
@@ -228,7 +228,7 @@ class World:
         camps = [c for c in life.centres(unit) if self.lies.get(c, RIGHT) == value]
         camp = min(camps, default=replica)
         after = life.judge(unit, replica, camp=camp, proof=self.rule.proof(unit, camp == replica, value))
-        return life.overruled(after) if life.outvoted(after) else after
+        return life.overruled(after) if contest.outvoted(after) else after
 
     def change(self, unit: Unit) -> None:
         """Take note of how a unit stands now, and of all that follows."""
@@ -238,7 +238,7 @@ class World:
         self.units[unit.id] = unit
         if unit.final is not was.final:
             self.settled += 1 if unit.final else -1
-        if unit.adaptive and life.contesting(unit):
+        if unit.adaptive and contest.contesting(unit):
             self.contested.add(unit.id)
         else:
             self.contested.discard(unit.id)

@@ -28,7 +28,7 @@ from dsage.trust import ceremony
 from dsage_client.consent import SHOWN
 from dsage_server import badges, sessions, signing
 from dsage_server.store import accounts, credit, exports, open_links, schema, visits
-from dsage_validator import life
+from dsage_validator import deciding, issuing, unit
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -88,19 +88,19 @@ def life_limits() -> str:
     return table(
         ["limit", "number"],
         [
-            ["copies beyond the quorum before a unit is given up", life.EXTRA_REPLICAS],
-            ["errors before a unit is given up", life.MAX_ERRORS],
-            ["volunteers who must have seen them", life.MIN_ERROR_VOLUNTEERS],
-            ["errors on one unit after which a volunteer is not asked again", life.ERRORS_PER_VOLUNTEER],
-            ["copies handed back or never answered, the same", life.LOSSES_PER_VOLUNTEER],
+            ["copies beyond the quorum before a unit is given up", deciding.EXTRA_REPLICAS],
+            ["errors before a unit is given up", deciding.MAX_ERRORS],
+            ["volunteers who must have seen them", deciding.MIN_ERROR_VOLUNTEERS],
+            ["errors on one unit after which a volunteer is not asked again", issuing.ERRORS_PER_VOLUNTEER],
+            ["copies handed back or never answered, the same", issuing.LOSSES_PER_VOLUNTEER],
         ],
     )  # fmt: skip
 
 
 def trust_levels() -> str:
     """Return how far the word of a computer is taken."""
-    meanings = _literals(life)
-    rows = [[f"`{level.name.lower()}`", meanings.get(level.name, "Nobody knows it yet.")] for level in life.Trust]
+    meanings = _literals(unit)
+    rows = [[f"`{level.name.lower()}`", meanings.get(level.name, "Nobody knows it yet.")] for level in unit.Trust]
     return table(["level", "meaning"], rows)
 
 

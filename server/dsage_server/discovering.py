@@ -22,6 +22,7 @@ from dsage.states import OPEN_RUNS, ReplicaState, RunState, UnitState
 from dsage_server.store import discoveries, last_words, reopening, runs, units
 from dsage_validator import life
 from dsage_validator.reputation import supporters
+from dsage_validator.unit import Replica, Trust, Unit
 
 if TYPE_CHECKING:
     from dsage_server.hub import Hub
@@ -138,18 +139,18 @@ def _explain(connection: Connection, row: Any, reason: str) -> None:
         discoveries.explain(connection, row.id, reason)
 
 
-def _supporters(current: life.Unit) -> list[life.Replica]:
+def _supporters(current: Unit) -> list[Replica]:
     """Return the copies whose word counts for the accepted answer."""
-    return [r for r in supporters(current) if r.trust >= life.Trust.NEW or r.proof]
+    return [r for r in supporters(current) if r.trust >= Trust.NEW or r.proof]
 
 
-def _contradicts(current: life.Unit, copy: life.Replica) -> bool:
+def _contradicts(current: Unit, copy: Replica) -> bool:
     """Whether an answer whose word counts stands against the accepted one."""
-    heard = copy.state is ReplicaState.INVALID and copy.trust >= life.Trust.NEW and not copy.partial
+    heard = copy.state is ReplicaState.INVALID and copy.trust >= Trust.NEW and not copy.partial
     return heard and copy.id > current.since and copy.proof is None
 
 
-def _errors(current: life.Unit) -> int:
+def _errors(current: Unit) -> int:
     accepted = current.canonical or 0
     failed = (ReplicaState.ERROR, ReplicaState.INVALID)
     return sum(r.state in failed and r.id > accepted for r in current.replicas)

@@ -46,7 +46,7 @@ from dsage_server.store.announcements import Notice
 from dsage_server.store.claims import claim
 from dsage_server.store.engine import Store
 from dsage_server.store.ready import as_ready, ready_units, wanted_of
-from dsage_validator import life
+from dsage_validator import contest, issuing, life
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Hub:
                 if any(r.state is ReplicaState.INVALID for r in unit.replicas):
                     self.liars.set()
                     self.neighbours.say.ledger = self.store.shared
-                if life.contesting(unit):
+                if contest.contesting(unit):
                     self.contest(unit.id)
                     self.neighbours.say.contested.add(unit.id)
                 if unit.state is UnitState.VALID or unit.state is UnitState.CANCELLED:
@@ -204,11 +204,11 @@ class Hub:
 
     def _rests(self, entry: units.Changed) -> bool:
         """Whether a unit rests, because a copy of it failed now or shortly before."""
-        failures = life.failures(entry.unit)
+        failures = issuing.failures(entry.unit)
         if not failures:
             return False
         number = entry.unit.id
-        if failures > life.failures(entry.was) and self.serves:
+        if failures > issuing.failures(entry.was) and self.serves:
             self._opened(entry.run)
             self.ready.rest(number, entry.run, failures, self.ticks())
         return number in self.ready.resting

@@ -23,6 +23,7 @@ from dsage_server.store.schema import among, replica
 from dsage_server.store.schema import host as host_table
 from dsage_validator import life
 from dsage_validator.reputation import stands, supporters
+from dsage_validator.unit import Trust
 
 if TYPE_CHECKING:
     from dsage_server.hub import Hub
@@ -94,7 +95,7 @@ def distrust(connection: Connection, host: int, now: float) -> list[units.Change
     book = units.Book.of(connection, connection.execute(_OPEN, {"host": host, "now": now}).scalars())
     for number, current in book.now.items():
         if current.adaptive or enough:
-            book.now[number] = life.distrusted(current, host, life.Trust.LOST)
+            book.now[number] = life.distrusted(current, host, Trust.LOST)
     return book.write(now)
 
 

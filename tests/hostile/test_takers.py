@@ -23,7 +23,7 @@ from dsage_server.scheduling.record import FIRST, RECOVERY_S, HostRecord
 from dsage_server.store import credit, views
 from dsage_server.store.meta import remember
 from dsage_server.testing import HandDriver, Host, World, running_server, until
-from dsage_validator import life
+from dsage_validator import issuing
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: Wo
     while got := await host.fetch():
         await host.report(got, [None], status="returned")
         times += 1
-        assert times <= life.LOSSES_PER_VOLUNTEER
+        assert times <= issuing.LOSSES_PER_VOLUNTEER
     await run.make(*range(1000))
     taken = [await host.fetch(want=50) for _ in range(5)]
     assert sum(map(len, taken)) <= FIRST - times

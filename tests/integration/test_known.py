@@ -17,8 +17,8 @@ from dsage_server.store import known, reopening, standings
 from dsage_server.store.schema import credit_entry, replica, signed_unit, standing, unit
 from dsage_server.store.schema import known as known_table
 from dsage_server.testing import HandDriver, Host, World, document, held, running_server, until
-from dsage_validator import life
 from dsage_validator.reputation import RULES
+from dsage_validator.unit import Trust
 
 PROBATION = int(RULES.probation)
 CERTAIN = 5
@@ -180,7 +180,7 @@ async def test_who_answers_one_wrong_is_found_lying_and_the_run_learns_nothing(
 
     async def looked_at() -> bool:
         held_by_it = await asked(world, select(replica.c.trust).where(replica.c.state == "leased"))
-        return set(held_by_it) == {(life.Trust.LOST,)}
+        return set(held_by_it) == {(Trust.LOST,)}
 
     await until(looked_at)
 

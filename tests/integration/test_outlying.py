@@ -22,9 +22,9 @@ from dsage_server.store.schema import host as host_table
 from dsage_server.store.schema import outlying as outlying_table
 from dsage_server.store.schema import replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
-from dsage_validator.life import Trust
 from dsage_validator.outliers import AUDIT, FEWEST, PEOPLE, Kind
 from dsage_validator.reputation import RULES
+from dsage_validator.unit import Trust
 
 PROBATION = int(RULES.probation)
 

@@ -18,7 +18,7 @@ from dsage_server.scheduling import resting
 from dsage_server.sessions import Session
 from dsage_server.store import events, quotas
 from dsage_server.testing import HandDriver, Host, World, document, until
-from dsage_validator import life
+from dsage_validator import issuing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,7 +46,7 @@ async def fail(host: Host, got: list[wire.Assignment], reason: str = "crash") ->
 async def use_up(world: World, units: int) -> None:
     """Let so many units fail until they are given up."""
     for host in [await world.host(), await world.host()]:
-        for _ in range(life.ERRORS_PER_VOLUNTEER):
+        for _ in range(issuing.ERRORS_PER_VOLUNTEER):
             await fail(host, await fetched(host, units))
 
 
@@ -177,7 +177,7 @@ async def test_a_unit_is_tried_again_as_often_as_its_author_wants(world: World, 
     hosts, run = [await world.host(), await world.host()], await world.run()
     await run.make(1, quorum=1, retries=retries)
     for attempt in range(retries + 1):
-        host = hosts[attempt // life.ERRORS_PER_VOLUNTEER]
+        host = hosts[attempt // issuing.ERRORS_PER_VOLUNTEER]
         await fail(host, await fetched(host, 1))
     (heard,) = (await run.answers()).answers
     assert heard.failed == f"it failed {times}, last with: crash"

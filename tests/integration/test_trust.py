@@ -15,8 +15,8 @@ from dsage_server.store import recount, standings, units
 from dsage_server.store.schema import replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
 from dsage_validator import life
-from dsage_validator.life import Trust
 from dsage_validator.reputation import RULES, Evidence, Kind
+from dsage_validator.unit import Trust
 
 PROBATION = int(RULES.probation)
 pytestmark = pytest.mark.usefixtures("few_are_enough")

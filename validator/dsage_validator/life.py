@@ -4,118 +4,24 @@ No sockets, no clock, no database. The server loads a unit with its replicas, ap
 changed; the property tests drive the same functions through random histories.
 
 Answers form *camps*: a camp is named by the replica whose answer is its centre, and every other answer is judged
-against centres only, never chained (see `camps`). A camp as large as the quorum decides; an answer that proves itself
-decides alone; a proven lie is out whatever the others say.
-
-An accepted answer of an adaptive unit may be *contested*: somebody answers late and contradicts, and as the answers
-stand it would not be accepted. It stays accepted while more are asked; then either side is right.
+against centres only, never chained (see `camps`). What the camps come to is said in `deciding`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
-from dsage.errors import Conflict, NotFound
-from dsage.states import FINAL_UNITS, HOLDS_PLACE, TIME_LIMITS, ReplicaState, UnitState, move
-
-EXTRA_REPLICAS: Final = 6
-"""Copies beyond the quorum before a unit is given up: enough for two liars and a few lost computers."""
-MAX_ERRORS: Final = 4
-MIN_ERROR_VOLUNTEERS: Final = 2
-"""A unit is blamed for errors only when this many volunteers saw them, and nobody could answer it."""
-ERRORS_PER_VOLUNTEER: Final = 2
-"""After so many errors on one unit a volunteer is not asked again."""
-LOSSES_PER_VOLUNTEER: Final = 50
-"""Nor after so many copies handed back or never answered: every event of a unit looks at all its copies."""
+from dsage.errors import Conflict
+from dsage.states import ReplicaState, UnitState, move
+from dsage_validator.contest import as_if_open, contesting, outvoted, uncontested
+from dsage_validator.deciding import decide
+from dsage_validator.issuing import holds_place
+from dsage_validator.unit import Judgement, Replica, Trust, Unit
 
 _COUNT: Final = frozenset({ReplicaState.REPORTED, ReplicaState.VALID})
-
-
-class Trust(IntEnum):
-    """How far the answer of a copy is trusted, as its host stood when the copy was leased."""
-
-    LOST = -1
-    """Its host was found lying, and has not made up for that: it is heard for its own sake only, to see whether it says
-    what others say. Otherwise two liars who were caught would go on confirming each other."""
-    NEW = 0
-    KNOWN = 1
-    """Its host is established; another host is asked as well, because this unit is one of those that are checked."""
-    ALONE = 2
-    """Its host's word alone is taken, unless another answer contradicts."""
-
-
-class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One copy of a unit, leased to one host.
-
-    `deadline` is soft: a replacement is issued after it, and a late answer is still welcome. `camp` is the id of
-    the replica it agrees with (its own id if it is a centre), None until judged. `proof` is what the app's
-    `verify` said. `share` is the part of the unit's credit that it earns if valid; a `partial` answer is what was
-    done when the server asked to stop.
-    """
-
-    id: int
-    volunteer: int
-    host: int = 0
-    state: ReplicaState = ReplicaState.LEASED
-    deadline: float = 0.0
-    hard_deadline: float = 0.0
-    camp: int | None = None
-    proof: bool | None = None
-    partial: bool = False
-    share: float = 1.0
-    trust: Trust = Trust.NEW
-
-
-class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A unit with its replicas. `unsent` is how many more copies should go out now.
-
-    `reason` is why it was given up, and `code` the last error's own word. A unit that `splits` is given up with the
-    first time limit. `retries` is how many errors are followed by another try (None: as many as it takes to see that it
-    is not the computers). Replicas up to `since` were of an earlier try: their failures count no more. Of an `adaptive`
-    unit one copy goes out first, and a quorum is asked for unless the host's word alone is taken. `ruled` is the copy
-    that says what the server found itself; it is not kept.
-    """
-
-    id: int
-    quorum: int
-    state: UnitState = UnitState.READY
-    unsent: int = 0
-    canonical: int | None = None
-    reason: str = ""
-    replicas: tuple[Replica, ...] = ()
-    splits: bool = False
-    code: str = ""
-    since: int = 0
-    retries: int | None = None
-    adaptive: bool = False
-    ruled: int | None = None
-
-    def replica(self, number: int) -> Replica:
-        """Return one replica; raises NotFound."""
-        for replica in self.replicas:
-            if replica.id == number:
-                return replica
-        raise NotFound(f"unit {self.id} has no replica {number}")
-
-    @property
-    def final(self) -> bool:
-        """Whether no event changes the unit's own state any more, but a person's wish or a proven lie."""
-        return self.state in FINAL_UNITS
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is said of one answer: its camp, and the rest as in a Replica."""
-
-    id: int
-    camp: int
-    proof: bool | None = None
-    share: float = 1.0
 
 
 def created(
@@ -142,7 +48,7 @@ def report(unit: Unit, number: int, *, partial: bool = False) -> Unit:
     if partial and not unit.final:
         return give_up(unit, number, ReplicaState.RETURNED)
     state = move(replica.state, ReplicaState.REPORTED)
-    if replica.state is ReplicaState.EXPIRED and _holds_place(unit, replica.volunteer):
+    if replica.state is ReplicaState.EXPIRED and holds_place(unit, replica.volunteer):
         raise Conflict("its lease had run out, and this volunteer was given the unit again")
     return _settle(_with(unit, replace(replica, state=state, partial=partial)))
 
@@ -277,38 +183,13 @@ def asked_again(unit: Unit) -> Unit:
     return replace(unit, unsent=1)
 
 
-def contesting(unit: Unit) -> tuple[Replica, ...]:
-    """Return the answers that contest the accepted one of an adaptive unit: they have no verdict yet."""
-    if unit.state is not UnitState.VALID or not unit.adaptive:
-        return ()
-    judged = [r for r in unit.replicas if r.state is ReplicaState.REPORTED and r.camp is not None and r.proof is None]
-    if not judged or any(r.proof for r in unit.replicas if r.state is ReplicaState.VALID):
-        return ()
-    camp = unit.replica(unit.canonical or 0).camp
-    return tuple([r for r in judged if r.camp != camp and not r.partial and r.trust >= Trust.NEW])
-
-
-def outvoted(unit: Unit) -> bool:
-    """Whether those who contest an accepted answer would have theirs accepted by now."""
-    return bool(contesting(unit)) and _as_if_open(unit).state is UnitState.VALID
-
-
 def overruled(unit: Unit) -> Unit:
     """Return an accepted unit that was outvoted with the other answer accepted. What was paid for the old one is not
     touched here. Raises Conflict if it was not outvoted."""
-    trial = _as_if_open(unit)
+    trial = as_if_open(unit)
     if not outvoted(unit):
         raise Conflict(f"the accepted answer of unit {unit.id} stands")
     return _settle(replace(trial, unsent=0))
-
-
-def uncontested(unit: Unit) -> Unit:
-    """Return an accepted unit about which nobody is asked any more: what contests its answer is redundant."""
-    gone = {r.id for r in contesting(unit)}
-    replicas = tuple(
-        [replace(r, state=move(r.state, ReplicaState.REDUNDANT)) if r.id in gone else r for r in unit.replicas]
-    )
-    return replace(unit, unsent=0, replicas=replicas) if gone else unit
 
 
 def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
@@ -324,48 +205,10 @@ def distrusted(unit: Unit, host: int, trust: Trust = Trust.NEW) -> Unit:
     return unit if replicas == unit.replicas else _settle(replace(unit, replicas=replicas))
 
 
-def first_copy(unit: Unit) -> bool:
-    """Whether no copy that counts is out or answered: only then may one host's word be taken alone."""
-    return unit.state is not UnitState.VALID and not any(
-        _heard(r) and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED) for r in unit.replicas
-    )
-
-
-def first_host(unit: Unit) -> int:
-    """Return the host of the first copy that is out or has answered in the present try; 0 if there is none."""
-    out = (ReplicaState.LEASED, ReplicaState.REPORTED)
-    return next((r.host for r in unit.replicas if r.state in out), 0)
-
-
 def ruled(unit: Unit, number: int) -> Unit:
     """Return an adaptive unit whose answers disagree after the server, which computed it itself, found what a copy
     says: it is heard as one more established host, this once."""
     return _settle(replace(unit, ruled=number))
-
-
-def ruled_camp(unit: Unit) -> int | None:
-    """Return the camp in which the server stands, if it was heard."""
-    return None if unit.ruled is None else unit.replica(unit.ruled).camp
-
-
-def failures(unit: Unit) -> int:
-    """Return how many copies of the present try ended with an error."""
-    return sum([r.state is ReplicaState.ERROR and r.id > unit.since for r in unit.replicas])
-
-
-def may_take(unit: Unit, volunteer: int) -> bool:
-    """Whether a volunteer may get (another) copy: never two at a time, and not after repeated errors or losses."""
-    mine = [r for r in unit.replicas if r.volunteer == volunteer]
-    if not mine:
-        return True
-    before = Counter([r.state for r in mine if r.id > unit.since])
-    lost = before[ReplicaState.RETURNED] + before[ReplicaState.EXPIRED]
-    errors = before[ReplicaState.ERROR]
-    return not _holds_place(unit, volunteer) and errors < ERRORS_PER_VOLUNTEER and lost < LOSSES_PER_VOLUNTEER
-
-
-def _holds_place(unit: Unit, volunteer: int) -> bool:
-    return any(r.volunteer == volunteer and r.state in HOLDS_PLACE for r in unit.replicas)
 
 
 def _with(unit: Unit, replica: Replica) -> Unit:
@@ -375,9 +218,9 @@ def _with(unit: Unit, replica: Replica) -> Unit:
 def _settle(unit: Unit, reason: str = "", detail: str = "") -> Unit:
     """Return the unit with its own state, the copies it still wants and every verdict brought up to date."""
     if not unit.final:
-        unit = _decide(unit, reason, detail)
+        unit = decide(unit, reason, detail)
     if unit.final:
-        trial = _as_if_open(unit) if contesting(unit) else unit
+        trial = as_if_open(unit) if contesting(unit) else unit
         if trial.final and trial.canonical == unit.canonical:
             return replace(unit, unsent=0, replicas=tuple([_verdict(unit, r) for r in unit.replicas]))
         if trial.state is UnitState.FAILED:
@@ -388,125 +231,12 @@ def _settle(unit: Unit, reason: str = "", detail: str = "") -> Unit:
     return unit
 
 
-def _as_if_open(unit: Unit) -> Unit:
-    """Return an accepted unit as its answers would be decided on if none were accepted yet."""
-    camp = unit.replica(unit.canonical or 0).camp
-    replicas = tuple(
-        [
-            replace(r, state=ReplicaState.REPORTED)
-            if r.state is ReplicaState.VALID and r.camp == camp and not r.partial
-            else r
-            for r in unit.replicas
-        ]
-    )
-    return _decide(replace(unit, state=UnitState.COMPARING, canonical=None, replicas=replicas), "", "")
-
-
-def _decide(unit: Unit, reason: str, detail: str) -> Unit:
-    if any(r.proof is False and r.state is ReplicaState.REPORTED for r in unit.replicas):
-        unit = replace(unit, replicas=tuple([_refused(r) for r in unit.replicas]))
-    camps: dict[int, int] = {}
-    waiting = leased = 0
-    for r in unit.replicas:
-        if r.state is ReplicaState.LEASED:
-            leased += _heard(r)
-        elif r.state is ReplicaState.REPORTED:
-            if r.proof:
-                return replace(unit, state=move(unit.state, UnitState.VALID), canonical=_first_proof(unit))
-            if not _heard(r):
-                continue
-            if r.camp is None:
-                waiting += 1
-            else:
-                camps[r.camp] = camps.get(r.camp, 0) + 1
-    ruling = ruled_camp(unit)
-    if ruling is not None and ruling in camps:
-        camps[ruling] += 1
-    top, size = min(camps.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
-    missing = max(0, unit.quorum - size) if not unit.adaptive else _missing(unit, camps, top, size)
-    if size and not missing:
-        return replace(unit, state=move(unit.state, UnitState.VALID), canonical=top)
-
-    unsent = max(0, missing - waiting - leased)
-    given_up = _hopeless(unit, unsent, len(camps), reason, detail)
-    if given_up:
-        return replace(unit, state=move(unit.state, UnitState.FAILED), reason=given_up, code=reason)
-    state = UnitState.READY if unsent else UnitState.COMPARING if waiting else UnitState.ACTIVE
-    return replace(unit, state=move(unit.state, state), unsent=unsent)
-
-
-def _missing(unit: Unit, camps: dict[int, int], top: int | None, size: int) -> int:
-    """Return how many answers an adaptive unit lacks, beside those of its largest camp.
-
-    While nobody contradicts, a quorum is enough, and one answer of a host that is trusted alone. Where answers
-    disagree, newcomers decide by a lead of two only: the quorum needs an established host, against none.
-    """
-    live = [
-        r for r in unit.replicas if r.trust >= Trust.NEW and r.state in (ReplicaState.LEASED, ReplicaState.REPORTED)
-    ]
-    if len(camps) < 2:
-        heard = [r for r in live if r.camp is not None] or live
-        alone = not live or any(r.trust is Trust.ALONE for r in heard)
-        return max(0, (1 if alone else unit.quorum) - size)
-    known = {r.camp for r in live if r.camp is not None and r.trust} | ({ruled_camp(unit)} & camps.keys())
-    lead = size - max(n for camp, n in camps.items() if camp != top)
-    if size >= unit.quorum and (lead > 1 or known == {top}):
-        return 0
-    return max(1, unit.quorum - size)
-
-
 def _judged(unit: Unit, replica: Replica, said: Judgement | None) -> Replica:
     if said is None or replica.state is not ReplicaState.REPORTED:
         return replica
     if replica.camp is not None:
         return replica if unit.final else replace(replica, camp=said.camp)
     return replace(replica, camp=said.camp, proof=said.proof, share=said.share)
-
-
-def _heard(replica: Replica) -> bool:
-    """Whether a copy counts for what becomes of its unit: not if its host was found lying."""
-    return replica.trust >= Trust.NEW
-
-
-def _refused(replica: Replica) -> Replica:
-    if replica.proof is False and replica.state is ReplicaState.REPORTED:
-        return replace(replica, state=move(replica.state, ReplicaState.INVALID))
-    return replica
-
-
-def _first_proof(unit: Unit) -> int:
-    return next(r.id for r in unit.replicas if r.proof and r.state is ReplicaState.REPORTED and r.camp is not None)
-
-
-def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> str:
-    """Return why the unit is to be given up, or an empty text."""
-    if unit.splits and reason in TIME_LIMITS:
-        return f"it passed its time limit ({reason})"
-    most, who = (MAX_ERRORS, MIN_ERROR_VOLUNTEERS) if unit.retries is None else (unit.retries + 1, 1)
-    if len(unit.replicas) < min(most, MAX_ERRORS):
-        return ""
-    errors = [r for r in unit.replicas if r.state is ReplicaState.ERROR and r.id > unit.since]
-    people = len({r.volunteer for r in errors})
-    answered = any(r.state is ReplicaState.REPORTED for r in unit.replicas)
-    if len(errors) >= most and people >= who and not answered:
-        last = ": ".join(filter(None, (reason, detail))) or "an error"
-        return f"it failed {_times(len(errors))} on {_computers(people)}, last with: {last}"
-    used = [r.state for r in unit.replicas if r.state in HOLDS_PLACE and r.id > unit.since and _heard(r)]
-    lies = used.count(ReplicaState.INVALID)
-    enough = unit.retries is not None and lies and len(errors) + lies >= most and not answered
-    if enough or (unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS):
-        wrong = [f"{lies} answer{'s were' if lies > 1 else ' was'} found wrong"] if lies else []
-        apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
-        return "; ".join(wrong + apart)
-    return ""
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
-
-
-def _computers(people: int) -> str:
-    return "one volunteer's computer" if people == 1 else f"{people} volunteers' computers"
 
 
 def _verdict(unit: Unit, replica: Replica) -> Replica:

@@ -25,7 +25,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dsage.states import ReplicaState, UnitState
-from dsage_validator.life import Replica, Trust, Unit
+from dsage_validator.unit import Replica, Trust, Unit
 
 MAX_LIES: Final = 4
 """After so many lies each further one makes the way back no longer."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from dsage.states import ReplicaState, UnitState
-from dsage_validator import life
 from dsage_validator.reputation import drawn
+from dsage_validator.unit import Trust, Unit
 
 if TYPE_CHECKING:
     from dsage_server.store.units import Changed
@@ -73,15 +73,15 @@ class OwnChecks:
         return number
 
 
-def camps(unit: life.Unit) -> dict[int, int]:
+def camps(unit: Unit) -> dict[int, int]:
     """Return the camp of each answer that is heard, while no answer is accepted."""
     return {
         r.id: r.camp
         for r in unit.replicas
-        if r.state is ReplicaState.REPORTED and r.camp is not None and r.trust >= life.Trust.NEW and not unit.final
+        if r.state is ReplicaState.REPORTED and r.camp is not None and r.trust >= Trust.NEW and not unit.final
     }
 
 
-def disputed(unit: life.Unit) -> bool:
+def disputed(unit: Unit) -> bool:
     """Whether answers of an open unit disagree."""
     return len(set(camps(unit).values())) > 1

@@ -14,13 +14,15 @@ from typing import Any, Final
 from dsage import codec
 from dsage.bundle import Bundle
 from dsage.errors import DSageError
-from dsage.function import DistributedFunction, Unit
+from dsage.function import DistributedFunction
+from dsage.function import Unit as Job
 from dsage.states import HOLDS_PLACE, ReplicaState, RunState, UnitState
 from dsage.trust.documents import Manifest
 from dsage.wire import Discovered, NewUnit
 from dsage_server.seeding import words
 from dsage_server.seeding.people import DAY_S, Crowd, Machine
-from dsage_validator import life
+from dsage_validator import issuing, life
+from dsage_validator.unit import Replica, Unit
 
 AHEAD: Final = 40
 """Units that a driver has made ahead of what is folded."""
@@ -73,8 +75,8 @@ class Played:
     fails wherever it is tried."""
 
     new: NewUnit
-    job: Unit[Any]
-    life: life.Unit
+    job: Job[Any]
+    life: Unit
     created: float
     made_step: int
     copies: dict[int, Copy] = field(default_factory=dict)
@@ -145,7 +147,7 @@ class Play:
                 return
             self._add(at, self.function.as_unit(job))
 
-    def _add(self, at: float, job: Unit[Any]) -> None:
+    def _add(self, at: float, job: Job[Any]) -> None:
         number = next(self._unit_ids)
         self.step = self.step or 1
         job = dataclasses.replace(job, id=number, key=job.key or f"{len(self.units) + 1}")
@@ -181,7 +183,7 @@ class Play:
         length = played.new.deadline_s
         copy = next(self._copy_ids)
         played.copies[copy] = Copy(machine, at, length)
-        replica = life.Replica(
+        replica = Replica(
             id=copy, volunteer=machine.owner.id, host=machine.id, deadline=at + length,
             hard_deadline=at + HARD * length,
         )  # fmt: skip
@@ -207,11 +209,11 @@ class Play:
             drawn -= share
         return "done"
 
-    def _taker(self, at: float, unit: life.Unit) -> Machine | None:
+    def _taker(self, at: float, unit: Unit) -> Machine | None:
         there = self._crowd.present(int(at // DAY_S))
         for _ in range(TRIES if there.machines else 0):
             machine = self._rng.choices(there.machines, cum_weights=there.cumulated)[0]
-            if life.may_take(unit, machine.owner.id):
+            if issuing.may_take(unit, machine.owner.id):
                 return machine
         return None
 
@@ -250,7 +252,7 @@ class Play:
 
     # -- what follows ------------------------------------------------------------------------------------------
 
-    def _follow(self, at: float, played: Played, was: life.Unit) -> None:
+    def _follow(self, at: float, played: Played, was: Unit) -> None:
         unit = played.life
         known = {r.id: r.state for r in was.replicas}
         for replica in unit.replicas:
@@ -313,7 +315,7 @@ class Play:
         self._cancel(at, None)
 
 
-def _welcome_late(unit: life.Unit, number: int) -> bool:
+def _welcome_late(unit: Unit, number: int) -> bool:
     """Whether an answer is taken though its lease has run out."""
     copy = unit.replica(number)
     again = any(r.volunteer == copy.volunteer and r.state in HOLDS_PLACE for r in unit.replicas)

@@ -17,6 +17,7 @@ from dsage_server.store.schema import answer
 from dsage_validator import life
 from dsage_validator.camps import Standing
 from dsage_validator.checks import Candidate, Verdict
+from dsage_validator.unit import Judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
         raise Conflict("the answers of a unit were judged by another process in between")
     book.now[number] = life.judged(
         book.now[number],
-        [life.Judgement(id=v.replica, camp=v.camp, proof=v.proof, share=v.share) for v in verdicts],
+        [Judgement(id=v.replica, camp=v.camp, proof=v.proof, share=v.share) for v in verdicts],
     )
     for trouble in dict.fromkeys(verdict.trouble for verdict in verdicts if verdict.trouble):
         note(connection, now, "check-failed", f"unit {number}: {trouble}", run=judged.run, unit=number)

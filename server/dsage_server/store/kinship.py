@@ -18,7 +18,7 @@ from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.meta import secret
 from dsage_server.store.open_links import network
 from dsage_server.store.schema import kin
-from dsage_validator import life
+from dsage_validator.unit import Unit
 
 KEY: Final = "kin_key"
 """Under which name the key is remembered that hashes networks."""
@@ -48,12 +48,12 @@ def of(connection: Connection, volunteers: Iterable[int]) -> dict[int, frozenset
     return found
 
 
-def partners(unit: life.Unit) -> set[int]:
+def partners(unit: Unit) -> set[int]:
     """Return the volunteers whose copies of a unit may be confirmed by another copy; none, if its quorum is fixed."""
     return {r.volunteer for r in unit.replicas if r.state in _PARTNERS} if unit.adaptive else set()
 
 
-def barred(unit: life.Unit, known: Mapping[int, frozenset[str]]) -> frozenset[str]:
+def barred(unit: Unit, known: Mapping[int, frozenset[str]]) -> frozenset[str]:
     """Return what nobody may have who takes another copy of a unit."""
     return NOBODY.union(*[known.get(number, NOBODY) for number in partners(unit)])
 

@@ -23,8 +23,9 @@ from dsage_server.store import steps, units
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.meta import recall, secret
 from dsage_server.store.schema import among, discovery, known, run, signed_unit, unit
-from dsage_validator import life
+from dsage_validator import contest, life
 from dsage_validator.reputation import drawn, supporters
+from dsage_validator.unit import Trust, Unit
 
 SHARE: Final = 0.01
 """For each adaptive unit that a step makes, how many known ones are made with it."""
@@ -66,12 +67,12 @@ def _certain_from(connection: Connection, number: int, start: int) -> dict[int, 
     return {answered: row for answered, row in pool.items() if certain(book.now[answered])}
 
 
-def certain(current: life.Unit) -> bool:
+def certain(current: Unit) -> bool:
     """Whether who contradicts the accepted answer of a unit would be found lying: two hosts stand behind it whose word
     counts, an established one among them, and nobody contests it or is asked."""
-    counted = [r.trust for r in supporters(current) if r.trust >= life.Trust.NEW]
-    at_rest = not current.unsent and not life.contesting(current)
-    return current.adaptive and at_rest and len(counted) > 1 and max(counted) > life.Trust.NEW
+    counted = [r.trust for r in supporters(current) if r.trust >= Trust.NEW]
+    at_rest = not current.unsent and not contest.contesting(current)
+    return current.adaptive and at_rest and len(counted) > 1 and max(counted) > Trust.NEW
 
 
 def mixed(new: Sequence[wire.NewUnit], again: dict[int, wire.NewUnit]) -> tuple[list[wire.NewUnit], dict[int, int]]:

@@ -18,9 +18,9 @@ from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.meta import secret
 from dsage_server.store.schema import last_word, replica, run, standing, unit
 from dsage_server.store.standings import KEY
-from dsage_validator import life
-from dsage_validator.life import Trust
+from dsage_validator import contest, life
 from dsage_validator.reputation import drawn, supporters
+from dsage_validator.unit import Trust, Unit
 
 MOST: Final = 1000
 """Answers that are looked at in one commit."""
@@ -83,7 +83,7 @@ def look(connection: Connection, now: float) -> Asked:
     return asked
 
 
-def _ask(book: units.Book, row: Any, current: life.Unit, asked: Asked) -> None:
+def _ask(book: units.Book, row: Any, current: Unit, asked: Asked) -> None:
     if row.state == RunState.PAUSED:
         return
     book.now[row.unit_id] = current if current.unsent else life.asked_again(current)
@@ -92,9 +92,9 @@ def _ask(book: units.Book, row: Any, current: life.Unit, asked: Asked) -> None:
         asked.ended.add(row.run_id)
 
 
-def _said(current: life.Unit) -> bool:
+def _said(current: Unit) -> bool:
     """Whether nothing more is to be asked: the answer fell, was confirmed or contested, or nobody could say."""
-    if current.state is not UnitState.VALID or life.contesting(current):
+    if current.state is not UnitState.VALID or contest.contesting(current):
         return True
     known = [r for r in supporters(current) if r.trust >= Trust.NEW or r.proof]
     later = [r for r in current.replicas if r.id > (current.canonical or 0)]

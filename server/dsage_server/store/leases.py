@@ -25,8 +25,9 @@ from dsage_server.store import known as known_units
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import among, proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
-from dsage_validator import life
+from dsage_validator import issuing, life
 from dsage_validator.checks import is_value
+from dsage_validator.unit import Replica, Trust, Unit
 
 HARD_DEADLINES: Final = 4
 """A replica may be away for this many soft deadlines in all, while its child process makes progress."""
@@ -199,7 +200,7 @@ class _Group:
             return error
         return applied
 
-    def _change(self, number: int, unit: life.Unit) -> None:
+    def _change(self, number: int, unit: Unit) -> None:
         self.book.now[number] = unit
 
     def _take(self, call: Call, applied: Applied) -> None:
@@ -265,7 +266,7 @@ class _Group:
             self.printed.append((copy.id, report.output))
         self._change(number, current)
 
-    def _judge(self, current: life.Unit, copy: life.Replica, good: bool) -> tuple[life.Unit, bool]:
+    def _judge(self, current: Unit, copy: Replica, good: bool) -> tuple[Unit, bool]:
         """Judge an answer by canonical bytes, and say whether to keep it: the first of its camp is enough."""
         leases = self.book.leases
         camp = copy.id
@@ -306,7 +307,7 @@ class _Group:
             or current.unsent < 1
             or (self.undecided.get(caller.host, 0) > 0 and (current.adaptive or self.enough))
             or not _goes_out(current, self.book.heads[number].run_state)
-            or not life.may_take(current, caller.volunteer)
+            or not issuing.may_take(current, caller.volunteer)
             or not caller.kin.isdisjoint(kinship.barred(current, self.kin))
         ):
             return
@@ -316,7 +317,7 @@ class _Group:
             return
         applied.sent_bytes += len(document)
         applied.batches[str(batch)] = self.envelopes[batch]
-        copy = life.Replica(
+        copy = Replica(
             id=next(self.replica_ids), volunteer=caller.volunteer, host=caller.host, deadline=self.at + seconds,
             hard_deadline=self.at + max(MIN_HARD_S, HARD_DEADLINES * seconds), trust=self._trust(caller.host, current),
         )  # fmt: skip
@@ -337,14 +338,14 @@ class _Group:
             )
         )  # fmt: skip
 
-    def _trust(self, host: int, current: life.Unit) -> life.Trust:
+    def _trust(self, host: int, current: Unit) -> Trust:
         """Return how far a host is trusted with a copy of a unit; where each unit gets its quorum, whether at all."""
         known = self.standings.get(host)
         if known is None:
-            return life.Trust.NEW
+            return Trust.NEW
         if current.adaptive:
             return standings.trust(self.book.connection, known, self.book.heads[current.id].app, current, self.at)
-        return life.Trust.LOST if self.enough and standings.distrusted(known, self.at) else life.Trust.NEW
+        return Trust.LOST if self.enough and standings.distrusted(known, self.at) else Trust.NEW
 
 
 def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, bytes, int]]) -> set[int]:
@@ -372,7 +373,7 @@ def _see_through(connection: Connection, book: Book, calls: Sequence[Call]) -> N
         ]
 
 
-def _goes_out(current: life.Unit, run_state: str) -> bool:
+def _goes_out(current: Unit, run_state: str) -> bool:
     """Whether copies of a unit may go out: of a run that is running, or to confirm an answer of one that has ended."""
     ended = current.state is UnitState.VALID and run_state != RunState.PAUSED
     return run_state == RunState.RUNNING or ended
@@ -414,7 +415,7 @@ def _last_line(detail: str) -> str:
     return "".join([c if c.isprintable() else " " for c in lines[-1]])[:MAX_LINE].strip()
 
 
-def _ended(current: life.Unit, signed: SignedResult, detail: str) -> life.Unit:
+def _ended(current: Unit, signed: SignedResult, detail: str) -> Unit:
     """Return the unit after what a client reported of one copy."""
     if signed.status == "done":
         # What proves itself may be copied once its run shows it, which is why siblings are cancelled: it is no proof of

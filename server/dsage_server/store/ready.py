@@ -9,7 +9,8 @@ from dsage_server.store import kinship
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.schema import host, replica, unit
 from dsage_server.store.units import Book, Changed, Head
-from dsage_validator import life
+from dsage_validator import issuing, life
+from dsage_validator.unit import Unit
 
 
 def ready_units(connection: Connection, terms: RunTerms, above: int, limit: int) -> tuple[list[ReadyUnit], bool]:
@@ -46,26 +47,26 @@ def as_ready(changed: Changed, terms: RunTerms, kind: str = "", kin: frozenset[s
             memory_bytes=head.memory_bytes, disk_bytes=head.disk_bytes, wall_s=head.wall_s, inputs=head.inputs,
             kind=kind,
         ),
-        barred=frozenset([r.volunteer for r in current.replicas if not life.may_take(current, r.volunteer)]),
+        barred=frozenset([r.volunteer for r in current.replicas if not issuing.may_take(current, r.volunteer)]),
         kin=kin,
     )  # fmt: skip
 
 
-def wanted_of(connection: Connection, current: life.Unit, terms: RunTerms) -> tuple[str, frozenset[str]]:
+def wanted_of(connection: Connection, current: Unit, terms: RunTerms) -> tuple[str, frozenset[str]]:
     """Return the kind of computers that a unit's further copies are for, as `kind_of` says, and to whom nobody may be
     kin who gets one."""
     return kind_of(connection, current, terms), kin_of(connection, current)
 
 
-def kin_of(connection: Connection, current: life.Unit) -> frozenset[str]:
+def kin_of(connection: Connection, current: Unit) -> frozenset[str]:
     """Return what nobody may have who takes another copy of a unit."""
     partners = kinship.partners(current)
     return kinship.barred(current, kinship.of(connection, partners)) if partners else kinship.NOBODY
 
 
-def kind_of(connection: Connection, current: life.Unit, terms: RunTerms) -> str:
+def kind_of(connection: Connection, current: Unit, terms: RunTerms) -> str:
     """Return the kind of computers that a unit's further copies are for; empty: any, or not known yet."""
-    first = life.first_host(current) if terms.homogeneous else 0
+    first = issuing.first_host(current) if terms.homogeneous else 0
     return (connection.scalar(select(host.c.platform).where(host.c.id == first)) or "") if first else ""
 
 

@@ -19,8 +19,9 @@ from dsage_server.store import discoveries, ledger, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, archive, replica, run, unit
-from dsage_validator import life
+from dsage_validator import contest, life
 from dsage_validator.reputation import supporters
+from dsage_validator.unit import Unit
 
 OVERRULED: Final = "others answered this unit later, and agree on another answer than yours"
 
@@ -30,7 +31,7 @@ def reopen(
     number: int,
     chosen: Sequence[int],
     now: float,
-    how: Callable[[life.Unit], life.Unit] = life.reopened,
+    how: Callable[[Unit], Unit] = life.reopened,
 ) -> list[units.Changed]:
     """Refuse the accepted answers of units of a run, with all that agree with them: they are computed again by others,
     or (`how`) another answer is accepted at once.
@@ -82,12 +83,12 @@ def decide(connection: Connection, contested: Sequence[int], now: float) -> list
         of = book.heads[number].run
         if not _goes_on(connection, of):
             idle.append(number)
-        elif life.outvoted(current):
+        elif contest.outvoted(current):
             behind = supporters(current)
             changed += reopen(connection, of, [number], now, life.overruled)
             ledger.reverse(connection, [r.id for r in behind], OVERRULED, "validator", now)
     for number in idle:
-        book.now[number] = life.uncontested(book.now[number])
+        book.now[number] = contest.uncontested(book.now[number])
     return changed + book.write(now)
 
 
@@ -100,7 +101,7 @@ def _goes_on(connection: Connection, number: int) -> bool:
     return True
 
 
-def _accepted(current: life.Unit) -> bool:
+def _accepted(current: Unit) -> bool:
     return current.state is UnitState.VALID
 
 

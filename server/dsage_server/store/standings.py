@@ -17,8 +17,9 @@ from dsage_server.store.dialect import upsert
 from dsage_server.store.meta import secret
 from dsage_server.store.schema import among, people_sum, replica, standing
 from dsage_server.store.schema import host as host_table
-from dsage_validator.life import Trust, Unit, first_copy
+from dsage_validator.issuing import first_copy
 from dsage_validator.reputation import Evidence, Kind, Standing, drawn, evidence, weighed
+from dsage_validator.unit import Trust, Unit
 
 KEY: Final = "draw_key"
 """Under which name the key is remembered that draws which units are checked."""

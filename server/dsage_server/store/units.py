@@ -24,13 +24,14 @@ from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.memberships import teams_of
 from dsage_server.store.schema import answer, batch, credit_entry, replica, run, signed_unit, tally, unit, volunteer
-from dsage_validator import life
+from dsage_validator import contest, issuing
+from dsage_validator.unit import Replica, Trust, Unit
 
 LOAD_CHUNK: Final = 500
 """Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
 
 _STATES: Final = {state.value: state for state in ReplicaState}
-_TRUST: Final = {int(trust): trust for trust in life.Trust}
+_TRUST: Final = {int(trust): trust for trust in Trust}
 _UNIT_STATES: Final = {state.value: state for state in UnitState}
 
 
@@ -76,8 +77,8 @@ class Reported(msgspec.Struct, gc=False):
 class Changed(msgspec.Struct, frozen=True, gc=False):
     """What a write did to one unit: the scheduler's queue, its records of hosts and the checker live on these."""
 
-    unit: life.Unit
-    was: life.Unit
+    unit: Unit
+    was: Unit
     head: Head
 
     @property
@@ -97,8 +98,8 @@ class Book:
     def __init__(self, connection: Connection, *, lock: bool = True) -> None:
         self.connection = connection
         self.lock = lock
-        self.before: dict[int, life.Unit] = {}
-        self.now: dict[int, life.Unit] = {}
+        self.before: dict[int, Unit] = {}
+        self.now: dict[int, Unit] = {}
         self.heads: dict[int, Head] = {}
         self.leases: dict[int, Lease] = {}
         self.reported: dict[int, Reported] = {}
@@ -117,18 +118,18 @@ class Book:
             return
         ids = {"ids": numbers(self.connection, missing)}
         heads = self.connection.execute(_LOCKED if self.lock else _UNITS, ids).all()
-        copies: dict[int, list[life.Replica]] = {row[0]: [] for row in heads}
+        copies: dict[int, list[Replica]] = {row[0]: [] for row in heads}
         for row in self.connection.execute(_REPLICAS, ids).all():
             n, u, v, h, state, soft, hard, camp, proof, partial, share, trust, lease, leased, value = row
             copies[u].append(
-                life.Replica(
+                Replica(
                     id=n, volunteer=v, host=h, state=_STATES[state], deadline=soft, hard_deadline=hard, camp=camp,
                     proof=proof, partial=partial, share=share, trust=_TRUST[trust],
                 )
             )  # fmt: skip
             self.leases[n] = Lease(lease, leased, value_hash=value)
         for number, quorum, state, unsent, canonical, reason, splits, code, since, retries, adaptive, *head in heads:
-            self.before[number] = self.now[number] = life.Unit(
+            self.before[number] = self.now[number] = Unit(
                 id=number, quorum=quorum, state=_UNIT_STATES[state], unsent=unsent, canonical=canonical,
                 reason=reason, replicas=tuple(copies[number]), splits=splits, code=code, since=since,
                 retries=retries, adaptive=adaptive,
@@ -146,7 +147,7 @@ class Book:
         rows: list[tuple[Any, ...]] = []
         codes: list[tuple[Any, ...]] = []
         opened: list[tuple[Any, ...]] = []
-        paid: list[tuple[life.Replica, Head]] = []
+        paid: list[tuple[Replica, Head]] = []
         large: list[tuple[int, Reported]] = []
         sums: Counter[tuple[int, str]] = Counter()
         for number in touched:
@@ -224,26 +225,26 @@ class Book:
 
     def _rest(self, number: int, now: float) -> float | None:
         """Return until when no other process may claim a unit: while it rests where its copy failed."""
-        failures = life.failures(self.now[number])
-        return now + rest_s(failures) if failures > life.failures(self.before[number]) else None
+        failures = issuing.failures(self.now[number])
+        return now + rest_s(failures) if failures > issuing.failures(self.before[number]) else None
 
     def entry(self, number: int) -> Changed:
         """Return one unit as it was and as it is."""
         return Changed(self.now[number], self.before[number], self.heads[number])
 
-    def _added(self, number: int, copy: life.Replica, now: float) -> tuple[Any, ...]:
+    def _added(self, number: int, copy: Replica, now: float) -> tuple[Any, ...]:
         kept = self.leases[copy.id]
         return (copy.id, number, copy.host, copy.volunteer, copy.state.value, kept.lease, now, copy.deadline,
                 copy.hard_deadline, kept.length_s, int(copy.trust))  # fmt: skip
 
-    def _answered(self, was: life.Replica, copy: life.Replica, now: float) -> tuple[Any, ...]:
+    def _answered(self, was: Replica, copy: Replica, now: float) -> tuple[Any, ...]:
         said = self.reported[copy.id]
         return (
             *_life(copy), said.value_hash, said.proof, said.cpu_s, said.wall_s, now, said.reason, copy.id,
             was.state.value,
         )  # fmt: skip
 
-    def _pay(self, paid: list[tuple[life.Replica, Head]], sums: Counter[tuple[int, str]], now: float) -> None:
+    def _pay(self, paid: list[tuple[Replica, Head]], sums: Counter[tuple[int, str]], now: float) -> None:
         rows = []
         asked = {head.run for _, head in paid if head.house}
         house_pairs = house.pairs(self.connection, asked) if asked else ()
@@ -346,11 +347,11 @@ def args_of(connection: Connection, number: int) -> bytes:
     return msgspec.json.decode(document, type=UnitDocument).args
 
 
-def _standing(unit: life.Unit) -> tuple[Any, ...]:
+def _standing(unit: Unit) -> tuple[Any, ...]:
     return unit.state, unit.unsent, unit.canonical, unit.reason
 
 
-def _life(copy: life.Replica) -> tuple[Any, ...]:
+def _life(copy: Replica) -> tuple[Any, ...]:
     return copy.state.value, copy.camp, copy.proof, copy.partial, copy.share, copy.deadline, int(copy.trust)
 
 
@@ -363,7 +364,7 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
         if len(camps) > 1 and len(camps) > len(old_camps):
             text = f"unit {new.id}: {len(camps)} answers disagree, so one more volunteer is asked"
             note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
-    if len(life.contesting(new)) > len(life.contesting(old)):
+    if len(contest.contesting(new)) > len(contest.contesting(old)):
         text = f"unit {new.id}: a later answer contradicts the accepted one, so one more volunteer is asked"
         note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
     lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID]

@@ -32,7 +32,7 @@ from dsage_server.store.schema import (
 )
 from dsage_server.store.schema import kin as kin_table
 from dsage_server.store.units import Book, tallies
-from dsage_validator import life
+from dsage_validator import issuing
 
 LIVE_S: Final = 120.0
 """A host counts as there when it called within this time; a call comes at least each 50 s."""
@@ -86,12 +86,12 @@ def _runs(connection: Connection, query: Select[Any], now: float, names: Names) 
 def _run_view(
     connection: Connection, row: Any, sums: dict[str, int], filed: str, now: float, names: Names
 ) -> wire.RunView:
-    units = _by_state(sums, "unit")
+    units = by_state(sums, "unit")
     reasons = [row.reason or _why_waiting(connection, row, units, now), filed]
     return wire.RunView(
         run=row.id, project=row.project, title=row.title, app=row.app, state=row.state, created=row.created,
         finished=row.finished, driver_seen=row.driver_seen, step=row.step, units=units,
-        replicas=_by_state(sums, "replica"), credit_milli=sums.get("credit", 0), volunteers=sums.get("volunteers", 0),
+        replicas=by_state(sums, "replica"), credit_milli=sums.get("credit", 0), volunteers=sums.get("volunteers", 0),
         progress=row.progress, result=row.result, reason="; ".join(filter(None, reasons)), params=row.params,
         priority=row.priority, platforms=msgspec.json.decode(row.platforms, type=list[str]),
         tags=msgspec.json.decode(row.tags, type=list[str]), hosted=row.hosted,
@@ -184,7 +184,7 @@ def status(connection: Connection, server_id: str, name: str, now: float, names:
     return wire.StatusView(
         server_id=server_id, name=name, version=__version__, time=now,
         volunteers=sum(some.people for some in everybody(connection).values()), hosts_live=live,
-        units=_by_state(sums, "unit"), replicas=_by_state(sums, "replica"),
+        units=by_state(sums, "unit"), replicas=by_state(sums, "replica"),
         runs=runs(connection, now, limit=20, names=names),
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def credit_of_run(connection: Connection, number: int, limit: int = MOST_NAMED) 
     return found | ({"a volunteer": unlisted} if unlisted else {})
 
 
-def _by_state(sums: dict[str, int], of: str) -> dict[str, int]:
+def by_state(sums: dict[str, int], of: str) -> dict[str, int]:
     """Return how many units or replicas are in each state; of units, those that a replay put aside are not in it."""
     found = {what.removeprefix(f"{of}."): n for what, n in sums.items() if what.startswith(f"{of}.")}
     if of == "unit":
@@ -235,7 +235,7 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     if oldest is None:
         return ""
     waiting = Book.of(connection, [oldest], lock=False).now[oldest]
-    barred = {r.volunteer for r in waiting.replicas if not life.may_take(waiting, r.volunteer)}
+    barred = {r.volunteer for r in waiting.replicas if not issuing.may_take(waiting, r.volunteer)}
     kind = kind_of(connection, waiting, info(connection, row.id).terms)
     kin = kin_of(connection, waiting)
     if _is_live(connection, now, barred, kind, kin):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dsage import codec
 from dsage_validator import life
 from dsage_validator.camps import Standing, camps
+from dsage_validator.unit import Judgement, Replica
 
 
 def standing(number: int, value: float, *, leads: bool = False) -> Standing:
@@ -69,13 +70,13 @@ def test_a_unit_is_decided_as_soon_as_some_answer_has_a_quorum_of_neighbours(
     unit = life.created(1, quorum)
     kept = {n: standing(n, value / 2) for n, value in enumerate(values, 1)}
     for number in kept:
-        unit = life.lease(unit, life.Replica(id=number, volunteer=number, deadline=9.0, hard_deadline=9.0))
+        unit = life.lease(unit, Replica(id=number, volunteer=number, deadline=9.0, hard_deadline=9.0))
     came: list[int] = []
     for number in random.sample(sorted(kept), len(kept)):
         unit = life.report(unit, number)
         pool = [kept[r.id] for r in life.standing(unit)] + [kept[number]]
         said = found(*pool)
-        unit = life.judged(unit, [life.Judgement(id=n, camp=camp) for n, camp in said.items()])
+        unit = life.judged(unit, [Judgement(id=n, camp=camp) for n, camp in said.items()])
         came.append(number)
         near = {n: sum(abs(values[n - 1] - values[m - 1]) <= 2 for m in came) for n in came}
         enough = [n for n, count in near.items() if count >= quorum]
@@ -89,13 +90,13 @@ def test_a_unit_is_decided_as_soon_as_some_answer_has_a_quorum_of_neighbours(
 def test_a_judged_answer_moves_while_the_unit_is_open_and_keeps_its_proof_and_share() -> None:
     unit = life.created(1, 3)
     for number in (1, 2, 3, 4):
-        unit = life.lease(unit, life.Replica(id=number, volunteer=number, deadline=9.0, hard_deadline=9.0))
+        unit = life.lease(unit, Replica(id=number, volunteer=number, deadline=9.0, hard_deadline=9.0))
     unit = life.judge(life.report(unit, 1), 1, camp=1, share=0.5)
     unit = life.judge(life.report(unit, 2), 2, camp=2)
     assert [r.id for r in life.standing(unit)] == [1, 2]
     unit = life.report(unit, 3)
-    unit = life.judged(unit, [life.Judgement(id=n, camp=3) for n in (1, 2, 3)])
+    unit = life.judged(unit, [Judgement(id=n, camp=3) for n in (1, 2, 3)])
     assert (unit.state, unit.canonical, unit.replica(1).share) == ("valid", 3, 0.5)
     assert [r.id for r in life.standing(unit)] == [3]
-    late = life.judged(life.report(unit, 4), [life.Judgement(id=4, camp=3), life.Judgement(id=1, camp=1)])
+    late = life.judged(life.report(unit, 4), [Judgement(id=4, camp=3), Judgement(id=1, camp=1)])
     assert (late.replica(4).state, late.replica(1).camp) == ("valid", 3), "what was accepted stays"

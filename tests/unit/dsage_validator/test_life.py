@@ -16,23 +16,24 @@ from dsage.errors import Conflict, NotFound
 from dsage.states import HOLDS_PLACE, MOVES, IllegalMove, ReplicaState, RunState, UnitState, move
 from dsage.states import ReplicaState as R
 from dsage.states import UnitState as U
-from dsage_validator import life
+from dsage_validator import deciding, issuing, life
+from dsage_validator.unit import Replica, Unit
 
 SOON, HARD = 10.0, 40.0
 
 
-def leased(unit: life.Unit, number: int, volunteer: int | None = None, deadline: float = SOON) -> life.Unit:
+def leased(unit: Unit, number: int, volunteer: int | None = None, deadline: float = SOON) -> Unit:
     """Lease copy `number` to a volunteer, by default one of its own."""
     who = 1000 + number if volunteer is None else volunteer
-    return life.lease(unit, life.Replica(id=number, volunteer=who, deadline=deadline, hard_deadline=HARD))
+    return life.lease(unit, Replica(id=number, volunteer=who, deadline=deadline, hard_deadline=HARD))
 
 
-def answered(unit: life.Unit, number: int, camp: int, proof: bool | None = None, share: float = 1.0) -> life.Unit:
+def answered(unit: Unit, number: int, camp: int, proof: bool | None = None, share: float = 1.0) -> Unit:
     """Lease, report and judge a copy."""
     return life.judge(life.report(leased(unit, number), number), number, camp=camp, proof=proof, share=share)
 
 
-def states(unit: life.Unit) -> list[str]:
+def states(unit: Unit) -> list[str]:
     """Return the states of the copies in order."""
     return [r.state.value for r in unit.replicas]
 
@@ -63,7 +64,7 @@ def test_an_accepted_answer_that_does_not_hold_is_refused_with_its_camp_and_aske
     unit = life.reopened(msgspec.structs.replace(unit, replicas=(*unit.replicas, late)))
     assert (unit.state, unit.canonical, unit.unsent) == (U.READY, None, 1)
     assert states(unit) == ["invalid", "invalid", "invalid", "leased"]
-    assert not any(life.may_take(unit, 1000 + number) for number in (1, 2, 3))
+    assert not any(issuing.may_take(unit, 1000 + number) for number in (1, 2, 3))
     with pytest.raises(Conflict, match="not the centre"):
         life.judge(life.report(unit, 4), 4, camp=1)
     unit = answered(life.judge(life.report(unit, 4), 4, camp=4), 5, camp=4)
@@ -75,7 +76,7 @@ def test_an_accepted_answer_that_does_not_hold_is_refused_with_its_camp_and_aske
 def test_an_accepted_answer_is_asked_of_one_more_and_stays_accepted() -> None:
     unit = life.asked_again(answered(life.created(1, 1), 1, camp=1))
     assert (unit.state, unit.unsent) == (U.VALID, 1)
-    assert not life.may_take(unit, 1001)
+    assert not issuing.may_take(unit, 1001)
     lost = life.give_up(leased(unit, 2), 2, R.ERROR)
     assert (lost.state, lost.unsent) == (U.VALID, 0), "whoever wants one more asks again"
     assert states(answered(unit, 2, camp=1)) == ["valid", "valid"]
@@ -135,7 +136,7 @@ def test_answers_that_never_agree_end_in_a_named_failure() -> None:
         unit = answered(unit, number, camp=number)
     assert unit.state is U.FAILED
     assert unit.reason == f"answers in {number} camps, none of them 2 strong"
-    assert number == 2 + life.EXTRA_REPLICAS
+    assert number == 2 + deciding.EXTRA_REPLICAS
     assert set(states(unit)) == {"redundant"}
 
 
@@ -167,15 +168,15 @@ def test_a_unit_is_blamed_for_errors_only_by_several_volunteers(volunteers: list
 
 def test_a_volunteer_gets_a_unit_again_after_returning_it_but_not_after_two_errors() -> None:
     unit = leased(life.created(1, 2), 1, volunteer=7)
-    assert not life.may_take(unit, 7)
-    assert life.may_take(unit, 8)
+    assert not issuing.may_take(unit, 7)
+    assert issuing.may_take(unit, 8)
     unit = life.give_up(unit, 1, R.RETURNED)
-    assert life.may_take(unit, 7)
+    assert issuing.may_take(unit, 7)
     for number in (2, 3):
-        assert life.may_take(unit, 7)
+        assert issuing.may_take(unit, 7)
         unit = life.give_up(leased(unit, number, volunteer=7), number, R.ERROR)
-    assert not life.may_take(unit, 7)
-    assert life.may_take(unit, 8)
+    assert not issuing.may_take(unit, 7)
+    assert issuing.may_take(unit, 8)
 
 
 def test_a_lease_that_ran_out_is_replaced_and_its_late_answer_still_counts() -> None:
@@ -237,7 +238,7 @@ def test_what_was_judged_stays_judged() -> None:
     assert life.judge(unit, 2, camp=2) is unit
 
 
-def failed(*volunteers: int, quorum: int = 1) -> life.Unit:
+def failed(*volunteers: int, quorum: int = 1) -> Unit:
     """Return a unit of which these volunteers' copies failed."""
     unit = life.created(1, quorum)
     for number, volunteer in enumerate(volunteers, 1):
@@ -251,15 +252,15 @@ def test_a_unit_that_is_given_up_names_the_last_errors_reason() -> None:
 
 def test_a_unit_that_is_tried_again_has_its_errors_behind_it() -> None:
     unit = failed(1, 1, 2, 2)
-    assert not life.may_take(unit, 1)
+    assert not issuing.may_take(unit, 1)
     again = life.retried(unit)
     assert (again.state, again.unsent, again.reason, again.code) == (U.READY, 1, "", "")
-    assert (states(again), life.failures(again), life.may_take(again, 1)) == (["error"] * 4, 0, True)
+    assert (states(again), issuing.failures(again), issuing.may_take(again, 1)) == (["error"] * 4, 0, True)
     for number, volunteer in enumerate([1, 1, 2], 5):
         again = life.give_up(leased(again, number, volunteer), number, R.ERROR, "cpu")
         assert not again.final
     again = life.give_up(leased(again, 8, 2), 8, R.ERROR, "cpu")
-    assert (again.state, again.code, life.failures(again)) == (U.FAILED, "cpu", 4)
+    assert (again.state, again.code, issuing.failures(again)) == (U.FAILED, "cpu", 4)
 
 
 def test_answers_that_did_not_agree_are_not_asked_again() -> None:
@@ -285,7 +286,7 @@ def test_a_copy_that_is_still_out_counts_for_the_new_try_and_a_part_of_an_answer
 
 
 @pytest.mark.parametrize("unit", [life.created(1, 1), answered(life.created(1, 1), 1, camp=1)], ids=["open", "valid"])
-def test_what_did_not_fail_is_not_tried_again(unit: life.Unit) -> None:
+def test_what_did_not_fail_is_not_tried_again(unit: Unit) -> None:
     with pytest.raises(Conflict, match="unit 1 is"):
         life.retried(unit)
 
@@ -339,7 +340,7 @@ def test_only_a_lease_can_be_given_up(state: R) -> None:
     with pytest.raises(NotFound):
         life.give_up(unit, 2, state)
     with pytest.raises(IllegalMove, match="from unsent to valid"):
-        life.lease(unit, life.Replica(id=6, volunteer=6, state=R.VALID))
+        life.lease(unit, Replica(id=6, volunteer=6, state=R.VALID))
 
 
 def test_the_table_of_moves_is_closed() -> None:
@@ -388,17 +389,17 @@ class History(RuleBasedStateMachine):
         self.unit = self.before = life.created(1, quorum)
         self.proves, self.checked = proves, checked or proves
 
-    def become(self, unit: life.Unit) -> None:
+    def become(self, unit: Unit) -> None:
         self.before, self.unit = self.unit, unit
 
-    def pick(self, number: int, *among: R) -> life.Replica | None:
+    def pick(self, number: int, *among: R) -> Replica | None:
         found = [r for r in self.unit.replicas if r.state in among]
         return found[number % len(found)] if found else None
 
     @rule(volunteers=st.lists(VOLUNTEER, min_size=1, max_size=4), length=st.floats(1, 20))
     def lease(self, volunteers: list[int], length: float) -> None:
         for volunteer in volunteers:
-            if self.unit.unsent and life.may_take(self.unit, volunteer):
+            if self.unit.unsent and issuing.may_take(self.unit, volunteer):
                 number = len(self.unit.replicas) + 1
                 self.become(leased(self.unit, number, volunteer, self.now + length))
                 self.every_promise_holds()
@@ -411,7 +412,7 @@ class History(RuleBasedStateMachine):
                 self.report_one(copy, answer)
                 self.every_promise_holds()
 
-    def report_one(self, copy: life.Replica, answer: str) -> None:
+    def report_one(self, copy: Replica, answer: str) -> None:
         try:
             self.become(life.report(self.unit, copy.id))
             self.said[copy.id] = answer
@@ -441,7 +442,7 @@ class History(RuleBasedStateMachine):
         if copy is not None and copy not in life.unjudged(self.unit):
             assert life.judge(self.unit, copy.id, camp=copy.id, proof=True) is self.unit
 
-    def judge_one(self, copy: life.Replica) -> None:
+    def judge_one(self, copy: Replica) -> None:
         word = self.said[copy.id]
         if copy.partial or (self.unit.state is U.CANCELLED and not self.proves):
             share = 0.5 if word in ("part", "right") and self.checked else 0.0
@@ -481,7 +482,7 @@ class History(RuleBasedStateMachine):
         self.unit = self.before = life.reopened(self.unit)
         assert {self.unit.replica(r.id).state for r in wrong} == {R.INVALID}
         assert not self.unit.final
-        assert not any(life.may_take(self.unit, r.volunteer) for r in wrong)
+        assert not any(issuing.may_take(self.unit, r.volunteer) for r in wrong)
         assert not life.centres(self.unit) & {r.id for r in wrong}
 
     @precondition(lambda self: self.unit.final)
@@ -492,7 +493,7 @@ class History(RuleBasedStateMachine):
                 life.retried(self.unit)
         elif not chance:
             self.unit = self.before = life.retried(self.unit)
-            assert (self.unit.reason, self.unit.code, life.failures(self.unit)) == ("", "", 0)
+            assert (self.unit.reason, self.unit.code, issuing.failures(self.unit)) == ("", "", 0)
 
     @rule(number=NUMBER, to=st.sampled_from(sorted(R)))
     def illegal_moves_raise(self, number: int, to: R) -> None:

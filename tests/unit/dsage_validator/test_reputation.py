@@ -14,29 +14,27 @@ from msgspec.structs import replace
 from dsage.errors import Conflict
 from dsage.states import ReplicaState as R
 from dsage.states import UnitState as U
-from dsage_validator import life
-from dsage_validator.life import Trust
+from dsage_validator import contest, issuing, life
 from dsage_validator.reputation import RULES, Kind, Standing, drawn, evidence, stands, supporters, weighed
+from dsage_validator.unit import Replica, Trust, Unit
 
 NEVER = 1e9
 
 
-def leased(unit: life.Unit, number: int, trust: Trust = Trust.NEW) -> life.Unit:
-    copy = life.Replica(
-        id=number, volunteer=100 + number, host=number, deadline=NEVER, hard_deadline=NEVER, trust=trust
-    )
+def leased(unit: Unit, number: int, trust: Trust = Trust.NEW) -> Unit:
+    copy = Replica(id=number, volunteer=100 + number, host=number, deadline=NEVER, hard_deadline=NEVER, trust=trust)
     return life.lease(unit, copy)
 
 
-def answered(unit: life.Unit, number: int, camp: int, trust: Trust = Trust.NEW, proof: bool | None = None) -> life.Unit:
+def answered(unit: Unit, number: int, camp: int, trust: Trust = Trust.NEW, proof: bool | None = None) -> Unit:
     return life.judge(life.report(leased(unit, number, trust), number), number, camp=camp, proof=proof)
 
 
-def new() -> life.Unit:
+def new() -> Unit:
     return life.created(1, 2, adaptive=True)
 
 
-def said(was: life.Unit, unit: life.Unit) -> dict[int, str]:
+def said(was: Unit, unit: Unit) -> dict[int, str]:
     found = list(evidence(was, unit))
     assert len({each.replica for each in found}) == len(found)
     return {each.host: each.kind.value for each in found}
@@ -92,7 +90,7 @@ def test_an_established_host_and_another_convict() -> None:
 
 def test_a_host_found_lying_is_heard_for_its_own_sake_only() -> None:
     unit = answered(answered(new(), 1, camp=1, trust=Trust.LOST), 2, camp=1, trust=Trust.LOST)
-    assert (unit.state, unit.unsent, life.first_copy(unit)) == (U.READY, 1, True)
+    assert (unit.state, unit.unsent, issuing.first_copy(unit)) == (U.READY, 1, True)
     done = answered(unit, 3, camp=1, trust=Trust.ALONE)
     assert (done.state, said(unit, done)) == (U.VALID, {1: "passed", 2: "passed"})
     apart = answered(unit, 3, camp=3, trust=Trust.ALONE)
@@ -149,7 +147,7 @@ def test_a_late_answer_confirms_the_one_that_was_taken_alone() -> None:
     assert said(unit, late) == {1: "passed", 2: "passed"}
 
 
-def contested(trust: Trust = Trust.NEW) -> life.Unit:
+def contested(trust: Trust = Trust.NEW) -> Unit:
     """Return a unit of which one answer was taken alone, and contradicted late."""
     unit = answered(life.expire(leased(new(), 1, trust), NEVER), 2, camp=2, trust=Trust.ALONE)
     return life.judge(life.report(unit, 1), 1, camp=1)
@@ -158,17 +156,17 @@ def contested(trust: Trust = Trust.NEW) -> life.Unit:
 def test_a_late_answer_that_contradicts_the_one_taken_alone_is_no_lie_before_a_third_was_asked() -> None:
     unit = contested()
     assert (unit.state, unit.canonical, unit.unsent) == (U.VALID, 2, 1)
-    assert [r.id for r in life.contesting(unit)] == [1]
+    assert [r.id for r in contest.contesting(unit)] == [1]
     assert [r.id for r in life.standing(unit)] == [2, 1]
-    assert not life.outvoted(unit)
+    assert not contest.outvoted(unit)
     with pytest.raises(Conflict, match="stands"):
         life.overruled(unit)
     lost = life.give_up(leased(unit, 3), 3, R.RETURNED)
     assert (leased(unit, 3).unsent, lost.unsent) == (0, 1), "a copy that is lost is asked for again"
     right = answered(unit, 3, camp=2)
     assert (right.unsent, said(unit, right)) == (0, {1: "lied", 2: "passed", 3: "passed"})
-    assert life.uncontested(unit).replicas[0].state is R.REDUNDANT
-    assert life.uncontested(right) is right
+    assert contest.uncontested(unit).replicas[0].state is R.REDUNDANT
+    assert contest.uncontested(right) is right
 
 
 def test_one_who_was_found_lying_contests_nothing() -> None:
@@ -180,14 +178,14 @@ def test_one_who_was_found_lying_contests_nothing() -> None:
 
 def test_an_accepted_answer_is_overruled_when_the_others_would_have_been_accepted() -> None:
     unit = answered(contested(), 3, camp=1, trust=Trust.KNOWN)
-    assert (unit.unsent, life.outvoted(unit)) == (1, False), "two established hosts contradict each other"
+    assert (unit.unsent, contest.outvoted(unit)) == (1, False), "two established hosts contradict each other"
     unit = answered(unit, 4, camp=1)
-    assert (unit.unsent, unit.canonical, life.outvoted(unit)) == (0, 2, True)
+    assert (unit.unsent, unit.canonical, contest.outvoted(unit)) == (0, 2, True)
     after = life.overruled(unit)
     assert (after.state, after.canonical, after.unsent) == (U.VALID, 1, 0)
     assert [r.state.value for r in after.replicas] == ["valid", "invalid", "valid", "valid"]
     assert said(unit, after) == {1: "passed", 2: "lied", 3: "passed", 4: "passed"}
-    assert not life.may_take(after, 102)
+    assert not issuing.may_take(after, 102)
 
 
 def test_a_contest_that_comes_to_nothing_leaves_the_accepted_answer() -> None:
@@ -291,7 +289,7 @@ class Contest(RuleBasedStateMachine):
         if not adaptive:
             self.unit = life.created(1, quorum)
 
-    def become(self, unit: life.Unit) -> None:
+    def become(self, unit: Unit) -> None:
         was, self.unit = self.unit, unit
         back = {Kind.UNPASSED: "passed", Kind.CLEARED: "lied"}
         for each in evidence(was, unit):
@@ -320,13 +318,13 @@ class Contest(RuleBasedStateMachine):
     def find_lying(self, number: int) -> None:
         self.become(life.distrusted(self.unit, number, Trust.LOST))
 
-    @precondition(lambda self: life.outvoted(self.unit))
+    @precondition(lambda self: contest.outvoted(self.unit))
     @rule()
     def overrule(self) -> None:
         was = supporters(self.unit)
         self.become(life.overruled(self.unit))
         assert {self.unit.replica(r.id).state for r in was} == {R.INVALID}
-        assert not life.contesting(self.unit)
+        assert not contest.contesting(self.unit)
 
     @precondition(lambda self: self.unit.state is U.VALID)
     @rule(chance=st.integers(0, 4))
@@ -341,9 +339,9 @@ class Contest(RuleBasedStateMachine):
         assert (unit.canonical is not None) == (unit.state is U.VALID)
         waiting = {r.id for r in unit.replicas if r.state is R.REPORTED and r.camp is not None}
         if unit.final:
-            assert waiting == {r.id for r in life.contesting(unit)}, "an answer without a verdict that contests nothing"
+            assert waiting == {r.id for r in contest.contesting(unit)}, "an answer without a verdict contests nothing"
             out = any(r.state is R.LEASED for r in unit.replicas)
-            assert not waiting or unit.unsent or out or life.outvoted(unit), "nobody will ever decide this"
+            assert not waiting or unit.unsent or out or contest.outvoted(unit), "nobody will ever decide this"
             assert waiting or not unit.unsent
         assert set(self.score.values()) <= {0, 1}, "something was said twice, or taken back that was not said"
         if unit.state is U.VALID and not unit.adaptive:

@@ -7,6 +7,7 @@ from dsage_server.scheduling.known import KnownUnits
 from dsage_server.store.known import mixed
 from dsage_server.store.units import Changed, Head
 from dsage_validator import life
+from dsage_validator.unit import Replica
 
 HEAD = Head(1, 1000, 60.0, 1 << 30, 1 << 20, 4096, 60.0, "lab", "app")
 
@@ -14,7 +15,7 @@ HEAD = Head(1, 1000, 60.0, 1 << 30, 1 << 20, 4096, 60.0, "lab", "app")
 def sent(waiting: KnownUnits, number: int, run: int = 1) -> set[int]:
     """Send the first copy of a unit, and return what is due then."""
     unit = life.created(number, 2, adaptive=True)
-    copy = life.Replica(id=1, volunteer=1, deadline=9.0, hard_deadline=9.0)
+    copy = Replica(id=1, volunteer=1, deadline=9.0, hard_deadline=9.0)
     head = Head(run, *[getattr(HEAD, name) for name in Head.__struct_fields__[1:]])
     waiting.learn(Changed(life.lease(unit, copy), unit, head))
     found = set(waiting.due)
@@ -38,10 +39,8 @@ def test_they_go_out_with_the_next_unit_of_their_run_that_does() -> None:
 def test_a_further_copy_of_a_unit_lets_none_out() -> None:
     waiting = KnownUnits()
     waiting.put(5, 1)
-    unit = life.lease(
-        life.created(7, 2, adaptive=True), life.Replica(id=1, volunteer=1, deadline=9.0, hard_deadline=9.0)
-    )
-    more = life.lease(unit, life.Replica(id=2, volunteer=2, deadline=9.0, hard_deadline=9.0))
+    unit = life.lease(life.created(7, 2, adaptive=True), Replica(id=1, volunteer=1, deadline=9.0, hard_deadline=9.0))
+    more = life.lease(unit, Replica(id=2, volunteer=2, deadline=9.0, hard_deadline=9.0))
     waiting.learn(Changed(more, unit, HEAD))
     assert not waiting.due
 

@@ -12,8 +12,8 @@ from dsage_server.scheduling import own
 from dsage_server.scheduling.own import OwnChecks, disputed
 from dsage_server.store.units import Changed, Head
 from dsage_validator import life
-from dsage_validator.life import Replica, Trust, Unit
 from dsage_validator.reputation import Kind, evidence
+from dsage_validator.unit import Replica, Trust, Unit
 
 
 def head(*, credit_milli: int = 1000, inputs: bool = False) -> Head:

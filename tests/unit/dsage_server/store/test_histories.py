@@ -34,8 +34,9 @@ from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
 from dsage_server.store.schema import answer, credit_entry, credit_sum, credit_unfolded, host, replica, run_credit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
-from dsage_validator import life
+from dsage_validator import issuing, life
 from dsage_validator.checks import Verdict
+from dsage_validator.unit import Replica, Unit
 
 T = TypeVar("T")
 KEY = PrivateKey.generate()
@@ -75,7 +76,7 @@ class Tables(RuleBasedStateMachine):
         self.where = fresh(self.folder, self.kind)
         self.store = Store(self.where)
         self.now = 1000.0
-        self.model: dict[int, life.Unit] = {}
+        self.model: dict[int, Unit] = {}
         self.run_of: dict[int, Run] = {}
         self.worth: dict[int, int] = {}
         self.leases: dict[int, Lease] = {}
@@ -264,12 +265,12 @@ class Tables(RuleBasedStateMachine):
                 for n in ready
                 if self.model[n].unsent
                 and self.run_of[n].number not in self.paused
-                and life.may_take(self.model[n], caller.volunteer)
+                and issuing.may_take(self.model[n], caller.volunteer)
             ]
             got = [msgspec.json.decode(a.document)["unit"] for a in applied.leased]
             assert got == mine
             for number, assignment in zip(got, applied.leased, strict=True):
-                copy = life.Replica(
+                copy = Replica(
                     id=assignment.replica, volunteer=caller.volunteer, host=caller.host,
                     deadline=self.now + DEADLINE_S, hard_deadline=self.now + leases.MIN_HARD_S,
                 )  # fmt: skip
@@ -362,7 +363,7 @@ class Tables(RuleBasedStateMachine):
                 for copy in life.unjudged(self.model[number]):
                     self.model[number] = self.verdict(self.model[number], copy)
 
-    def verdict(self, current: life.Unit, copy: life.Replica) -> life.Unit:
+    def verdict(self, current: Unit, copy: Replica) -> Unit:
         value = self.kept[copy.id]
         proof = False if value == VALUES["garbage"] else None
         alike = [c for c in life.centres(current) if self.kept[c] == value]

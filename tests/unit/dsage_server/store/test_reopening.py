@@ -32,7 +32,7 @@ from dsage_server.store import control, events, hosts, leases, looking, reopenin
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import answer, aside, replica, run, run_step, signed_unit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
-from dsage_validator import life
+from dsage_validator import issuing
 
 KEY = PrivateKey.generate()
 PEOPLE = 12
@@ -169,7 +169,7 @@ class Tables:
         for number in self.store.read_now(lambda c: list(c.execute(query).scalars())):
             book = self.store.read_now(functools.partial(units.Book.of, wanted=[number], lock=False))
             current = book.now[number]
-            caller = next(each for each in self.callers if life.may_take(current, each.volunteer))
+            caller = next(each for each in self.callers if issuing.may_take(current, each.volunteer))
             got = self._serve(leases.Call(caller=caller, chosen={number: 100.0})).leased[0]
             path = codec.decode(_signed(got.document).args)
             tried = len(current.replicas)
