@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Final
 
 import msgspec
@@ -54,8 +55,8 @@ def hardware(connection: Connection, asked: Asked) -> Hardware:
     """Return the computers."""
     found = census.kept(connection)
     return Hardware(
-        counted=found.at, platforms=_rows(found.platforms, asked.now), cores=_rows(found.cores, asked.now),
-        clients=_rows(found.clients, asked.now),
+        counted=found.at, platforms=_rows(found.platforms, asked.now),
+        cores=_rows(sorted(found.cores, key=_size), asked.now), clients=_rows(found.clients, asked.now),
     )  # fmt: skip
 
 
@@ -68,6 +69,11 @@ def countries(connection: Connection, asked: Asked) -> Countries:
     return Countries(
         counted=found.at, countries=_rows(found.countries, asked.now), steps=atlas.steps(census.FLOOR, most)
     )  # fmt: skip
+
+
+def _size(group: census.Group) -> float:
+    """Return what a group of processors is ordered by: how many cores they have at most; all others come last."""
+    return int(group.name) or census.CORES[-1] + 1 if group.name != census.OTHERS else math.inf
 
 
 def _rows(groups: list[census.Group], now: float) -> list[Row]:

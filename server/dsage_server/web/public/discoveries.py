@@ -51,7 +51,8 @@ def one(connection: Connection, asked: Asked) -> Discovery:
     view = found[0]
     view.link = f"/discovery/{view.id}.svg"
     named = views.run_view(connection, view.run, asked.now)
-    finders = ", ".join([view.finder, *view.confirmers]) if view.finder else NOBODY
+    named_too = [each for each in view.confirmers if each != NOBODY]
+    finders = ", ".join([view.finder or NOBODY, *named_too])
     day = datetime.fromtimestamp(view.published or view.declared, UTC)
     citation = f"{finders} ({day:%Y}): {view.title}. {asked.name}, project {view.project}, discovery {view.id}."
     return Discovery(discovery=view, title=named.title or named.project, citation=citation)

@@ -184,7 +184,7 @@ class Runs:
         hosted = recall(connection, REMEMBERED) == "on"
         waits = recall(connection, f"approval:{number}") == projects.WAITING
         return RunSheet(
-            run=run_line(view), driver=driver(view, now), app=view.app, step=view.step,
+            run=whole(view), driver=driver(view, now), app=view.app, step=view.step,
             params=plain.opened(view.params, f"`dsage show {number}`"),
             result=plain.opened(view.result, f"`dsage results {number}`"),
             failures=failures(sent, lambda host: hub.sessions.disguise(f"computer {number} {host}")),
@@ -199,8 +199,14 @@ def my_run(view: wire.RunView, now: float) -> MyRun:
     """Return a run as it stands in the list."""
     copies = sum(view.replicas.get(state, 0) for state in ("error", "invalid", "expired"))
     return MyRun(
-        line=run_line(view), driver=driver(view, now), failed_units=view.units.get("failed", 0), failed_copies=copies
+        line=whole(view), driver=driver(view, now), failed_units=view.units.get("failed", 0), failed_copies=copies
     )
+
+
+def whole(view: wire.RunView) -> RunLine:
+    """Return a run in one line with all that its researcher may know: the counts and the reason that others are not
+    told."""
+    return msgspec.structs.replace(run_line(view), units=view.units, replicas=view.replicas, reason=view.reason)
 
 
 def driver(view: wire.RunView, now: float) -> Driver:

@@ -32,8 +32,8 @@ async def read(client: Client, address: str, **headers: str) -> str:
 async def test_what_was_counted_is_shown_with_names_in_the_visitors_language(world: World, browse: Open) -> None:
     found = Census(
         at=world.now, countries=[Group(name="NZ", people=7), Group(name="*", people=6), Group(name="", people=3)],
-        cores=[Group(name="8", people=9, hosts=12), Group(name="0", people=5, hosts=5)],
-        platforms=[Group(name=HOSTILE, people=5, hosts=5)],
+        cores=[Group(name=name, people=9, hosts=12) for name in ("8", "*", "0", "2")],
+        platforms=[Group(name=HOSTILE, people=5, hosts=5), Group(name="linux-aarch64", people=5, hosts=5)],
     )  # fmt: skip
     world.store.write_now(lambda c: census.keep(c, found))
     client = await browse()
@@ -42,7 +42,8 @@ async def test_what_was_counted_is_shown_with_names_in_the_visitors_language(wor
     assert "Neuseeland" in await read(client, "/countries", **{"Accept-Language": "de-CH, en;q=0.3"})
     text = await read(client, "/hardware")
     assert HOSTILE not in text
-    assert {"up to 8", "more than 64"} <= set(re.findall(r'class="who">(.*?)</th>', text))
+    rows = re.findall(r'class="who">(.*?)</th>', text)
+    assert rows[1:] == ["Linux (ARM)", "up to 2", "5–8", "more than 64", "others"]
     rows = (await (await client.get("/countries.json")).json())["data"]["countries"]
     assert [(row["name"], row["people"]) for row in rows] == [("NZ", 7), ("*", 6), ("", 3)]
 

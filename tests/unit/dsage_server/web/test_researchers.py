@@ -192,6 +192,16 @@ async def test_a_key_that_is_certified_no_more_opens_nothing(lab: Lab) -> None:
     assert (await lab.client.post(f"/runs/{lab.run}/cancel", headers=mine)).status == 403
 
 
+async def test_the_researcher_sees_how_each_copy_stands_however_few_go_on(lab: Lab) -> None:
+    lab.world.step(lab.run, args=[{"from": 3}])
+    told = (await lab.twin("/runs/{run}"))["run"]
+    assert told["units"]["ready"] == 1
+    assert told["replicas"] == {"valid": 2, "error": 4}
+    public = json.loads(await (await lab.client.get(f"/run/{lab.run}.json")).text())["data"]["run"]
+    assert "ready" not in public["units"]
+    assert public["replicas"] == {}
+
+
 async def test_failures_are_told_by_computer_and_platform(lab: Lab) -> None:
     told = (await lab.twin("/runs/{run}"))["failures"]
     assert (told["bad"], told["verdict"], told["shared"]) == (4, "units", 1)
