@@ -5,10 +5,11 @@ is read back and compared. Then one commit enters the file in the table `archive
 do in small commits between those of the running server. Whoever comes next goes on where this stopped: a file that
 is not entered is written again, one that is entered must have its hash before another row goes.
 
-What stays in the tables: the run with its result and state, `tally` and `run_credit`, every ledger row (a correction
-must find what it corrects, so `credit_entry` refers to a copy by its number alone), the last events. Envelopes of
-results are emptied in place once no copy needs them, and those of units stay: deleting either row would make
-the database search all copies or units for references, to gain some bytes.
+What stays in the tables: the run with its result and state, the picture that its units painted with who painted what
+(store/paintings.py), `tally` and `run_credit`, every ledger row (a correction must find what it corrects, so
+`credit_entry` refers to a copy by its number alone), the last events. Envelopes of results are emptied in place once no
+copy needs them, and those of units stay: deleting either row would make the database search all copies or units for
+references, to gain some bytes.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from dsage.trust.envelope import Envelope
 from dsage_server.blobs import answers
 from dsage_server.blobs.library import Blobs
 from dsage_server.retention import files, gather
-from dsage_server.store import views
+from dsage_server.store import paintings, views
 from dsage_server.store.blobs import INPUT, OUTPUT, release
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
+from dsage_server.store.paintings import Painting
 from dsage_server.store.schema import (
     among,
     answer,
@@ -115,9 +117,10 @@ async def _archive_run(blobs: Blobs, folder: Path, number: int, clock: Callable[
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
         sums = await store.read(lambda c: tallies(c, number))
+        painted = await store.read(lambda c: paintings.gather(c, number))
         entered = await asyncio.to_thread(_write, store, folder, number, large)
         try:
-            await store.write(lambda c: _enter(c, entered, sums, clock()))
+            await store.write(lambda c: _enter(c, entered, sums, painted, clock()))
         except Conflict:
             entered.file.unlink()
             raise
@@ -222,8 +225,11 @@ def _write(store: Store, folder: Path, number: int, large: Callable[[str], bytes
     )  # fmt: skip
 
 
-def _enter(connection: Connection, written: Archived, sums: dict[str, int], now: float) -> None:
-    """Enter a file: the rows may go. Raises Conflict if the run is not as it was when the file was begun.
+def _enter(
+    connection: Connection, written: Archived, sums: dict[str, int], painted: Painting | None, now: float
+) -> None:
+    """Enter a file, and keep the picture that the rows paint: they may go. Raises Conflict if the run is not as it was
+    when the file was begun.
 
     The sums that are kept with every commit tell that without a look at each unit, so nobody waits for this.
     """
@@ -235,6 +241,8 @@ def _enter(connection: Connection, written: Archived, sums: dict[str, int], now:
             replicas=written.replicas, volunteers=sums.get("volunteers", 0), made=now,
         )
     )  # fmt: skip
+    if painted is not None:
+        paintings.keep(connection, written.run, painted)
 
 
 def _check_entered(entered: Archived) -> None:

@@ -1,4 +1,4 @@
-"""What runs made, as files: their pictures (tiles.py), and a card of each result to print."""
+"""What runs made, as files: their pictures (store/paintings.py), and a card of each result to print."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Final
 from aiohttp import web
 
 from dsage_server.shared import Shared
-from dsage_server.store import views
+from dsage_server.store import paintings, views
 from dsage_server.store.engine import Store
-from dsage_server.web import card, tiles
+from dsage_server.web import card
 from dsage_server.web.answering import Body, send
+from dsage_server.web.looks import speech_for
 from dsage_server.web.page import whole
 from dsage_server.web.public.lines import run_line
 
@@ -40,7 +41,7 @@ class Pictures:
         number = int(whole(request.match_info["number"]))
 
         async def make() -> Body:
-            return Body(await self.store.read(lambda c: tiles.file(c, number, self.clock())))
+            return Body(await self.store.read(lambda c: paintings.file(c, number, self.clock())))
 
         body = await self._made.get(str(number), make, period_s=PERIOD_S)
         if any(tag.value in (body.etag, "*") for tag in request.if_none_match or ()):
@@ -53,4 +54,5 @@ class Pictures:
         number = int(whole(request.match_info["number"]))
         view = await self.store.read(lambda c: views.run_view(c, number, self.clock()))
         address = f"{request.scheme}://{request.host}/run/{number}"
-        return send(request, Body(card.svg(run_line(view), self.name, address).encode()), "image/svg+xml")
+        drawn = card.svg(run_line(view), self.name, address, speech_for(request))
+        return send(request, Body(drawn.encode()), "image/svg+xml")

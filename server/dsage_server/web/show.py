@@ -22,13 +22,13 @@ from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
 from dsage_server.badges import LEVELS
+from dsage_server.store.tiles import place
 from dsage_server.web.atlas import world
 from dsage_server.web.looks import PLAIN, Look
 from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
-from dsage_server.web.tiles import place
 from dsage_server.web.words import LANGUAGES, SOURCE, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"

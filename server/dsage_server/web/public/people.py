@@ -11,15 +11,18 @@ from sqlalchemy import Connection
 from dsage import account
 from dsage.errors import NotFound
 from dsage_server import badges
-from dsage_server.store import earned, profiles
+from dsage_server.store import earned, paintings, profiles, tiles
 from dsage_server.store.boards import Place, Scope, device_of
 from dsage_server.store.credit import recent_average
+from dsage_server.store.tiles import Picture
 from dsage_server.web.page import Asked, Document, Page
 from dsage_server.web.public.ranks import Ranked, TeamRef, ranked, refs
 
 DAYS: Final = 60
 MOST_FINDS: Final = 20
 MOST_MADE: Final = 36
+MOST_KEPT: Final = 12
+"""Pictures of archived runs."""
 DAY_S: Final = 86400
 
 
@@ -72,12 +75,14 @@ class MadeUnit(msgspec.Struct, kw_only=True):
 
 
 class Made(msgspec.Struct, kw_only=True):
-    """What their computers made lately for a run."""
+    """What their computers made for a run: the last of its `units`, if it is not archived, and their tiles of its
+    `picture`, if it paints one."""
 
     run: int
     title: str
     project: str
     units: list[MadeUnit]
+    picture: Picture | None = None
 
 
 class Device(msgspec.Struct, kw_only=True):
@@ -205,7 +210,12 @@ def _made(connection: Connection, number: int, now: float) -> list[Made]:
             unit.run_id, Made(run=unit.run_id, title=unit.title or unit.project, project=unit.project, units=[])
         )
         run.units.append(MadeUnit(unit=unit.id, reported=reported))
-    return list(found.values())
+    for of, picture in tiles.of_units(connection, (each.unit for run in found.values() for each in run.units)).items():
+        found[of].picture = picture
+    return list(found.values()) + [
+        Made(run=run.run_id, title=run.title or run.project, project=run.project, units=[], picture=picture)
+        for run, picture in paintings.of_volunteer(connection, number)[:MOST_KEPT]
+    ]
 
 
 PAGES: Final = (Page(template="profile", route=r"/u/{name:[\w-]+}", load=profile, document=Profile, period_s=5.0),)

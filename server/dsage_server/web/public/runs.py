@@ -11,10 +11,11 @@ from dsage import wire
 from dsage.errors import NotFound
 from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
-from dsage_server.store import projects, public, views
+from dsage_server.store import paintings, projects, public, views
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.over import over
 from dsage_server.store.schema import among, answer, event, signed_unit, unit
+from dsage_server.store.tiles import Picture
 from dsage_server.web import plain
 from dsage_server.web.page import NUMBERED, SEARCHED, Asked, Document, Page, choice
 from dsage_server.web.plain import Opened
@@ -28,7 +29,6 @@ from dsage_server.web.public.lines import (
     run_line,
 )
 from dsage_server.web.shapes import Curve, curve_of, shape_of
-from dsage_server.web.tiles import Picture, picture
 
 LOOKED_AT: Final = 2000
 """Failed units of a run that are looked at."""
@@ -114,7 +114,7 @@ def run_page(connection: Connection, asked: Asked) -> RunPage:
         params=plain.opened(view.params, f"`dsage watch {view.run}`"),
         progress=Opened(own or None, progress.note), result=result,
         finders=public.finders(connection, view.run, found, asked.now) if found else [],
-        curves=_curves(connection, found, asked.now), picture=picture(connection, view.run, asked.now),
+        curves=_curves(connection, found, asked.now), picture=paintings.picture(connection, view.run, asked.now),
         of=asked.query["of"], failures=_failures(connection, view.run),
         shares=[Share(pseudonym=name, credit=n / 1000) for name, n in public.credit(connection, view).items()],
         discoveries=_linked(view.discoveries),

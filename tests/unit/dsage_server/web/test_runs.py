@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,15 +17,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from PIL import Image
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, select, update
 
-from dsage_server.store import public
+from dsage_server.blobs.library import Blobs
+from dsage_server.blobs.objects import open_store
+from dsage_server.png import png
+from dsage_server.retention.archive import archive_run
+from dsage_server.store import consents, paintings, public, tiles
+from dsage_server.store.leases import Caller
 from dsage_server.store.schema import credit_sum, event, replica, run, unit
-from dsage_server.web import tiles
-from dsage_server.web.png import png
 from dsage_server.web.public import runs
 from dsage_server.web.shapes import curve_of, shape_of
-from dsage_server.web.testing import World
+from dsage_server.web.testing import SERVER_ID, World
 
 Client = TestClient[web.Request, web.Application]
 Open = Callable[..., Awaitable[Client]]
@@ -104,6 +108,69 @@ async def test_who_is_not_listed_any_more_is_on_no_tile(world: World, browse: Op
     world.store.write_now(lambda c: c.execute(update(credit_sum).values(public=False)))
     made = (await data(await browse(), f"/run/{painted}.json"))["picture"]
     assert {tile["maker"] for tile in made["tiles"]} == {""}
+
+
+@pytest.fixture
+async def kept(world: World, painted: int, tmp_path: Path) -> int:
+    """The same run, whole and archived."""
+    wren, late = Caller(host=2, volunteer=2, key=b""), world.join("late", public=False)
+    world.report(Caller(host=1, volunteer=1, key=b""), 3, b"\0\0\xff" * 8)
+    world.compute(3, b"\0\0\xff" * 8, wren)
+    world.step(painted, finished=True, result="painted")
+    world.now += LATER_S
+    world.call(late)
+    blobs = Blobs(
+        store=world.store, objects=open_store(str(tmp_path), SERVER_ID, min_free_bytes=0), clock=lambda: world.now
+    )
+    await archive_run(blobs, tmp_path / "archive", painted, lambda: world.now)
+    assert world.store.read_now(lambda c: c.execute(select(func.count()).select_from(unit)).scalar()) == 0
+    return painted
+
+
+async def test_the_picture_of_an_archived_run_stays_with_its_makers(world: World, browse: Open, kept: int) -> None:
+    client = await browse()
+    response = await client.get(f"/run/{kept}/picture.png")
+    pixels = np.asarray(Image.open(BytesIO(await response.read())))
+    assert [list(row[0]) for row in pixels] == [[255, 0, 0]] * 2 + [[0, 255, 0]] * 2 + [[0, 0, 255]] * 2
+    made = (await data(client, f"/run/{kept}.json"))["picture"]
+    assert (made["kept"], [tile["maker"] for tile in made["tiles"]]) == (True, ["otter", "", "otter"])
+    text = await read(client, f"/run/{kept}?of=otter")
+    assert text.count('class="own"') == 2
+    assert "2 tiles of otter are outlined" in text
+    assert '<a href="/u/otter"' in text
+    assert "/unit/" not in text
+
+
+async def test_a_profile_shows_the_picture_with_ones_own_tiles(world: World, browse: Open, kept: int) -> None:
+    client = await browse()
+    (made,) = (await data(client, "/u/otter.json"))["made"]
+    assert (made["run"], made["units"], made["picture"]["kept"]) == (kept, [], True)
+    assert [tile["top"] for tile in made["picture"]["tiles"]] == [0, 4]
+    text = await read(client, "/u/otter")
+    assert f'href="/run/{kept}?of=otter"><svg' in text
+    assert "2 tiles are theirs. The run is archived, its picture is kept." in text
+    assert "/picture.png" not in await read(client, "/u/wren")
+
+
+async def test_a_profile_shows_tiles_of_runs_that_are_there(world: World, browse: Open, painted: int) -> None:
+    (made,) = (await data(await browse(), "/u/otter.json"))["made"]
+    assert [(tile["unit"], tile["top"]) for tile in made["picture"]["tiles"]] == [(1, 0)]
+    assert not made["picture"]["kept"]
+
+
+async def test_who_is_not_listed_any_more_is_on_no_kept_tile(world: World, browse: Open, kept: int) -> None:
+    world.store.write_now(lambda c: consents.choose(c, 1, {consents.LEADERBOARD: False}, world.now))
+    client = await browse()
+    made = (await data(client, f"/run/{kept}.json"))["picture"]
+    assert {tile["maker"] for tile in made["tiles"]} == {""}
+    assert "otter" not in await read(client, f"/run/{kept}")
+
+
+@pytest.mark.parametrize(("height", "width"), [(1200, 1000), (4_000_000, 1), (3, 1_200_001), (2001, 1999)])
+def test_a_large_picture_is_kept_smaller(height: int, width: int) -> None:
+    small = paintings._small(np.full((height, width, 3), 7, dtype=np.uint8))
+    assert 0 < small.shape[0] * small.shape[1] <= paintings.MOST_KEPT
+    assert set(small.flatten()) == {7}
 
 
 @pytest.mark.parametrize(

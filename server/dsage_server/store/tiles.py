@@ -7,6 +7,7 @@ and blue bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +17,12 @@ from sqlalchemy import Connection, bindparam, literal_column, select
 
 from dsage import codec
 from dsage.codec import Value
-from dsage.errors import CodecError, NotFound
+from dsage.errors import CodecError
 from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.over import over
 from dsage_server.store.schema import among, answer, credit_sum, replica, signed_unit, unit, volunteer
-from dsage_server.web.png import png
 
 MOST_TILES: Final = 1000
 MOST_PIXELS: Final = 4_000_000
@@ -42,31 +42,50 @@ class Tile(msgspec.Struct, kw_only=True):
 
 
 class Picture(msgspec.Struct, kw_only=True):
-    """A picture of `width` x `height` pixels, with the tiles that are there, by unit."""
+    """A picture of `width` x `height` pixels, with the tiles that are there, by unit; `kept` says that the units that
+    painted it have left the tables."""
 
     width: int
     height: int
     tiles: list[Tile]
+    kept: bool = False
 
 
 def picture(connection: Connection, run: int, now: float) -> Picture | None:
-    """Return the picture of a run, if its units paint one (Unix seconds)."""
+    """Return the picture of a run, if its units paint one, as far as they are over (Unix seconds)."""
+    found = whole(connection, run)
+    if found is not None:
+        shown = over(connection, [tile.unit for tile in found.tiles], now)
+        found.tiles = [tile for tile in found.tiles if tile.unit in shown]
+    return found
+
+
+def whole(connection: Connection, run: int) -> Picture | None:
+    """Return the same with all that has an accepted answer; not for others to see while the run's units are there."""
     rows = connection.execute(_PAINTED, {"run": run, "start": 0, "most": 1}).all()
     if not rows or _placed(rows[0]) is None:
         return None
     rows = connection.execute(_PAINTED, {"run": run, "start": 0, "most": MOST_TILES}).all()
-    shown = over(connection, [row.id for row in rows], now)
     placed = [each for each in map(_placed, rows) if each is not None]
     (width, height), _ = placed[0]
-    tiles = [tile for size, tile in placed if size == (width, height) and tile.unit in shown]
-    return Picture(width=width, height=height, tiles=tiles)
+    return Picture(width=width, height=height, tiles=[tile for size, tile in placed if size == (width, height)])
 
 
-def painted(connection: Connection, run: int, now: float) -> NDArray[np.uint8]:
-    """Return the pixels of a run's picture; raises NotFound if its units paint none, or nothing of it is there."""
-    found = picture(connection, run, now)
-    if found is None or not found.tiles:
-        raise NotFound(f"run {run} has no picture to show")
+def of_units(connection: Connection, units: Iterable[int]) -> dict[int, Picture]:
+    """Return the pictures that some accepted units paint parts of, with these parts alone, by run."""
+    found: dict[int, Picture] = {}
+    for row in connection.execute(_OF_UNITS, {"ids": numbers(connection, units)}):
+        placed = _placed(row)
+        if placed is not None:
+            (width, height), tile = placed
+            of = found.setdefault(row.run_id, Picture(width=width, height=height, tiles=[]))
+            if (of.width, of.height) == (width, height):
+                of.tiles.append(tile)
+    return found
+
+
+def painted(connection: Connection, found: Picture) -> NDArray[np.uint8]:
+    """Return the pixels of a picture, height x width x 3 (red, green, blue)."""
     pixels = np.full((found.height, found.width, 3), EMPTY, dtype=np.uint8)
     ids = {"ids": numbers(connection, (tile.unit for tile in found.tiles))}
     answers = {row.id: row.value for row in connection.execute(_ANSWERS, ids)}
@@ -75,11 +94,6 @@ def painted(connection: Connection, run: int, now: float) -> NDArray[np.uint8]:
         if rows is not None:
             pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = rows
     return pixels
-
-
-def file(connection: Connection, run: int, now: float) -> bytes:
-    """Return a run's picture as a PNG file; raises NotFound."""
-    return png(painted(connection, run, now))
 
 
 def place(args: Value) -> tuple[tuple[int, int], tuple[int, int, int, int]] | None:
@@ -120,18 +134,21 @@ def _pixels(data: bytes, tile: Tile) -> NDArray[np.uint8] | None:
     return np.frombuffer(value, dtype=np.uint8).reshape(tile.height, tile.width, 3)
 
 
-_PAINTED: Final = (
-    select(unit.c.id, signed_unit.c.document, volunteer.c.pseudonym, credit_sum.c.public)
+_MADE: Final = (
+    select(unit.c.id, unit.c.run_id, signed_unit.c.document, volunteer.c.pseudonym, credit_sum.c.public)
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
     .join(replica, replica.c.id == unit.c.canonical_id)
     .join(volunteer, volunteer.c.id == replica.c.volunteer_id)
     .outerjoin(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id)
-    .where(unit.c.run_id == bindparam("run"), unit.c.id >= bindparam("start"))
+)
+"""Whoever brought the accepted answer painted the tile."""
+_OF_UNITS: Final = _MADE.where(among_ids(unit.c.id)).order_by(unit.c.id)
+_PAINTED: Final = (
+    _MADE.where(unit.c.run_id == bindparam("run"), unit.c.id >= bindparam("start"))
     .where(among(unit.c.state, [UnitState.VALID, UnitState.CANCELLED]), unit.c.state == literal_column("'valid'"))
     .order_by(unit.c.id)
     .limit(bindparam("most"))
 )
-"""Whoever brought the accepted answer painted the tile."""
 _ANSWERS: Final = (
     select(unit.c.id, answer.c.value)
     .join(answer, answer.c.replica_id == unit.c.canonical_id)
