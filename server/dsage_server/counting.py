@@ -1,4 +1,4 @@
-"""The census, once an hour (store/census.py)."""
+"""Who is here: the census once an hour (store/census.py), the windows of the status page once a minute."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from functools import partial
 from typing import Final
 
 from dsage_server.hub import Hub
-from dsage_server.store import census
+from dsage_server.store import census, vitals
 
 LOOK_S: Final = 60.0
 PERIOD_S: Final = 3600.0
+MANY: Final = 5000
+"""Fewer computers are counted for each look at the status page: that takes milliseconds."""
 
 
-async def count_hourly(hub: Hub) -> None:
+async def count(hub: Hub) -> None:
     """Count who is here; at the start too, if the last count is older."""
     while True:
         now = hub.clock()
+        windows = await hub.store.read(partial(vitals.count_windows, now=now))
+        if windows[-1].hosts >= MANY:
+            await hub.store.write(partial(vitals.keep_windows, found=windows, now=now))
         last = await hub.store.read(census.kept)
         if not last.at <= now < last.at + PERIOD_S:
             found = await hub.store.read(partial(census.count, now=now))

@@ -18,7 +18,7 @@ from dsage.errors import Conflict, UsageError
 from dsage_server import timekeeping
 from dsage_server.bookkeeping import keep_books
 from dsage_server.contesting import decide_contests
-from dsage_server.counting import count_hourly
+from dsage_server.counting import count
 from dsage_server.discovering import confirm_discoveries
 from dsage_server.exporting import EXPORT, export_daily
 from dsage_server.hub import Hub
@@ -86,7 +86,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
     if PROJECTOR in roles:
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))
         found.append(("keeping the books", partial(keep_books, hub)))
-        found.append(("counting who is here", partial(count_hourly, hub)))
+        found.append(("counting who is here", partial(count, hub)))
         found.append(("looking back after lies", partial(look_back, hub)))
         found.append(("looking for what stands out", partial(watch, hub)))
     if SWEEPER in roles:

@@ -212,6 +212,9 @@ ROWS["0024"] = ROWS["0023"] | {
 }
 ROWS["0025"] = ROWS["0024"]
 ROWS["0026"] = ROWS["0025"] | {"painting": ["1, 4, 6, x'89'"], "painted_tile": ["1, 1, 1, 0, 0, 4, 2"]}
+ROWS["0027"] = ROWS["0026"] | {
+    "membership": ["1, 7, 1, 3.0, NULL, 1", "2, 7, 2, 3.5, 4.5, 0"], "credit_team_daily": ["7, 0, 1500, 1"],
+}  # fmt: skip
 
 MOVED: Final = {
     "replica": {"value"},
@@ -409,3 +412,12 @@ class Died(Exception):
 
 def die(*_args: object, **_options: object) -> None:
     raise Died
+
+
+def test_who_is_in_a_team_came_when_it_was_known_and_its_days_are_those_of_the_ledger(path: Path | str) -> None:
+    upgrade(path, "0019")
+    fill(path, "0019")
+    upgrade(path)
+    after = contents(path)
+    assert after["membership"] == [(1, 7, 1, 3.0, None, True)]
+    assert after["credit_team_daily"] == [(7, 0, 0, 0)]

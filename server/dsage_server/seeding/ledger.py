@@ -25,6 +25,7 @@ from dsage_server.store.schema import (
     credit_host,
     credit_sum,
     credit_team,
+    credit_team_daily,
     credit_unfolded,
     ledger_day,
     ledger_span,
@@ -152,6 +153,7 @@ class Ledger:
         self._put(credit_host, (given.machine.id,), amount, valid, score)
         if entry.team is not None:
             self._put(credit_team, (entry.team,), amount, valid, score)
+            self._put(credit_team_daily, (entry.team, int(given.at // DAY_S)), amount, valid)
         self._put(run_credit, (given.work.run, person), amount, valid)
         self._runs[given.work.run, "credit"] += amount
 

@@ -25,6 +25,7 @@ from dsage_server.store.schema import (
     credit_house,
     credit_sum,
     credit_team,
+    credit_team_daily,
     credit_unfolded,
     ledger_span,
     people_sum,
@@ -80,6 +81,7 @@ def fold(connection: Connection, most: int = FOLD) -> int:
             _put(sums[credit_host], (host,), amount, valid, score)
         if team is not None:
             _put(sums[credit_team], (team,), amount, valid, score)
+            _put(sums[credit_team_daily], (team, int(at // 86400)), amount, valid)
         if run is not None:
             _put(sums[run_credit], (run, volunteer), amount, valid)
     add(connection, sums)
@@ -105,7 +107,7 @@ def add(connection: Connection, sums: Mapping[Table, Sums]) -> None:
         short: dict[str, int] = dict(connection.execute(_APPS, {"apps": [app for (app,) in worth]}).all())
         daily = {(who, day, short[app]): added for (who, day, app), added in sums.get(credit_daily, {}).items()}
         _add(connection, credit_daily, daily)
-    for table in (credit_host, credit_house, credit_team):
+    for table in (credit_host, credit_house, credit_team, credit_team_daily):
         _add(connection, table, sums.get(table, {}))
     people, runs = sums.get(credit_sum, {}), sums.get(run_credit, {})
     _add(connection, credit_sum, people)

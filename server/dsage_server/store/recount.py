@@ -130,6 +130,7 @@ def _checks(connection: Connection) -> Iterator[_Check]:
     day = f"CAST(floor({_AT} / 86400) AS INTEGER)" if postgresql else f"CAST({_AT} / 86400 AS INTEGER)"
     for table, keys, counted, which in (
         ("credit_daily", ("volunteer_id", "day", "app_id"), f"e.volunteer_id, {day}, a.id", open_credit),
+        ("credit_team_daily", ("team_id", "day"), f"e.team_id, {day}", f"{open_credit} AND e.team_id IS NOT NULL"),
         (
             "run_credit",
             ("run_id", "volunteer_id"),

@@ -11,14 +11,14 @@ import secrets
 import unicodedata
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotAllowed, NotFound, UsageError
 from dsage_server.store import credit
 from dsage_server.store.dialect import upsert
 from dsage_server.store.open_links import code_hash
-from dsage_server.store.schema import credit_sum, credit_team, host, invite, team, volunteer
+from dsage_server.store.schema import credit_sum, credit_team, host, invite, membership, team, volunteer
 
 SHORTEST: Final = 3
 LONGEST: Final = 40
@@ -108,7 +108,7 @@ def depart(connection: Connection, number: int, now: float) -> None:
     if left is None:
         return
     row = _locked(connection, left)
-    connection.execute(update(volunteer).where(volunteer.c.id == number).values(team_id=None, team_since=None))
+    _let_out(connection, volunteer.c.id == number, membership.c.volunteer_id == number, now)
     if row.founder_id != number:
         return
     heir = connection.execute(
@@ -154,12 +154,10 @@ def rename(connection: Connection, number: int, text: str) -> str:
 
 def close(connection: Connection, number: int, now: float) -> int:
     """End a team: nobody is in it any more and nobody can join it. Return how many were. Raises NotFound."""
-    out = connection.execute(
-        update(volunteer).where(volunteer.c.team_id == number).values(team_id=None, team_since=None)
-    ).rowcount
+    everybody = volunteer.c.team_id == number, membership.c.team_id == number
+    out = _let_out(connection, *everybody, now)
     _there(connection, number)
-    late = update(volunteer).where(volunteer.c.team_id == number).values(team_id=None, team_since=None)
-    out += connection.execute(late).rowcount
+    out += _let_out(connection, *everybody, now)
     _end(connection, number, now)
     return out
 
@@ -170,7 +168,7 @@ def _create(connection: Connection, number: int, mine: int | None, name: str, no
     made = connection.execute(row.on_conflict_do_nothing().returning(team.c.id)).scalar()
     if made is None:
         raise _taken(name)
-    _enter(connection, number, made, now)
+    _enter(connection, number, made, now, founded=True)
 
 
 def _lead(connection: Connection, number: int, mine: int | None, now: float) -> None:
@@ -247,8 +245,16 @@ def _refuse_second(connection: Connection, mine: int | None) -> None:
         raise Conflict(f"you are in the team {name!r}", hint="One team at a time: dsage team leave.")
 
 
-def _enter(connection: Connection, number: int, into: int, now: float) -> None:
+def _enter(connection: Connection, number: int, into: int, now: float, *, founded: bool = False) -> None:
     connection.execute(update(volunteer).where(volunteer.c.id == number).values(team_id=into, team_since=now))
+    connection.execute(insert(membership).values(team_id=into, volunteer_id=number, since=now, founded=founded))
+
+
+def _let_out(connection: Connection, who: ColumnElement[bool], whose: ColumnElement[bool], now: float) -> int:
+    """Take volunteers out of their team, and note when they left; return how many."""
+    out = connection.execute(update(volunteer).where(who).values(team_id=None, team_since=None)).rowcount
+    connection.execute(update(membership).where(whose, membership.c.until.is_(None)).values(until=now))
+    return out
 
 
 def _end(connection: Connection, number: int, now: float) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, func, select
 
 from dsage_server.store import daybook, recount
 from dsage_server.store.hosting import REMEMBERED
-from dsage_server.store.meta import recall
+from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import credit_entry, credit_unfolded, host
 
 SILENT_S: Final = 60.0
@@ -17,6 +18,9 @@ LATE_S: Final = 120.0
 """Credit that was not added up for so long is late: it takes seconds."""
 WEEK_DAYS: Final = 7
 HOUR_S: Final = 3600.0
+KEPT: Final = "windows"
+GOOD_S: Final = 180.0
+"""So long what was counted of who was here is told; a server with many computers counts anew once a minute."""
 
 
 class Vitals(NamedTuple):
@@ -52,13 +56,25 @@ def vitals(connection: Connection, now: float) -> Vitals:
 
 
 def windows(connection: Connection, now: float) -> list[Window]:
-    """Return who was here within an hour, a day and a week."""
+    """Return who was here within an hour, a day and a week: as counted last, or now if that was long ago."""
+    known = recall(connection, KEPT)
+    at, found = msgspec.json.decode(known, type=tuple[float, list[Window]]) if known else (0.0, [])
+    return found if found and at <= now < at + GOOD_S else count_windows(connection, now)
+
+
+def count_windows(connection: Connection, now: float) -> list[Window]:
+    """Count who was here within an hour, a day and a week; walks all computers of the week."""
     people = func.count(func.distinct(host.c.volunteer_id))
     found = []
     for seconds in (HOUR_S, 24 * HOUR_S, WEEK_DAYS * 24 * HOUR_S):
         row = connection.execute(select(func.count(), people).where(host.c.last_seen > now - seconds)).one()
         found.append(Window(seconds, row[0], row[1]))
     return found
+
+
+def keep_windows(connection: Connection, found: list[Window], now: float) -> None:
+    """Remember what was counted."""
+    remember(connection, KEPT, msgspec.json.encode((now, found)).decode())
 
 
 def granted(connection: Connection) -> tuple[int, int]:

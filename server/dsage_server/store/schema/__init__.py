@@ -19,6 +19,7 @@ from dsage_server.store.schema.credit import (
     credit_house,
     credit_sum,
     credit_team,
+    credit_team_daily,
     credit_unfolded,
     house_account,
     ledger_day,
@@ -33,7 +34,7 @@ from dsage_server.store.schema.joining import invite, kin, open_link, open_use
 from dsage_server.store.schema.logins import passkey, recovery, used_challenge, web_link, web_session
 from dsage_server.store.schema.operating import announcement, deed, meta, process
 from dsage_server.store.schema.paintings import painted_tile, painting
-from dsage_server.store.schema.people import consent, team, volunteer
+from dsage_server.store.schema.people import consent, membership, team, volunteer
 from dsage_server.store.schema.researchers import api_token, quota, request
 from dsage_server.store.schema.runs import archive, aside, document, run, run_step, tally
 from dsage_server.store.schema.trust import known, last_word, outlying, standing
@@ -61,6 +62,7 @@ __all__ = [
     "credit_house",
     "credit_sum",
     "credit_team",
+    "credit_team_daily",
     "credit_unfolded",
     "deed",
     "discovery",
@@ -74,6 +76,7 @@ __all__ = [
     "last_word",
     "ledger_day",
     "ledger_span",
+    "membership",
     "meta",
     "metadata",
     "open_link",

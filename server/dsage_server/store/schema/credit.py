@@ -141,6 +141,16 @@ credit_team = Table(
     Column("score", Float, nullable=False),
 )
 
+credit_team_daily = Table(
+    "credit_team_daily",
+    metadata,
+    Column("team_id", Id, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("amount_milli", BigInteger, nullable=False),
+    Column("valid", BigInteger, nullable=False),
+)
+"""What was granted to those who were in a team then, by the UTC day as in `credit_daily`."""
+
 credit_app = Table(
     "credit_app",
     metadata,

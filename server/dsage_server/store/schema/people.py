@@ -55,6 +55,28 @@ team = Table(
 """Teams; no two have names that differ in case only (`name_key`). `founder_id` is the volunteer who leads it; a team is
 `gone` when its last member left it or the operator closed it, and keeps its credit."""
 
+membership = Table(
+    "membership",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("team_id", Id, nullable=False),
+    Column("volunteer_id", Id, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float),
+    Column("founded", Boolean, nullable=False, server_default=false()),
+    Index("ix_membership_team", "team_id", "id"),
+    Index("ix_membership_volunteer", "volunteer_id", "id"),
+    Index(
+        "uq_membership_open",
+        "volunteer_id",
+        unique=True,
+        sqlite_where=text("until IS NULL"),
+        postgresql_where=text("until IS NULL"),
+    ),
+)
+"""Who was in which team, and is (without `until`: then `volunteer.team_id` says it too); who `founded` it was its first
+member."""
+
 consent = Table(
     "consent",
     metadata,

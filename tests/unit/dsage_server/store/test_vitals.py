@@ -64,3 +64,12 @@ def test_windows_count_computers_and_people_once(world: World) -> None:
     world.join("eve")
     found = world.store.read_now(lambda c: vitals.windows(c, NOW + 1))
     assert [(each.hosts, each.people) for each in found] == [(1, 1), (2, 2), (2, 2)]
+
+
+def test_windows_are_told_as_counted_last_until_that_was_long_ago(world: World) -> None:
+    world.join("ada")
+    counted = world.store.read_now(lambda c: vitals.count_windows(c, NOW + 1))
+    world.store.write_now(lambda c: vitals.keep_windows(c, counted, NOW + 1))
+    world.join("eve")
+    for at, hosts in ((NOW + 2, 1), (NOW + 1 + vitals.GOOD_S, 2), (NOW + 0.5, 2)):
+        assert [each.hosts for each in world.store.read_now(lambda c, at=at: vitals.windows(c, at))] == [hosts] * 3
