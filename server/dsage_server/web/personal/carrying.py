@@ -28,6 +28,7 @@ from dsage_server.store.schema import (
     invite,
     kin,
     known,
+    painted_tile,
     passkey,
     recovery,
     replica,
@@ -49,6 +50,7 @@ counts days since 1970.
 
 account       your pseudonym, when you joined, what you let others see, your sums, your team
 consents      what you agreed to and took back, with the version of the text
+teams         the teams that you are and were in, since when and until when, and whether you founded them
 computers     your computers, as they described themselves; those that left too
 credit_days   your credit by day and app, complete
 credit        what was granted for the copies in `copies`, and every correction
@@ -58,6 +60,7 @@ passkeys      your passkeys' names and public keys
 recovery      when your recovery code was made; the code itself is known to you alone
 network       hashes, under a secret key, of the network and the day that you came from by a public link, if you did
 invites       open codes for one more computer of yours; the codes themselves are known to you alone
+pictures      your parts of pictures of archived runs, in pixels; `copies` has the rest
 discoveries   published discoveries that your computers' answers held
 
 Not in here: what this server thinks of how reliable a computer is. It would tell cheats when nobody looks.
@@ -103,6 +106,10 @@ def _queries(mine: Mine) -> dict[str, Select[Any]]:
         .outerjoin(team, team.c.id == volunteer.c.team_id)
         .where(volunteer.c.id == number),
         "consents": select(consent).where(consent.c.volunteer_id == number).order_by(consent.c.id),
+        "teams": select(team.c.name, membership.c.since, membership.c.until, membership.c.founded)
+        .join(team, team.c.id == membership.c.team_id)
+        .where(membership.c.volunteer_id == number)
+        .order_by(membership.c.id),
         "computers": select(host).where(host.c.volunteer_id == number).order_by(host.c.id),
         "credit_days": select(credit_daily, credit_app.c.app)
         .join(credit_app, credit_app.c.id == credit_daily.c.app_id)
@@ -112,6 +119,9 @@ def _queries(mine: Mine) -> dict[str, Select[Any]]:
         "passkeys": select(*keys).where(passkey.c.volunteer_id == number),
         "recovery": select(recovery.c.created).where(recovery.c.volunteer_id == number),
         "network": select(kin.c.word).where(kin.c.volunteer_id == number),
+        "pictures": select(*(painted_tile.c[name] for name in ("run_id", "unit_id", "x", "y", "width", "height")))
+        .where(painted_tile.c.volunteer_id == number)
+        .order_by(painted_tile.c.run_id.desc()),
         "invites": select(invite.c.created, invite.c.expires).where(invite.c.volunteer_id == number),
     }
 
