@@ -318,6 +318,7 @@ def invite(
         say(
             f"Public link {number}, for {days:g} days: {per_hour} an hour may join by it, {per_network} of one network."
         )
+        say("It stands on the server's page /join, for whoever comes without a link.")
         say(f"`dsage invite --list` counts them, and `dsage invite --revoke {number}` withdraws it.")
     if only:
         say("Who joins by it gets units whose answers prove themselves, until `dsage admin trust PSEUDONYM`.")
@@ -335,7 +336,8 @@ def make_invite(home: Home, uses: int, valid_s: float, *, verifiable_only: bool 
 def make_public_link(
     home: Home, per_hour: int, per_prefix: int, valid_s: float, *, verifiable_only: bool = True
 ) -> tuple[Link, int]:
-    """Return a link by which anybody may join, so many an hour in all and of one network, and its number."""
+    """Return a link by which anybody may join, so many an hour in all and of one network, and its number; the join
+    page shows it."""
     numbers: list[int] = []
 
     def make(connection: Connection, now: float) -> str:
@@ -346,7 +348,13 @@ def make_public_link(
         numbers.append(number)
         return code
 
-    return _link(home, make), numbers[-1]
+    link = _link(home, make)
+    store = Store(existing(home.server))
+    try:
+        store.write_now(lambda connection: open_links.show(connection, numbers[-1], str(link)))
+    finally:
+        store.close()
+    return link, numbers[-1]
 
 
 def _link(home: Home, make_code: Callable[[Connection, float], str]) -> Link:

@@ -1,7 +1,8 @@
 """Links that anybody may use: each account made by one is counted, and so many an hour are made, in all and for one
 network.
 
-Of a network only a hash under the link's own code is kept, and for an hour: the code itself is stored nowhere.
+Of a network only a hash under the link's own code is kept, and for an hour. Of the codes only hashes are kept, but for
+the newest link, which is there to be published: the join page shows it to whoever comes without one.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dsage.errors import Busy, InviteRefused, NotFound
+from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import open_link, open_use
 
 HOUR_S: Final = 3600.0
 PREFIX_BITS: Final = {4: 24, 6: 48}
 """What counts as one network, by version of IP: what one household or small firm is given at most."""
+SHOWN: Final = "public link"
+"""Where the number and the text of the link are remembered that the join page shows."""
 MARK: Final = "open-"
 """Begins the codes of such links, so that no other code is looked for among them."""
 
@@ -111,6 +115,20 @@ def revoke(connection: Connection, number: int, now: float) -> None:
     )
     if not found.rowcount:
         raise NotFound(f"there is no public link {number}", hint="`dsage invite --list` shows those that there are.")
+
+
+def show(connection: Connection, number: int, link: str) -> None:
+    """Remember the text of a link for the join page, in place of an older one."""
+    remember(connection, SHOWN, f"{number} {link}")
+
+
+def shown(connection: Connection, now: float) -> str:
+    """Return the link that the join page shows; empty if there is none, or it takes in nobody any more."""
+    number, _, link = (recall(connection, SHOWN) or "0").partition(" ")
+    good = select(open_link.c.number).where(
+        open_link.c.number == int(number), open_link.c.revoked.is_(None), open_link.c.expires > now
+    )
+    return link if connection.execute(good).first() else ""
 
 
 def network(peer: str) -> str:

@@ -8,6 +8,8 @@ the link, to take to the computer that is to join; it is drawn and forgotten.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ from dsage.errors import TooLarge, UsageError
 from dsage.trust.invite import MAX_CHARACTERS, Link
 from dsage_server.published import ROUTE, Published
 from dsage_server.shared import Shared
-from dsage_server.store import accounts
+from dsage_server.store import accounts, open_links
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
@@ -39,20 +41,22 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
 class Facts(msgspec.Struct, kw_only=True, frozen=True):
-    """What the page knows from the tables: `url` is where clients find the server."""
+    """What the page knows from the tables: `url` is where clients find the server, `link` what anybody may join by."""
 
     url: str
+    link: str
     projects: list[wire.ProjectOffer]
     welcome: bool
 
 
 class Twin(msgspec.Struct, kw_only=True, frozen=True):
-    """The page for programs."""
+    """The page for programs; `link` is one by which anybody may join, empty if there is none."""
 
     server_id: str
     name: str
     operator: str
     url: str
+    link: str
     projects: list[wire.ProjectOffer]
     packages: list[wire.Package]
 
@@ -75,6 +79,7 @@ class Joining:
     server_id: str
     name: str
     offer: Invitation
+    clock: Callable[[], float] = time.time
     kept: Shared[Facts] = field(default_factory=Shared)
 
     def add_to(self, app: web.Application) -> None:
@@ -104,7 +109,7 @@ class Joining:
         facts = await self._facts()
         said = Twin(
             server_id=self.server_id, name=self.name, operator=self.offer.operator, url=facts.url,
-            projects=facts.projects, packages=self.offer.published.packages(),
+            link=facts.link, projects=facts.projects, packages=self.offer.published.packages(),
         )  # fmt: skip
         return web.Response(body=plain.to_json(SCHEMA, said), content_type="application/json")
 
@@ -128,8 +133,8 @@ class Joining:
     async def _facts(self) -> Facts:
         def look(connection: Connection) -> Facts:
             return Facts(
-                url=recall(connection, "url") or "", projects=accounts.offers(connection),
-                welcome=runs_here(connection),
+                url=recall(connection, "url") or "", link=open_links.shown(connection, self.clock()),
+                projects=accounts.offers(connection), welcome=runs_here(connection),
             )  # fmt: skip
 
         async def make() -> Facts:

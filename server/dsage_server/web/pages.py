@@ -120,7 +120,7 @@ def make_pages(
     Thanks(store=store, name=name, clock=clock, origin=joining.origin if joining else "").add_to(app)
     Manifests(store).add_to(app)
     if joining is not None:
-        Joining(store=store, site=site, server_id=server_id, name=name, offer=joining).add_to(app)
+        Joining(store=store, site=site, server_id=server_id, name=name, offer=joining, clock=clock).add_to(app)
     visitors.add_to(app)
     if hub is not None:
         researchers.add_to(app, hub, visitors)

@@ -3,7 +3,8 @@
 (() => {
   for (const part of document.querySelectorAll(".scriptless")) part.hidden = true;
   const box = document.getElementById("link");
-  const fragment = location.hash.slice(1);
+  const fragment = location.hash.slice(1) || box.dataset.public;
+  document.getElementById("everybody").hidden = location.hash.length > 1;
   const whole = /^v=[12]&[A-Za-z0-9=&_.:[\]-]{100,900}$/.test(fragment);
   const at = /(^|&)at=/.test(fragment);
   if (!whole || (!at && !box.dataset.server)) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from dsage.trust.invite import Link
 from dsage_server.published import Published
+from dsage_server.store import open_links
 from dsage_server.store.meta import remember
 from dsage_server.web.joining import QR, Invitation, system_of
 from dsage_server.web.pages import make_pages
@@ -112,3 +114,31 @@ async def test_a_phone_gets_a_picture_of_the_link_and_of_nothing_else(client: Cl
     assert (await client.post(QR, data="x" * 2000)).status == 413
     assert (await client.post("/join", data=str(LINK))).status == 405
     assert (await client.get(QR)).status == 405
+
+
+async def test_whoever_comes_without_a_link_joins_by_the_public_one(world: World, client: Client) -> None:
+    number, _ = _make(world)
+    world.store.write_now(lambda c: open_links.show(c, number, str(LINK)))
+    page = html.unescape(await (await client.get("/join")).text())
+    assert f"dsage join '{LINK}'" in page
+    assert f'data-public="{str(LINK).partition("#")[2]}"' in page
+    assert (await (await client.get("/join.json")).json())["data"]["link"] == str(LINK)
+
+
+def test_a_public_link_is_shown_while_it_takes_people_in(world: World) -> None:
+    def shown(later: float = 0.0) -> str:
+        return world.store.read_now(lambda c: open_links.shown(c, world.now + later))
+
+    assert shown() == ""
+    first, _ = _make(world)
+    world.store.write_now(lambda c: open_links.show(c, first, "the first"))
+    assert (shown(), shown(61.0)) == ("the first", "")
+    second, _ = _make(world)
+    world.store.write_now(lambda c: open_links.show(c, second, "the second"))
+    assert shown() == "the second"
+    world.store.write_now(lambda c: open_links.revoke(c, second, world.now))
+    assert shown() == ""
+
+
+def _make(world: World) -> tuple[int, str]:
+    return world.store.write_now(lambda c: open_links.make(c, per_hour=1, per_prefix=1, valid_s=60.0, now=world.now))
