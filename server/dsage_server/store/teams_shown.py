@@ -7,12 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Select, and_, cast, func, select
 
-from dsage_server.store.schema import credit_daily, credit_sum, credit_team, team, volunteer
+from dsage_server.store.schema import credit_sum, credit_team, credit_team_daily, team, volunteer
 from dsage_server.store.teams import key_of
 
-MOST_COUNTED: Final = 1000
-"""Members whose days are added up: those who came first."""
-DAY_S: Final = 86400
 LIKE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -79,23 +76,15 @@ def members(connection: Connection, number: int) -> list[Any]:
 
 def weeks(connection: Connection, number: int, first: int) -> dict[int, tuple[int, int]]:
     """Return thousandths of credit and valid answers by week (of its Monday, in days since 1970) from a day on: what
-    its members gave since they are in the team, without the day on which they came."""
-    mine = (
-        select(volunteer.c.id, volunteer.c.team_since)
-        .where(volunteer.c.team_id == number)
-        .order_by(volunteer.c.team_since, volunteer.c.id)
-        .limit(MOST_COUNTED)
-        .subquery()
-    )
-    week = ((credit_daily.c.day + 3) // 7).label("week")
+    was granted to those who were in the team then."""
+    week = ((credit_team_daily.c.day + 3) // 7).label("week")
     query = (
         select(
             week,
-            cast(func.sum(credit_daily.c.amount_milli), BigInteger),
-            cast(func.sum(credit_daily.c.valid), BigInteger),
+            cast(func.sum(credit_team_daily.c.amount_milli), BigInteger),
+            cast(func.sum(credit_team_daily.c.valid), BigInteger),
         )
-        .join(mine, mine.c.id == credit_daily.c.volunteer_id)
-        .where(credit_daily.c.day >= first, credit_daily.c.day * DAY_S >= mine.c.team_since)
+        .where(credit_team_daily.c.team_id == number, credit_team_daily.c.day >= first)
         .group_by(week)
     )
     return {7 * number - 3: (amount, valid) for number, amount, valid in connection.execute(query)}

@@ -67,6 +67,13 @@ membership = Table(
     Index("ix_membership_team", "team_id", "id"),
     Index("ix_membership_volunteer", "volunteer_id", "id"),
     Index(
+        "ix_membership_left",
+        "team_id",
+        "until",
+        sqlite_where=text("until IS NOT NULL"),
+        postgresql_where=text("until IS NOT NULL"),
+    ),
+    Index(
         "uq_membership_open",
         "volunteer_id",
         unique=True,

@@ -69,7 +69,7 @@ class Acts:
             raise UsageError("that cannot be done about a team", hint="Use the buttons of the page.")
         wish = wire.TeamWish(do=do, name=str(form.get("name", "")), code=code_of(str(form.get("link", ""))))  # type: ignore[arg-type]  # one of `said`
         await self._write(lambda c: teams.act(c, mine.number, wish, mine.now))
-        return _to(f"/me?did={said[do]}")
+        return _to(f"/me/team?did={said[do]}")
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Take a lost computer out of the account: its key opens nothing any more, and its work goes to others."""

@@ -28,6 +28,7 @@ from dsage_server.store.schema import (
     invite,
     kin,
     known,
+    membership,
     painted_tile,
     passkey,
     recovery,

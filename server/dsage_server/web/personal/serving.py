@@ -13,12 +13,12 @@ from dsage_server.store.engine import Store
 from dsage_server.store.visits import Role, Visit
 from dsage_server.web import plain
 from dsage_server.web.page import Document, whole
-from dsage_server.web.personal import carrying, credit, devices, logins, overview, privacy
+from dsage_server.web.personal import carrying, credit, devices, logins, overview, privacy, team
 from dsage_server.web.personal.ceremonies import Place, place_of
 from dsage_server.web.personal.mine import Mine, Room
 from dsage_server.web.visitors import PRIVATE, Visitors
 
-ROOMS: Final = (overview.ROOM, credit.ROOM, devices.ROOM, privacy.ROOM, logins.ROOM)
+ROOMS: Final = (overview.ROOM, credit.ROOM, devices.ROOM, team.ROOM, privacy.ROOM, logins.ROOM)
 HOME: Final = overview.ROOM.route
 COPY: Final = "/me/copy.zip"
 

@@ -50,7 +50,7 @@ class TeamPage(Document, kw_only=True):
     """A team: `credit` was granted to members while they were in it, and is a `share` of all credit here; `members` are
     those who are listed, by what they gave lately, `unlisted` are the others and `unlisted_recent` what they gave.
 
-    `weeks` are of those who are members now, by the Monday (UTC); `goal` is the next of the milestones.
+    `weeks` are of those who were members then, by the Monday (UTC); `goal` is the next of the milestones.
     """
 
     schema: ClassVar[str] = "dsage.team/1"

@@ -26,7 +26,7 @@ from dsage_server.web.testing import World
 
 Client = TestClient[web.Request, web.Application]
 Open = Callable[..., Awaitable[Client]]
-ROOMS = ("/me", "/me/credit", "/me/devices", "/me/privacy", "/me/login")
+ROOMS = ("/me", "/me/credit", "/me/devices", "/me/team", "/me/privacy", "/me/login")
 HOSTILE = "<img src=x onerror=alert(1)>"
 COOKIE = "__Host-volunteer"
 
@@ -209,7 +209,8 @@ async def test_what_a_client_switches_is_remembered_alike_and_leaves_the_rest(
 
 async def test_a_team_is_founded_and_left_and_joined_by_a_link(mine: Mine, otter: Caller, world: World) -> None:
     await mine.post("/me/team", do="create", name="Night Owls")
-    assert "Night Owls" in await mine.get("/me?did=founded")
+    assert "Night Owls" in await mine.get("/me/team?did=founded")
+    assert "Night Owls" in await mine.get("/me")
     wren = world.join("late-lark-100")
     view = world.store.read_now(lambda c: teams.look(c, otter.volunteer, world.now))
     assert view.leads
@@ -220,6 +221,32 @@ async def test_a_team_is_founded_and_left_and_joined_by_a_link(mine: Mine, otter
     assert world.store.read_now(lambda c: teams.name_of(c, otter.volunteer)) == "Larks"
     await mine.post("/me/team", 400, do="close")
     await mine.post("/me/team", 400, do="join", link="https://evil.invalid/")
+
+
+async def test_a_team_remembers_who_came_and_went(mine: Mine, otter: Caller, world: World) -> None:
+    await mine.post("/me/team", do="create", name="Night Owls")
+    others = [world.join("late-lark-100"), world.join("shy-heron-106", public=False), world.join("gone-finch-7")]
+    for each in others:
+        world.now += 60.0
+        code = world.store.write_now(lambda c: teams._invite(c, otter.volunteer, 1, world.now))
+        wish = wire.TeamWish(do="join", code=code)
+        world.store.write_now(lambda c, who=each, wish=wish: teams.act(c, who.volunteer, wish, world.now))
+    world.now += 60.0
+    world.store.write_now(lambda c: teams.depart(c, others[0].volunteer, world.now))
+    world.now += 60.0
+    world.store.write_now(lambda c: accounts.erase_account(c, others[2].volunteer, world.now))
+    moves = (await mine.data("/me/team.json"))["moves"]
+    assert [(each["what"], each["who"], each["name"]) for each in moves] == [
+        ("left", "gone", ""), ("left", "listed", "late-lark-100"), ("joined", "gone", ""), ("joined", "member", ""),
+        ("joined", "listed", "late-lark-100"), ("founded", "me", ""),
+    ]  # fmt: skip
+    text = await mine.get("/me/team")
+    assert "A former member" in text
+    assert "heron" not in text
+    await mine.post("/me/team", do="leave")
+    left = await mine.data("/me/team.json")
+    assert (left["moves"], [(each["there"], each["founded"]) for each in left["times"]]) == ([], [(True, True)])
+    assert "you founded it" in await mine.get("/me/team")
 
 
 async def test_a_revoked_computer_is_out_and_what_it_holds_goes_to_others(
@@ -247,6 +274,7 @@ async def test_a_revoked_computer_is_out_and_what_it_holds_goes_to_others(
 async def test_all_that_is_kept_comes_along(mine: Mine, otter: Caller, world: World) -> None:
     world.store.write_now(lambda c: c.execute(update(host).where(host.c.id == otter.host).values(name="=cmd()")))
     await mine.post("/me/recovery", 200)
+    await mine.post("/me/team", do="create", name="Owls")
     response = await mine._ask("GET", "/me/copy.zip")
     assert response.headers["Content-Disposition"].startswith("attachment")
     with zipfile.ZipFile(io.BytesIO(await response.read())) as archive:
@@ -257,6 +285,7 @@ async def test_all_that_is_kept_comes_along(mine: Mine, otter: Caller, world: Wo
     assert sorted(each["state"] for each in tables["copies"]) == ["error", "reported", "valid", "valid"]
     assert len(tables["recovery"]) == len(tables["logins"]) == 1
     assert ",'=cmd()," in files["computers.csv"]
+    assert [(each["name"], each["until"], each["founded"]) for each in tables["teams"]] == [("Owls", None, True)]
     assert "record" not in tables["computers"][0]
     assert "brisk-wren" not in "".join(files.values())
     assert set(tables) <= set(re.findall(r"^(\w+) {2,}", files["README.txt"], re.M))

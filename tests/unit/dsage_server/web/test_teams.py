@@ -87,7 +87,16 @@ async def test_a_team_shows_the_listed_and_sums_the_others(world: World, browse:
     assert data["share"] == pytest.approx(90 / 1160)
     assert data["goal"] == 100
     assert [week["credit"] for week in data["weeks"] if week["valid"]] == [20.0, 70.0], "what they gave before is not"
-    text = await (await client.get("/team/1")).text()
+    world.store.write_now(lambda c: teams.depart(c, owls["eve"].volunteer, world.now))
+    later = await read(await browse(), "/team/1.json")
+    assert later["weeks"] == data["weeks"], "who leaves takes nothing along"
+    assert (later["credit"], later["unlisted"]) == (data["credit"], 0)
+
+
+async def test_a_team_s_page_is_well_formed_and_names_nobody_who_is_not_listed(
+    world: World, browse: Open, owls: dict[str, Caller]
+) -> None:
+    text = await (await (await browse()).get("/team/1")).text()
     html5lib.HTMLParser(strict=True).parse(text)
     assert "1 member who would rather not be listed" in text
     assert "shy-heron-106" not in text

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 OPEN = sa.text("until IS NULL")
+LEFT = sa.text("until IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -27,6 +28,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_membership_open", "membership", ["volunteer_id"], unique=True, sqlite_where=OPEN, postgresql_where=OPEN
     )
+    op.create_index("ix_membership_left", "membership", ["team_id", "until"], sqlite_where=LEFT, postgresql_where=LEFT)
     op.execute(
         "INSERT INTO membership (team_id, volunteer_id, since, founded) "
         "SELECT v.team_id, v.id, coalesce(v.team_since, t.created), coalesce(v.team_since = t.created, false) "
