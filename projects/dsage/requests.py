@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from dsage import blobs
 from dsage.connection import Body, Connection, Query, login
-from dsage.errors import BadSignature, LoggedOut
+from dsage.errors import BadSignature, LoggedOut, NotAllowed
 from dsage.trust.envelope import Envelope, hash_of
 from dsage.trust.keys import PrivateKey
 from dsage.wire import (
@@ -47,7 +47,8 @@ T = TypeVar("T")
 class Requests:
     """The requests of one researcher at one server, whose id is `server_id`; `key` is asked for at the first login.
 
-    With an API token (`dsage token new`) that is used instead, as far as it goes, and nobody logs in.
+    Whoever has no key that the server knows may look all the same, and is told of runs what everybody is. With an API
+    token (`dsage token new`) that is used instead, as far as it goes, and nobody logs in.
     """
 
     def __init__(self, conn: Connection, server_id: str, key: Callable[[], PrivateKey], api_token: str = "") -> None:
@@ -56,6 +57,8 @@ class Requests:
         self._signer = key
         self._api_token = api_token
         self._token: str | None = api_token or None
+        self._is_nobody = False
+        """Whether this computer has no key, or the server does not know it: then looking tries no further login."""
 
     async def sign_in(self) -> str:
         """Log in with the code key and return the name that the server has it certified under."""
@@ -77,7 +80,7 @@ class Requests:
 
     async def status(self) -> StatusView:
         """Return the server at a glance."""
-        return await self._conn.call("GET", "/v1/status", None, StatusView)
+        return await self._looked("/v1/status", StatusView)
 
     async def leaderboard(self) -> list[CreditLine]:
         """Return who is to be thanked."""
@@ -85,27 +88,25 @@ class Requests:
 
     async def runs(self) -> list[RunView]:
         """Return every run."""
-        return await self._conn.call("GET", "/v1/runs", None, list[RunView])
+        return await self._looked("/v1/runs", list[RunView])
 
     async def run(self, run: int) -> RunView:
         """Return one run. Raises NotFound."""
-        return await self._conn.call("GET", f"/v1/runs/{run}", None, RunView)
+        return await self._looked(f"/v1/runs/{run}", RunView)
 
     async def events(self, run: int, *, after: int = 0, wait_s: float = 0.0) -> list[Event]:
         """Return what happened after event number `after`, waiting up to `wait_s` seconds for it."""
         query = {"after": after, "wait": wait_s}
-        timeout_s = wait_s + SLACK_S
-        path = f"/v1/runs/{run}/events"
-        return await self._conn.call("GET", path, None, list[Event], query=query, timeout_s=timeout_s)
+        return await self._looked(f"/v1/runs/{run}/events", list[Event], query=query, timeout_s=wait_s + SLACK_S)
 
     async def finders(self, run: int, units: Iterable[int]) -> list[Finder]:
         """Return whose machines brought the answers of these units."""
         query = [("unit", unit) for unit in units]
-        return await self._conn.call("GET", f"/v1/runs/{run}/finders", None, list[Finder], query=query)
+        return await self._looked(f"/v1/runs/{run}/finders", list[Finder], query=query)
 
     async def credit(self, run: int) -> dict[str, int]:
         """Return thousandths of credit by pseudonym; "a volunteer" sums those who have not opted in."""
-        return await self._conn.call("GET", f"/v1/runs/{run}/credit", None, dict[str, int])
+        return await self._looked(f"/v1/runs/{run}/credit", dict[str, int])
 
     async def document(self, sha256: str) -> Envelope:
         """Return a signed app version or authorisation. Raises BadSignature if it is not the one named."""
@@ -223,6 +224,34 @@ class Requests:
     async def revoke_token(self, number: int) -> TokenView:
         """Let a token open nothing any more. Raises NotFound."""
         return await self._authed("POST", f"/v1/researcher/tokens/{number}/revoke", None, TokenView)
+
+    async def _looked(self, path: str, reply: type[T], *, timeout_s: float = 30.0, query: Query | None = None) -> T:
+        """Ask what anybody may, in one's own name if there is a key for it: a run's researcher is told more.
+
+        Raises LoggedOut for an API token that does not work any more.
+        """
+
+        async def call() -> T:
+            return await self._conn.call("GET", path, None, reply, token=self._token, timeout_s=timeout_s, query=query)
+
+        if self._token is None:
+            await self._introduced()
+        try:
+            return await call()
+        except LoggedOut:
+            if self._api_token:
+                raise
+            self._token = None
+            await self._introduced()
+            return await call()
+
+    async def _introduced(self) -> None:
+        """Log in, if there is a key here that the server knows."""
+        if not self._is_nobody:
+            try:
+                await self.sign_in()
+            except NotAllowed:
+                self._is_nobody = True
 
     async def _authed(
         self,

@@ -19,6 +19,14 @@ def certified(chain: Chain, key: bytes, now: float) -> CodeKey:
     raise NotAllowed("this key is not certified here", hint="The operator runs `dsage keys certify`.")
 
 
+def projects_of(chain: Chain, key: bytes, now: float) -> frozenset[str]:
+    """Return the projects that a code key is certified for: none if it was revoked or has run out."""
+    try:
+        return frozenset(certified(chain, key, now).projects)
+    except NotAllowed:
+        return frozenset()
+
+
 def certified_for(chain: Chain, key: bytes, project: str, now: float) -> CodeKey:
     """The same for a project. Raises NotAllowed."""
     known = certified(chain, key, now)

@@ -100,9 +100,16 @@ class Sessions:
         session = self._seen.get(header or "") or self._verified(header or "", now)
         return session if session is not None and _in_time(session.expires, TOKEN_S, now) else None
 
+    def present(self, header: str | None, now: float) -> Session:
+        """Return the session of an Authorization header, in whatever role. Raises LoggedOut."""
+        session = self.known(header, now)
+        if session is None:
+            raise LoggedOut("log in first: this token is unknown or has run out")
+        return session
+
     def find(self, header: str | None, role: str, now: float) -> Session:
         """Return the session of an Authorization header. Raises LoggedOut or NotAllowed."""
-        session = self._in(header, now)
+        session = self.present(header, now)
         if session.role != role:
             raise NotAllowed(f"this needs a {role}'s token, not a {session.role}'s")
         return session
@@ -112,16 +119,10 @@ class Sessions:
 
         Whether the run is that researcher's is asked later. Raises LoggedOut or NotAllowed.
         """
-        session = self._in(header, now)
+        session = self.present(header, now)
         if session.role == DRIVER and session.run != run:
             raise NotAllowed(f"this token is good for run {session.run} alone")
         return session if session.role == DRIVER else self.find(header, "researcher", now)
-
-    def _in(self, header: str | None, now: float) -> Session:
-        session = self.known(header, now)
-        if session is None:
-            raise LoggedOut("log in first: this token is unknown or has run out")
-        return session
 
     def drop_keys(self, keys: set[bytes]) -> None:
         """Honour no token of these keys any more."""

@@ -34,7 +34,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 READ = {
     "GET /v1/runs/{run}/units", "GET /v1/runs/{run}/attempts", "GET /v1/runs/{run}/remainder", "GET /v1/discoveries",
-    "GET /v1/blobs/{hash}",
+    "GET /v1/blobs/{hash}", "GET /v1/runs", "GET /v1/runs/{run}", "GET /v1/status",
+    *(f"GET /v1/runs/{{run}}/{word}" for word in ("events", "finders", "credit")),
     *(f"GET {route}.json" for route, _, _ in TWINS),
 }  # fmt: skip
 WRITE = {

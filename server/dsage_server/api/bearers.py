@@ -71,6 +71,15 @@ class Bearers:
             return self.hub.sessions.find_driver(request.headers.get("Authorization"), run, self.hub.clock())
         return self._allowed(request, token)
 
+    def asks(self, request: web.Request) -> Session | None:
+        """Return the session of a request in whatever role, None of one without a token. Raises LoggedOut for a token
+        that does not work, or not any more: who shows one is not told less without a word."""
+        header = request.headers.get("Authorization")
+        if header is None:
+            return None
+        token = request.get(FOUND)
+        return self.hub.sessions.present(header, self.hub.clock()) if token is None else self._allowed(request, token)
+
     def _allowed(self, request: web.Request, token: ApiToken) -> Session:
         needed = _says(request).scope
         if not needed:

@@ -42,7 +42,8 @@ class Sealed:
 class Says:
     """What a call says. A body is a type of message, Sealed, or `bytes`; None is an empty one.
 
-    `auth` are the roles whose token opens it, nobody's if empty. `scope` is what a researcher's API token must be for
+    `auth` are the roles whose token opens it, nobody's if empty; if it is `open`, whoever shows none is answered too,
+    with what anybody may know. `scope` is what a researcher's API token must be for
     to open it too ("read" or "write"; empty: none does). `media` is that of the reply where it is neither a message
     nor bytes. `errors` are those beside the ones that each call may answer; `also` are further statuses, with what
     they mean. `schema` marks a page's twin: its reply is {"schema": ..., "data": ...}.
@@ -52,6 +53,7 @@ class Says:
     gives: Any = None
     media: str = ""
     auth: tuple[str, ...] = ()
+    open: bool = False
     scope: str = ""
     query: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()

@@ -162,7 +162,7 @@ def _operation(each: Call, schema_of: Mapping[str, Any], usual: Iterable[type[DS
     if says.takes is not None:
         operation["requestBody"] = {"required": True, "content": _content(says.takes, "", schema_of)}
     if says.auth:
-        operation["security"] = [{"token": [role]} for role in says.auth]
+        operation["security"] = [*([{}] if says.open else []), *({"token": [role]} for role in says.auth)]
     if says.scope:
         operation["x-token-scope"] = says.scope
     return operation

@@ -89,8 +89,8 @@ class Api:
         """Return the aiohttp application."""
         app = web.Application(middlewares=[manners], client_max_size=wire.MAX_BODY_BYTES)
         self.limits.add_to(app)
-        app.middlewares.append(Bearers(self.hub).look)
-        views = Views(self.hub, self.name)
+        bearers = Bearers(self.hub)
+        app.middlewares.append(bearers.look)
         app.add_routes(
             [
                 web.get("/healthz", self.health),
@@ -106,8 +106,6 @@ class Api:
                 web.get("/v1/bundles/{hash}", self.get_bundle),
                 web.put("/v1/bundles/{hash}", self.put_bundle),
                 web.post("/v1/runs", self.submit),
-                web.get("/v1/runs", views.runs),
-                web.get("/v1/runs/{run}", views.run),
                 web.post("/v1/runs/{run}/drive", self.drive),
                 web.get("/v1/runs/{run}/answers", self.answers),
                 web.post("/v1/runs/{run}/steps", self.step),
@@ -119,13 +117,9 @@ class Api:
                 web.post("/v1/runs/{run}/reopen", self.reopen),
                 web.post("/v1/runs/{run}/retire", self.retire),
                 web.post("/v1/runs/{run}/replay", self.replay),
-                web.get("/v1/runs/{run}/events", views.events),
-                web.get("/v1/runs/{run}/finders", views.finders),
-                web.get("/v1/runs/{run}/credit", views.credit),
-                web.get("/v1/status", views.status),
-                web.get("/v1/leaderboard", views.leaderboard),
             ]
         )
+        app.add_routes(Views(hub=self.hub, name=self.name, asks=bearers.asks).routes())
         app.add_routes(Looking(hub=self.hub, who=self._who).routes())
         app.add_routes(Projects(hub=self.hub, who=self._who).routes())
         app.add_routes(Researchers(hub=self.hub, who=self._who, pages_url=self.pages_url).routes())

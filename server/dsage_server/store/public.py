@@ -6,17 +6,18 @@ A run's own researcher, and those whose keys are certified for its project, are 
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from dsage import wire
 from dsage.states import OPEN_RUNS, OPEN_UNITS, UnitState
 from dsage_server.store import events, views
 from dsage_server.store.over import over
-from dsage_server.store.schema import among, event, run
+from dsage_server.store.schema import among, event, run, tally
 
 FEW: Final = 20
 """Counts of fewer units that go on would tell how each of them stands, and so who is being checked."""
@@ -35,19 +36,28 @@ IS_OF_RUN: Final = and_(event.c.unit_id.is_(None), or_(among(event.c.kind, OF_RU
 
 
 class Reader(NamedTuple):
-    """Who asks: a researcher by key, with the projects that it is certified for, or the hosted driver of one `run`."""
+    """Who asks: a researcher by key, with the projects that it is certified for, the hosted driver of one `run`, or
+    (none of them) anybody."""
 
     key: bytes = b""
     projects: frozenset[str] = frozenset()
     run: int = 0
 
+    def owns(self) -> ColumnElement[bool]:
+        """Return the condition for the runs of which this reader is told all."""
+        if self.run:
+            return run.c.id == self.run
+        return or_(run.c.researcher == self.key, run.c.project.in_(sorted(self.projects))) if self.key else false()
+
+
+ANYBODY: Final = Reader()
+
 
 def whole(connection: Connection, reader: Reader, wanted: Iterable[int]) -> set[int]:
-    """Return those of some runs of which somebody is told all."""
-    if reader.run:
-        return {reader.run}.intersection(wanted)
-    own = or_(run.c.researcher == reader.key, run.c.project.in_(sorted(reader.projects)))
-    return set(connection.execute(select(run.c.id).where(run.c.id.in_(list(wanted)), own)).scalars())
+    """Return those of some runs of which a reader is told all."""
+    if reader == ANYBODY:
+        return set()
+    return set(connection.execute(select(run.c.id).where(run.c.id.in_(list(wanted)), reader.owns())).scalars())
 
 
 def counts(units: dict[str, int], replicas: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
@@ -70,6 +80,42 @@ def view(seen: wire.RunView) -> wire.RunView:
     return msgspec.structs.replace(seen, units=units, replicas=replicas, reason=reason(seen.reason))
 
 
+def views_of(connection: Connection, seen: Iterable[wire.RunView], reader: Reader) -> list[wire.RunView]:
+    """Return runs as a reader may see each of them."""
+    found = list(seen)
+    told = whole(connection, reader, [each.run for each in found])
+    return [each if each.run in told else view(each) for each in found]
+
+
+def status(connection: Connection, seen: wire.StatusView, reader: Reader = ANYBODY) -> wire.StatusView:
+    """Return the server at a glance as a reader may see it.
+
+    What is not told of single runs that go on is not in the sums either: who knows all the others would subtract them.
+    """
+    going = _going(connection)
+    told = whole(connection, reader, going)
+    units, replicas = Counter(seen.units), Counter(seen.replicas)
+    for number, found in going.items():
+        shown = found if number in told else counts(*found)
+        for sums, was, now in zip((units, replicas), found, shown, strict=True):
+            sums.subtract(was)
+            sums.update(now)
+    runs = views_of(connection, seen.runs, reader)
+    return msgspec.structs.replace(seen, units=_some(units), replicas=_some(replicas), runs=runs)
+
+
+def _going(connection: Connection) -> dict[int, tuple[dict[str, int], dict[str, int]]]:
+    """Return the counts of units and of copies of each run that goes on."""
+    sums: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for number, what, n in connection.execute(_GOING):
+        sums[number][what] = int(n)
+    return {number: (views.by_state(some, "unit"), views.by_state(some, "replica")) for number, some in sums.items()}
+
+
+def _some(sums: Counter[str]) -> dict[str, int]:
+    return {state: n for state, n in sums.items() if n > 0}
+
+
 def news(connection: Connection, number: int, after: int) -> list[wire.Event]:
     """Return what happened to a run, and to none of its units, after an event, oldest first."""
     return events.since(connection, after, IS_OF_RUN, run=number)
@@ -86,3 +132,11 @@ def credit(connection: Connection, seen: wire.RunView) -> dict[str, int]:
     if seen.units.get(UnitState.VALID, 0) < FEW and seen.state in OPEN_RUNS:
         return {}
     return views.credit_of_run(connection, seen.run, MOST_NAMED)
+
+
+_GOING: Final = (
+    select(run.c.id, tally.c.what, func.sum(tally.c.n))
+    .join(tally, tally.c.run_id == run.c.id)
+    .where(among(run.c.state, OPEN_RUNS))
+    .group_by(run.c.id, tally.c.what)
+)

@@ -95,9 +95,13 @@ def _operation(method: str, path: str, said: Mapping[str, Any]) -> Operation:
         for status, answer in said["responses"].items()
         if status < "400"
     ]
-    return Operation(
-        method.upper(), path, said.get("summary", ""), bool(said.get("security")), parameters, takes, answers
-    )
+    return Operation(method.upper(), path, said.get("summary", ""), _needs(said), parameters, takes, answers)
+
+
+def _needs(said: Mapping[str, Any]) -> bool:
+    """Whether a call is answered for a token only."""
+    ways = said.get("security", [])
+    return bool(ways) and {} not in ways
 
 
 def _body(said: Mapping[str, Any], name: str) -> Field | None:

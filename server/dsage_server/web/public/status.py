@@ -62,13 +62,12 @@ class StatusPage(Document, kw_only=True):
 
 def status(connection: Connection, asked: Asked) -> StatusPage:
     """Return the server at a glance."""
-    glance = views.status(connection, asked.server_id, asked.name, asked.now)
+    glance = public.status(connection, views.status(connection, asked.server_id, asked.name, asked.now))
     lines = [run_line(view) for view in glance.runs]
     day, week = vitals.granted(connection)
-    units, replicas = public.counts(glance.units, glance.replicas)
     return StatusPage(
         server_id=glance.server_id, name=glance.name, version=glance.version, time=glance.time,
-        volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=units, replicas=replicas,
+        volunteers=glance.volunteers, hosts_live=glance.hosts_live, units=glance.units, replicas=glance.replicas,
         runs=lines, parts=parts(vitals.vitals(connection, asked.now), asked.now), queues=queues(lines),
         windows=[Window(**each._asdict()) for each in vitals.windows(connection, asked.now)],
         credit_day=day / 1000, credit_week=week / 1000,

@@ -31,6 +31,7 @@ from dsage_server.store import (
     looking,
     processes,
     projects,
+    public,
     quotas,
     ready,
     renewal,
@@ -68,7 +69,14 @@ SHORT: Final = frozenset(
 )  # fmt: skip
 """Indexes of what is waiting, or taken back, only: walking all of one is its purpose."""
 LISTS: Final = frozenset(
-    {"ix_credit_sum_listed", "ix_run_credit_listed", "ix_event_run", "ix_event_unit", "ix_event_news"}
+    {
+        "ix_credit_sum_listed",
+        "ix_run_credit_listed",
+        "ix_event_run",
+        "ix_event_of_run",
+        "ix_event_unit",
+        "ix_event_news",
+    }
 )
 """Indexes in the order that people read, walked from their beginning for a page."""
 NEWEST: Final = re.compile(r"FROM event\s+ORDER BY event\.id DESC\s+LIMIT")
@@ -170,6 +178,10 @@ def live(store: Store) -> None:
         lambda c: views.leaderboard(c, now),
         lambda c: views.finders(c, run, list(range(500))),
         lambda c: views.credit_of_run(c, run),
+        lambda c: public.status(c, views.status(c, "s", "n", now), public.Reader(key=b"k", projects=frozenset("p"))),
+        lambda c: public.news(c, run, 0),
+        lambda c: public.finders(c, run, [second, third], now),
+        lambda c: public.credit(c, views.run_view(c, run, now)),
         *[
             partial(
                 look_at,
