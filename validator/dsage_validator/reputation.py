@@ -144,7 +144,7 @@ def evidence(was: Unit, unit: Unit) -> Iterator[Evidence]:
         wrong = r.state is ReplicaState.INVALID and not r.partial and r.id > unit.since
         lied = wrong and _convicted(unit, r, now)
         fresh = not (settled and _unchanged(before, r))
-        if wrong and (fresh or (lied and _alone(old) and not _convicted(was, r, old))):
+        if wrong and (fresh or (lied and not _convicted(was, r, old))):
             yield Evidence(Kind.LIED if lied else Kind.DOUBTED, r.id, r.host)
 
 
@@ -159,11 +159,6 @@ def supporters(unit: Unit) -> tuple[Replica, ...]:
 def stands(unit: Unit, distrusted: Callable[[int], bool]) -> bool:
     """Whether an accepted answer holds: it proves itself, or somebody stands behind it who is not distrusted."""
     return any(r.proof or not distrusted(r.host) for r in supporters(unit))
-
-
-def _alone(camp: tuple[Replica, ...]) -> bool:
-    """Whether one word was taken alone, so that who contradicted it was doubted, and convicted when it is confirmed."""
-    return [r.trust for r in camp if r.trust >= Trust.NEW] == [Trust.ALONE]
 
 
 def _confirmed(replica: Replica, camp: tuple[Replica, ...]) -> bool:

@@ -153,6 +153,18 @@ def contested(trust: Trust = Trust.NEW) -> Unit:
     return life.judge(life.report(unit, 1), 1, camp=1)
 
 
+def test_who_contradicted_one_word_is_convicted_when_it_is_confirmed_and_cleared_when_it_falls() -> None:
+    unit = life.created(1, 1)
+    for number, trust in enumerate((Trust.KNOWN, Trust.NEW, Trust.NEW), 1):
+        unit = life.expire(leased(unit, number, trust), NEVER)
+    accepted = life.judge(life.report(unit, 1), 1, camp=1)
+    apart = life.judge(life.report(accepted, 2), 2, camp=2)
+    assert (accepted.state, said(accepted, apart)) == (U.VALID, {2: "doubted"})
+    confirmed = life.judge(life.report(apart, 3), 3, camp=1)
+    assert said(apart, confirmed) == {1: "passed", 2: "lied", 3: "passed"}
+    assert said(confirmed, life.reopened(confirmed)) == {1: "unpassed", 2: "cleared", 3: "unpassed"}
+
+
 def test_a_late_answer_that_contradicts_the_one_taken_alone_is_no_lie_before_a_third_was_asked() -> None:
     unit = contested()
     assert (unit.state, unit.canonical, unit.unsent) == (U.VALID, 2, 1)
