@@ -67,6 +67,9 @@ def test_no_row_points_to_one_that_is_not_there(filled: Store) -> None:
         "SELECT r.id FROM replica r LEFT JOIN credit_entry c ON c.replica_id = r.id AND c.kind = 'grant' "
         "WHERE (r.state = 'valid') <> (c.id IS NOT NULL)",
         "SELECT v.id FROM volunteer v JOIN team t ON t.id = v.team_id WHERE t.gone IS NOT NULL",
+        "SELECT v.id FROM volunteer v LEFT JOIN membership m ON m.volunteer_id = v.id AND m.until IS NULL "
+        "WHERE coalesce(v.team_id, 0) <> coalesce(m.team_id, 0) OR v.team_since <> m.since",
+        "SELECT t.id FROM team t WHERE (SELECT count(*) FROM membership m WHERE m.team_id = t.id AND m.founded) <> 1",
     )
     for query in lost:
         assert filled.read_now(lambda c, q=query: c.exec_driver_sql(q).all()) == [], query

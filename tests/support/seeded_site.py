@@ -30,7 +30,7 @@ from dsage_server.published import Published
 from dsage_server.seeding.filling import fill, made_signers
 from dsage_server.seeding.people import Size
 from dsage_server.seeding.words import PROJECTS
-from dsage_server.store import announcements, api_tokens, census, deeds, schema, visits
+from dsage_server.store import announcements, api_tokens, deeds, schema, visits
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
 from dsage_server.store.schema import credit_sum, metadata, volunteer
@@ -71,11 +71,10 @@ def seeded(kept: Path, size: Size = SMALL) -> Path:
 
 
 def _say_more(connection: Any) -> None:
-    """Tell what no run tells: an announcement, a deed, a token, the hour's census, where clients find it."""
+    """Tell what no run tells: an announcement, a deed, a token, where clients find it."""
     announcements.announce(connection, "The server moves on Sunday: it will be away for an hour.", NOW)
     deeds.record(connection, NOW - 86400.0, "operator", "approved", "the researcher of run 1")
     api_tokens.make(connection, made_signers(SEED).code.public, "notebook", "read", 86400.0, NOW)
-    census.keep(connection, census.count(connection, NOW))
     remember(connection, "url", "https://lab.example.org:8470")
 
 

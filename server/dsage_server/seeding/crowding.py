@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from dsage import wire
 from dsage_server.seeding.people import DAY_S, Crowd, Machine, Person, host_key
 from dsage_server.store import teams
 from dsage_server.store.bulk import add_rows
-from dsage_server.store.schema import credit_sum, host, invite, people_sum, team, volunteer
+from dsage_server.store.schema import credit_sum, host, invite, membership, people_sum, team, volunteer
 
 ROWS: Final = 20_000
 """Rows of one statement."""
@@ -32,6 +33,7 @@ def write_crowd(connection: Connection, crowd: Crowd, now: float) -> None:
         for each in crowd.teams
     ])  # fmt: skip
     insert_all(connection, volunteer, [_volunteer(each) for each in crowd.people])
+    insert_all(connection, membership, sorted(_memberships(crowd), key=lambda row: row["since"]))
     insert_all(connection, host, [_host(each, crowd.seed) for each in crowd.machines()])
     insert_all(connection, credit_sum, [
         {"volunteer_id": each.id, "amount_milli": 0, "valid": 0, "score": 0.0, "public": each.listed}
@@ -72,6 +74,19 @@ def _volunteer(person: Person) -> dict[str, Any]:
         "team_id": person.team, "team_since": person.team_since, "exported": person.exported,
         "withdrawn": person.withdrawn, "country": person.country, "devices": person.devices,
     }  # fmt: skip
+
+
+def _memberships(crowd: Crowd) -> Iterator[dict[str, Any]]:
+    created = {each.id: each.created for each in crowd.teams}
+    for person in crowd.people:
+        times: list[tuple[int, float, float | None]] = [*person.before]
+        if person.team is not None and person.team_since is not None:
+            times.append((person.team, person.team_since, None))
+        for number, since, until in times:
+            yield {
+                "team_id": number, "volunteer_id": person.id, "since": since, "until": until,
+                "founded": since == created[number],
+            }  # fmt: skip
 
 
 def _host(machine: Machine, seed: int) -> dict[str, Any]:

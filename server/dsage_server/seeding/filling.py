@@ -31,7 +31,7 @@ from dsage_server.seeding.people import DAY_S, Crowd, Size, crowd
 from dsage_server.seeding.plans import KEPT, Old, old_runs
 from dsage_server.seeding.play import Plan, Play
 from dsage_server.seeding.works import Signers
-from dsage_server.store import earned, projects, runs
+from dsage_server.store import census, earned, projects, runs
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.meta import recall, remember
@@ -260,5 +260,6 @@ def _end(connection: Connection, ledger: Ledger, old: list[Old], now: float) -> 
     add_up(connection, sums)
     connection.execute(insert(process).values(id=1, roles="api,projector", started=now - 9 * DAY_S, seen=now - 2.0))
     earned.keep_steadiest(connection, earned.steadiest(connection, now))
+    census.keep(connection, census.count(connection, now))
     if connection.dialect.name == "postgresql":
         set_sequences(connection)

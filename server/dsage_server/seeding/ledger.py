@@ -82,8 +82,7 @@ class Ledger:
     def grant(self, given: Grant) -> Entry:
         """Write the rows of a grant; return the first."""
         who, work, at = given.machine, given.work, given.at
-        since = who.owner.team_since
-        team = who.owner.team if since is not None and since <= at else None
+        team = who.owner.team_at(at)
         first = self.entries + 1
         self._rows += [
             (first + n, "grant", copy, who.owner.id, team, who.id, work.app, work.project, work.run,

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dsage.trust.keys import PrivateKey
 from dsage_server.pseudonyms import FIRST, SECOND
 from dsage_server.seeding import words
+from dsage_server.seeding.groups import Team, grouped
 
 DAY_S: Final = 86400.0
 HABITS: Final = {
@@ -24,7 +25,6 @@ HABITS: Final = {
 }
 """How likely a computer is on: on a weekday, and on a day of the weekend."""
 HABIT_SHARES: Final = (0.22, 0.3, 0.18, 0.3)
-TEAM_SHARE: Final = 0.34
 LAPSED: Final = 0.25
 """Volunteers who have stopped by now."""
 ERASED: Final = 0.015
@@ -65,7 +65,8 @@ class Machine:
 
 @dataclass(slots=True)
 class Person:
-    """A volunteer; `until` is when they stopped, `erased` whether their account is forgotten."""
+    """A volunteer; `until` is when they stopped, `erased` whether their account is forgotten; `before` are teams that
+    they have left, with when they came and went."""
 
     id: int
     pseudonym: str
@@ -80,20 +81,16 @@ class Person:
     erased: bool
     team: int | None = None
     team_since: float | None = None
+    before: list[tuple[int, float, float]] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
     country: str = ""
     devices: bool = False
 
-
-@dataclass(slots=True)
-class Team:
-    """A group of volunteers, led by its founder; nobody is in one that is `gone`."""
-
-    id: int
-    name: str
-    founder: int | None
-    created: float
-    gone: float | None = None
+    def team_at(self, at: float) -> int | None:
+        """Return the team that they were in at a time."""
+        if self.team_since is not None and self.team_since <= at:
+            return self.team
+        return next((team for team, since, until in self.before if since <= at < until), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +156,7 @@ def crowd(size: Size, seed: int, now: float) -> Crowd:
         people.append(person)
     _mark(rng, people)
     _tell(random.Random(f"{seed}/told"), people)
-    return Crowd(seed, people, _teams(rng, people, begin, now))
+    return Crowd(seed, people, grouped(rng, people, begin, now, seed))
 
 
 def _name(rng: random.Random, taken: set[str]) -> str:
@@ -218,24 +215,3 @@ def _mark(rng: random.Random, people: list[Person]) -> None:
     odd = rng.sample(fast, min(len(fast), max(6, len(people) // 30)))
     for index, machine in enumerate(odd):
         machine.nature = "liar" if index % 3 == 0 else "flaky"
-
-
-def _teams(rng: random.Random, people: list[Person], begin: float, now: float) -> list[Team]:
-    """Found teams, and let people join them: few are large. The last one is over."""
-    stayed = [p for p in people if not p.erased and p.created < now - 2 * DAY_S]
-    count = min(len(words.TEAMS), len(stayed) // 4)
-    teams = []
-    for number, founder in enumerate(rng.sample(stayed, count), start=1):
-        founded = max(founder.created, begin) + rng.uniform(0.1, 2.0) * DAY_S * 0.5
-        if number == count and count > 3:
-            teams.append(Team(number, words.TEAMS[number - 1], None, founded, now - 3 * DAY_S))
-            continue
-        founder.team, founder.team_since = number, founded
-        teams.append(Team(number, words.TEAMS[number - 1], founder.id, founded))
-    alive = [team for team in teams if team.gone is None]
-    for person in stayed if alive else ():
-        if person.team is None and rng.random() < TEAM_SHARE:
-            chosen = rng.choices(alive, [1 / (n + 1) for n in range(len(alive))])[0]
-            person.team = chosen.id
-            person.team_since = max(person.created, chosen.created) + 60.0
-    return teams
