@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dsage import wire
 from dsage.states import OPEN_RUNS, UnitState
-from dsage_server.store import discoveries, views
+from dsage_server.store import discoveries, public, views
 from dsage_server.store.schema import NEWS, among, event
 from dsage_server.web.page import Asked, Document, Page
 from dsage_server.web.public.lines import Leader, Others, RunLine, board, events, run_line
@@ -42,7 +42,7 @@ class FrontPage(Document, kw_only=True):
 
 def front(connection: Connection, asked: Asked) -> FrontPage:
     """Return the front page."""
-    glance = views.status(connection, asked.server_id, asked.name, asked.now)
+    glance = public.status(connection, views.status(connection, asked.server_id, asked.name, asked.now))
     lines = [run_line(view) for view in glance.runs]
     leaders, others = board(connection, asked.now, FRONT_ROWS, 0)
     earned = views.everybody(connection)

@@ -169,6 +169,8 @@ async def test_the_status_counts_everything(busy: World, browse: Open) -> None:
     status = (await (await client.get("/status.json")).json())["data"]
     assert (status["volunteers"], status["hosts_live"], len(status["runs"])) == (3, 3, 1)
     assert status["units"] == {"active": 2, "valid": 1}
+    front = (await (await client.get("/index.json")).json())["data"]
+    assert (front["active"], front["units"]) == (2, status["units"]), "nor may the front page's number tell it"
     assert await (await client.get("/healthz")).json() == {"status": "ok"}
 
 
