@@ -47,7 +47,7 @@ def test_who_is_told_all_of_a_run(world: World) -> None:
         (Reader(key=world.researcher), {mine, other}),
         (Reader(run=other), {other}),
     ):
-        assert world.store.read_now(lambda c, reader=reader: public.whole(c, reader, [mine, other, 99])) == runs
+        assert world.store.read_now(lambda c, reader=reader: public.whole(c, reader, [mine, other, 99])) == runs  # type: ignore[misc]
 
 
 def test_a_run_by_its_counts(world: World) -> None:
@@ -96,7 +96,7 @@ def test_events_are_those_of_the_run_and_of_none_of_its_units(world: World) -> N
         ("own-check", "unit 5 is not computed again", None), ("app-flaky", "answers differ", None),
         ("paused", "it is paused", None),
     ):  # fmt: skip
-        world.store.write_now(lambda c, k=kind, t=text, u=unit: events.note(c, NOW, k, t, run=run, unit=u))
+        world.store.write_now(lambda c, k=kind, t=text, u=unit: events.note(c, NOW, k, t, run=run, unit=u))  # type: ignore[misc]
     found = world.store.read_now(lambda c: public.news(c, run, 0))
     assert [each.kind for each in found] == ["submitted", "app-flaky", "paused"]
     assert [each.kind for each in world.store.read_now(lambda c: public.news(c, run, found[1].id))] == ["paused"]
