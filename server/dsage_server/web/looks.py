@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from dsage.errors import UsageError
+from dsage_server.store.visits import Role
 from dsage_server.web.forms import form_of
 from dsage_server.web.words import LANGUAGES, PSEUDO, wanted
 
@@ -19,20 +20,26 @@ LONGEST: Final = 2000
 
 
 class Look(NamedTuple):
-    """A language's code, and one of THEMES."""
+    """A language's code, one of THEMES, and whether the way to a researcher's own pages is shown."""
 
     language: str = "en"
     theme: str = ""
+    researcher: bool = False
 
 
 PLAIN: Final = Look()
+
+
+def cookie(role: Role) -> str:
+    """Return the name of the cookie by which a browser is logged in in a role."""
+    return f"__Host-{role}"
 
 
 def look_of(request: web.Request) -> Look:
     """Return how this visitor wants pages."""
     theme = request.cookies.get("theme", "")
     language = wanted(request.cookies.get("language", ""), request.headers.get("Accept-Language", ""))
-    return Look(language, theme if theme in THEMES else "")
+    return Look(language, theme if theme in THEMES else "", cookie(Role.RESEARCHER) in request.cookies)
 
 
 async def choose(request: web.Request) -> web.Response:

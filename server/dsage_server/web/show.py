@@ -58,13 +58,13 @@ class Site:
     def page(self, template: str, context: Mapping[str, Any], look: Look = PLAIN) -> str:
         """Return a whole page."""
         environment = self._in(look.language)
-        return environment.get_template(f"{template}.html").render({**context, "theme": look.theme})
+        return environment.get_template(f"{template}.html").render({**context, **_looks(look)})
 
     def fragments(self, template: str, context: Mapping[str, Any], look: Look = PLAIN) -> dict[str, str]:
         """Return the live fragments of a page by the id of the element that holds each."""
         page = self._in(look.language).get_template(f"{template}.html")
         return {
-            name: "".join(block(page.new_context({**context, "theme": look.theme})))
+            name: "".join(block(page.new_context({**context, **_looks(look)})))
             for name, block in page.blocks.items()
             if name.startswith(LIVE)
         }
@@ -73,6 +73,10 @@ class Site:
         if code not in self._environments:
             self._environments[code] = _environment(self._name, self._assets, language(code))
         return self._environments[code]
+
+
+def _looks(look: Look) -> dict[str, object]:
+    return {"theme": look.theme, "researcher": look.researcher}
 
 
 def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> Environment:
@@ -97,7 +101,7 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "english": ENGLISH if spoken.code != SOURCE else "",
         "unit_states": [state.value for state in UnitState],
         "replica_states": [state.value for state in ReplicaState if state in MEANING],
-        "levels": LEVELS, "theme": "", "shuffled": SHUFFLED, "world": world(),
+        "levels": LEVELS, **_looks(PLAIN), "shuffled": SHUFFLED, "world": world(),
         "nobody": NOBODY, "failure": failure, "page_rows": PAGE_ROWS, "max_items": MAX_ITEMS, "max_depth": MAX_DEPTH,
     }  # fmt: skip
     environment.globals["ui"] = environment.get_template("ui.html").module

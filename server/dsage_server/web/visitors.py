@@ -20,7 +20,7 @@ from dsage_server.store import visits
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import volunteer
 from dsage_server.store.visits import Role, Visit
-from dsage_server.web.looks import look_of
+from dsage_server.web.looks import cookie, look_of
 from dsage_server.web.show import Site
 
 HOMES: Final = {Role.VOLUNTEER: "/me", Role.RESEARCHER: "/runs", Role.OPERATOR: "/admin"}
@@ -46,7 +46,7 @@ class Visitors:
 
     async def of(self, request: web.Request, role: Role) -> Visit | None:
         """Return who this is in a role, or None for whoever is not logged in."""
-        token = request.cookies.get(_cookie(role), "")
+        token = request.cookies.get(cookie(role), "")
         if not token:
             return None
         now = self.clock()
@@ -77,7 +77,7 @@ class Visitors:
 
         token = await self.store.write(change)
         response.set_cookie(
-            _cookie(role), token, max_age=int(visits.LONGEST_S), path="/", secure=True, httponly=True, samesite="Lax"
+            cookie(role), token, max_age=int(visits.LONGEST_S), path="/", secure=True, httponly=True, samesite="Lax"
         )
 
     def page(self, request: web.Request, template: str, context: dict[str, Any], status: int = 200) -> web.Response:
@@ -120,7 +120,7 @@ class Visitors:
 
     def forget(self, answer: web.StreamResponse, role: Role) -> None:
         """Have a browser forget by what it was logged in."""
-        answer.del_cookie(_cookie(role), path="/", secure=True, httponly=True, samesite="Lax")
+        answer.del_cookie(cookie(role), path="/", secure=True, httponly=True, samesite="Lax")
 
 
 HOW: Final = {
@@ -129,10 +129,6 @@ HOW: Final = {
     Role.OPERATOR: "Type `dsage admin web` on the server: it prints a link.",
 }
 _ARTICLE: Final = {Role.VOLUNTEER: "a volunteer", Role.RESEARCHER: "a researcher", Role.OPERATOR: "the operator"}
-
-
-def _cookie(role: Role) -> str:
-    return f"__Host-{role}"
 
 
 def _named(connection: Connection, role: Role, subject: str) -> str:

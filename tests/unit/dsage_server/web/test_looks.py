@@ -117,3 +117,14 @@ async def test_a_theme_that_nobody_offered_is_none(browse: Open, theme: str) -> 
     text = await answer.text()
     assert '<html lang="en" dir="ltr">' in text
     assert "<script>" not in text
+
+
+async def test_who_is_here_as_a_researcher_finds_the_way_to_their_runs(browse: Open) -> None:
+    client = await browse()
+    nobody, somebody = [
+        await (await client.get("/audit", headers={"Cookie": told})).text() for told in ("a=b", "__Host-researcher=x")
+    ]
+    assert 'href="/runs"' not in nobody
+    assert '<a href="/runs">My runs</a>' in somebody
+    assert nobody == somebody.replace('    <a href="/runs">My runs</a>\n', "")
+    assert 'href="/certify"' in nobody
