@@ -25,6 +25,7 @@ from babel.messages.pofile import read_po, write_po
 import dsage_client.words as client
 import dsage_server.web.words as web
 from dsage.states import MEANING, ReplicaState, RunState, UnitState
+from dsage_server.sentences.found import ALL
 from dsage_server.web import joining
 from dsage_server.web.public.lines import FAILURES
 
@@ -50,7 +51,7 @@ class Domain:
     locales: Path
     languages: tuple[str, ...]
     pseudo: str = ""
-    tables: tuple[str, ...] = ()
+    tables: tuple[str | tuple[str, str], ...] = ()
 
     @property
     def code(self) -> Path:
@@ -135,7 +136,9 @@ CLIENT: Final = Domain(
 SITE: Final = Domain(
     name=web.DOMAIN, of="the site of a DSage server", locales=web.LOCALES,
     languages=tuple(language for language in web.LANGUAGES if language != web.SOURCE),
-    tables=tuple(dict.fromkeys([*_STATES, *MEANING.values(), *joining.SYSTEMS.values(), *FAILURES.values()])),
+    tables=tuple(dict.fromkeys([
+        *_STATES, *MEANING.values(), *joining.SYSTEMS.values(), *FAILURES.values(), *[each.message for each in ALL],
+    ])),
 )  # fmt: skip
 DOMAINS: Final = (CLIENT, SITE)
 

@@ -9,6 +9,9 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from dsage.wire import DiscoveryView
+from dsage_server.store.discoveries import NOBODY
+from dsage_server.web.speech import Speech
+from dsage_server.web.telling import Telling
 
 WIDTH: Final = 840
 HEIGHT: Final = 594
@@ -29,12 +32,12 @@ Line = tuple[str, str, int]
 """A style, what is written, and how far the next line is below."""
 
 
-def svg(view: DiscoveryView, server: str, address: str) -> str:
+def svg(view: DiscoveryView, server: str, address: str, speech: Speech) -> str:
     """Return the certificate of a published discovery; `address` is where it can be looked at."""
-    return sheet(view.title, _lines(view, server, address))
+    return sheet(view.title, _lines(view, server, address, speech), speech)
 
 
-def sheet(title: str, lines: Iterable[Line]) -> str:
+def sheet(title: str, lines: Iterable[Line], speech: Speech) -> str:
     """Return lines on a sheet with a frame; it has a `title` for whoever cannot see it."""
     y, written = MARGIN + 10, []
     for style, words, below in lines:
@@ -44,33 +47,36 @@ def sheet(title: str, lines: Iterable[Line]) -> str:
     height = max(HEIGHT, y + MARGIN - 20)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-labelledby="title"><title id="title">{_told(title)}</title>\n'
+        f'role="img" lang="{speech.spoken.code}" aria-labelledby="title"><title id="title">{_told(title)}</title>\n'
         f'<rect fill="#ffffff" width="{WIDTH}" height="{height}"/>'
         f'<rect fill="none" stroke="#1d4f6e" stroke-width="3" x="25" y="25" width="{WIDTH - 50}" '
         f'height="{height - 50}" rx="8"/>\n' + "\n".join(written) + "\n</svg>\n"
     )
 
 
-def _lines(view: DiscoveryView, server: str, address: str) -> Iterator[Line]:
+def _lines(view: DiscoveryView, server: str, address: str, speech: Speech) -> Iterator[Line]:
+    _ = speech.words.gettext
     holds = view.state == "published"
-    yield "small", "Certificate of a discovery" if holds else "Correction: this discovery does not hold", 44
+    yield "small", _("Certificate of a discovery") if holds else _("Correction: this discovery does not hold"), 44
     yield from wrapped("title", view.title, 40, 38)
     if not holds:
-        yield from wrapped("text", view.correction, 84, 24)
+        yield from wrapped("text", Telling(speech).plain(view.correction), 84, 24)
     else:
-        yield "text", f"Found by {view.finder}", 26
-        by = ", ".join(view.confirmers)
-        yield from wrapped("text", f"Confirmed by {by}" if by else "Confirmed by a proof of its own", 84, 24)
+        yield "text", _("Found by %(name)s") % {"name": _(view.finder) if view.finder == NOBODY else view.finder}, 26
+        by = {"names": ", ".join(_(each) if each == NOBODY else each for each in view.confirmers)}
+        confirmed = _("Confirmed by %(names)s") if view.confirmers else _("Confirmed by a proof of its own")
+        yield from wrapped("text", confirmed % by, 84, 24)
         yield "text", "", 12
         for name, fact in view.facts.items():
             yield from wrapped("text", f"{name}: {_cut(fact)}", 84, 24)
         if view.check:
             yield "text", "", 8
-            yield "small", "Paste this into Python to check it:", 22
+            yield "small", _("Paste this into Python to check it:"), 22
             yield from wrapped("code", view.check, 84, 19)
     yield "text", "", 20
-    yield "small", f"{server}: project {view.project}, run {view.run}, unit {view.unit}", 22
-    yield "small", f"Published on {date(view.published or view.declared)} (UTC)", 22
+    place = {"server": server, "project": view.project, "run": view.run, "unit": view.unit}
+    yield "small", _("%(server)s: project %(project)s, run %(run)d, unit %(unit)d") % place, 22
+    yield "small", _("Published on %(day)s (UTC)") % {"day": date(view.published or view.declared)}, 22
     yield from wrapped("small", address, 100, 20)
 
 

@@ -14,6 +14,7 @@ from dsage_server.store import discoveries
 from dsage_server.store.engine import Store
 from dsage_server.web import certificate
 from dsage_server.web.answering import Body, send
+from dsage_server.web.looks import speech_for
 from dsage_server.web.page import whole
 from dsage_server.web.show import stamp
 
@@ -42,7 +43,8 @@ class Finds:
         if not found:
             raise NotFound(f"there is no published discovery {number}")
         address = f"{self._origin(request)}/discovery/{number}"
-        return send(request, Body(certificate.svg(found[0], self.name, address).encode()), "image/svg+xml")
+        drawn = certificate.svg(found[0], self.name, address, speech_for(request))
+        return send(request, Body(drawn.encode()), "image/svg+xml")
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """The newest of them."""
@@ -56,7 +58,7 @@ class Finds:
 
 def atom(found: list[DiscoveryView], *, server_id: str, name: str, origin: str) -> bytes:
     """Return a feed of published discoveries, newest first. What an entry is called never changes."""
-    feed = Element("feed", {"xmlns": ATOM})
+    feed = Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
     _add(feed, "id", f"tag:dsage,2026:{server_id}/discoveries")
     _add(feed, "title", f"{name}: discoveries")
     _add(feed, "updated", stamp(max((each.published or each.declared for each in found), default=0.0)))

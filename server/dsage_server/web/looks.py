@@ -9,6 +9,7 @@ from aiohttp import web
 from dsage.errors import UsageError
 from dsage_server.store.visits import Role
 from dsage_server.web.forms import form_of
+from dsage_server.web.speech import Speech, speech_of
 from dsage_server.web.words import LANGUAGES, PSEUDO, wanted
 
 ROUTE: Final = "/look"
@@ -40,6 +41,11 @@ def look_of(request: web.Request) -> Look:
     theme = request.cookies.get("theme", "")
     language = wanted(request.cookies.get("language", ""), request.headers.get("Accept-Language", ""))
     return Look(language, theme if theme in THEMES else "", cookie(Role.RESEARCHER) in request.cookies)
+
+
+def speech_for(request: web.Request) -> Speech:
+    """Return how this visitor's language says things."""
+    return speech_of(look_of(request).language)
 
 
 async def choose(request: web.Request) -> web.Response:

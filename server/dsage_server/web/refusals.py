@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http
 import logging
 from typing import Final
 
@@ -11,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from dsage.errors import DSageError, RequestError
 from dsage_server.api import problems
+from dsage_server.sentences.refusals import CODES
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
@@ -65,9 +65,8 @@ def refusing(site: Site) -> Middleware:
 def _answer(site: Site, request: web.Request, error: DSageError, hint: str) -> web.Response:
     answer = problems.answer(error, request.path, hint)
     if not _wants_data(request):
-        sentence = error.message[:1].upper() + error.message[1:]
-        title = http.HTTPStatus(error.status).phrase
-        told = {"status": error.status, "title": title, "detail": sentence, "hint": hint}
+        meant = CODES.get(error.code, CODES["error"]).one
+        told = {"status": error.status, "meant": meant, "detail": error.message, "hint": hint}
         answer.text = site.page("error", told, look_of(request))
         answer.content_type, answer.charset = "text/html", "utf-8"
     answer.headers["Cache-Control"] = "no-store"

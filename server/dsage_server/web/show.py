@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from dsage import __version__
 from dsage.assets import Asset
@@ -22,6 +22,7 @@ from dsage.codec import Value
 from dsage.states import MEANING, ReplicaState, UnitState
 from dsage.wire import Finder
 from dsage_server.badges import LEVELS
+from dsage_server.sentences.found import find
 from dsage_server.store.tiles import place
 from dsage_server.web.atlas import world
 from dsage_server.web.looks import PLAIN, Look
@@ -29,15 +30,14 @@ from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
+from dsage_server.web.telling import Telling, coded, cut
 from dsage_server.web.words import LANGUAGES, SOURCE, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
 LIVE: Final = "live_"
 ENGLISH: Final = Markup(' lang="en" dir="ltr"')
-"""How a page in another language marks what stands in the database in English."""
-MAX_TEXT: Final = 4000
-"""Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""
+"""How a page in another language marks English that is in no catalogue."""
 MAX_ITEMS: Final = 100
 MAX_DEPTH: Final = 5
 FEW_BLOBS: Final = 3
@@ -88,14 +88,17 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
     i18n: Any = environment
     i18n.install_gettext_translations(spoken.words, newstyle=True)
     said = Speech(spoken)
+    telling = Telling(said)
     environment.filters |= {
         "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
         "country": said.country,
         "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
-        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "told": told,
+        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "coded": coded,
+        "told": telling.html, "said": telling.plain, "opening": telling.opening,
     }  # fmt: skip
     environment.globals |= {
         "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
+        "sentence_of": find,
         "columns": columns, "shape_of": shape_of, "curve_of": curve_of, "tile_of": place,
         "names_of": names_of, "language": spoken, "languages": LANGUAGES,
         "english": ENGLISH if spoken.code != SOURCE else "",
@@ -123,22 +126,9 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def cut(text: str) -> str:
-    """Return a text, or its beginning if it is very long."""
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
-
-
 def names_of(finders: list[Finder]) -> dict[int, str]:
     """Return the names of finders by unit."""
     return {finder.unit: finder.pseudonym for finder in finders}
-
-
-def told(sentence: str) -> Markup:
-    """Return a sentence with the commands that stand `in backticks` set as code."""
-    parts = [escape(part) for part in cut(sentence).split("`")]
-    if len(parts) % 2 == 0:
-        return escape(cut(sentence))
-    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def kind(value: Value) -> str:

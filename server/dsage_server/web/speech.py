@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gettext
+from functools import cache
 from typing import Final
 
 from babel import Locale
 
-from dsage_server.web.words import PSEUDO, SOURCE, Language
+from dsage_server.web.words import PSEUDO, SOURCE, Language, language, pseudo
 
 _PARTS: Final = ((86400, 10**9), (3600, 24), (60, 60), (1, 60))
 """Seconds in a day, an hour, a minute, a second, and after how many of each the next larger one is counted."""
@@ -19,12 +21,22 @@ class Speech:
         self._locale = Locale.parse(SOURCE if spoken.code in PSEUDO else spoken.code)
         symbols = self._locale.number_symbols["latn"]
         self._marks = str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
-        self._n = spoken.words.ngettext
+        self._pseudo = spoken.code in PSEUDO
+        self.spoken = spoken
         self._ = spoken.words.gettext
+
+    @property
+    def words(self) -> gettext.NullTranslations:
+        """The texts of the language."""
+        return self.spoken.words
 
     def count(self, number: int) -> str:
         """Return a count with thousands separated."""
         return f"{number:,}".translate(self._marks)
+
+    def digits(self, number: str) -> str:
+        """Return a number that English writes so, such as 1,234.5."""
+        return number.translate(self._marks)
 
     def credit(self, amount: float) -> str:
         """Return credits: two decimals below a thousand, one above."""
@@ -53,7 +65,14 @@ class Speech:
 
     def country(self, code: str) -> str:
         """Return the name of a country by its ISO 3166 code."""
-        return str(self._locale.territories.get(code, code))
+        name = str(self._locale.territories.get(code, code))
+        return pseudo(name) if self._pseudo else name
 
     def _units(self) -> tuple[str, str, str, str]:
         return self._("d"), self._("h"), self._("min"), self._("s")
+
+
+@cache
+def speech_of(code: str) -> Speech:
+    """Return how a language that `words.wanted` named says them."""
+    return Speech(language(code))

@@ -16,6 +16,8 @@ from dsage_server.store.engine import Store
 from dsage_server.store.schema import credit_app
 from dsage_server.web.answering import Body, send
 from dsage_server.web.certificate import Line, date, sheet, wrapped
+from dsage_server.web.looks import speech_for
+from dsage_server.web.speech import Speech
 
 MOST_APPS: Final = 6
 MOST_FINDS: Final = 4
@@ -45,23 +47,29 @@ class Thanks:
         title = await self.store.read(lambda connection: _title(connection, project, entry))
         if title is None or not 1 <= level <= len(badges.LEVELS):
             raise NotFound("there is no such badge")
-        criterion = f"{badges.LEVELS[level - 1]:,} credits of this app"
-        return send(request, Body(badges.picture(title, criterion, level, self.name).encode()), SVG)
+        speech, credits_ = speech_for(request), badges.LEVELS[level - 1]
+        n_ = speech.words.ngettext
+        earned_by = n_("%(n)s credit of this app", "%(n)s credits of this app", credits_)
+        drawn = badges.picture(title, earned_by % {"n": speech.count(credits_)}, level, self.name)
+        return send(request, Body(drawn.encode()), SVG)
 
     async def of_event(self, request: web.Request) -> web.StreamResponse:
         """The badge of an event."""
         known = badges.EVENTS.get(request.match_info["event"])
         if known is None:
             raise NotFound("there is no such badge")
-        return send(request, Body(badges.picture(*known, 0, self.name).encode()), SVG)
+        title, criterion = (speech_for(request).words.gettext(each) for each in known)
+        return send(request, Body(badges.picture(title, criterion, 0, self.name).encode()), SVG)
 
     async def certificate(self, request: web.Request) -> web.StreamResponse:
         """The certificate of a volunteer; for who is not listed, the same as for nobody."""
         called = request.match_info["name"]
         address = f"{self.origin.rstrip('/') or f'{request.scheme}://{request.host}'}/u/{called}"
-        now = self.clock()
-        lines = await self.store.read(lambda connection: list(_lines(connection, called, self.name, address, now)))
-        return send(request, Body(sheet(called, lines).encode()), SVG)
+        now, speech = self.clock(), speech_for(request)
+        lines = await self.store.read(
+            lambda connection: list(_lines(connection, called, self.name, address, now, speech))
+        )
+        return send(request, Body(sheet(called, lines, speech).encode()), SVG)
 
 
 def _title(connection: Connection, project: str, entry: str) -> str | None:
@@ -70,23 +78,32 @@ def _title(connection: Connection, project: str, entry: str) -> str | None:
     return next((title for of, called, title in names if of == project and entry in ("", called)), None)
 
 
-def _lines(connection: Connection, called: str, server: str, address: str, now: float) -> Iterator[Line]:
+def _lines(
+    connection: Connection, called: str, server: str, address: str, now: float, speech: Speech
+) -> Iterator[Line]:
     """Raises NotFound."""
+    _ = speech.words.gettext
     row = profiles.find(connection, called)
     if row is None:
         raise NotFound("nobody of that name is listed here", hint="The leaderboard has those who want to be seen.")
-    yield "small", f"{server} thanks", 48
+    yield "small", _("%(server)s thanks") % {"server": server}, 48
     yield "title", row.pseudonym, 44
-    yield "text", f"whose computers have given {row.amount_milli / 1000:,.1f} credits to research here:", 26
-    yield "text", f"{row.valid:,} answers that were checked and found right, since {date(row.created)}.", 40
+    given = _("whose computers have given %(n)s credits to research here:")
+    yield "text", given % {"n": speech.digits(f"{row.amount_milli / 1000:,.1f}")}, 26
+    right = _("%(n)s answers that were checked and found right, since %(day)s.")
+    yield "text", right % {"n": speech.count(row.valid), "day": date(row.created)}, 40
     apps = sorted(earned.by_app(connection, row.id).items(), key=lambda each: -each[1])
-    for (_, _, title), amount in apps[:MOST_APPS]:
+    for app, amount in apps[:MOST_APPS]:
         level = badges.level(amount)
-        badge = f", badge {level} of {len(badges.LEVELS)}" if level else ""
-        yield from wrapped("text", f"{title}: {amount / 1000:,.1f} credits{badge}", 84, 26)
+        credits_ = {"title": app[2], "n": speech.digits(f"{amount / 1000:,.1f}")}
+        badge = {"level": level, "all": len(badges.LEVELS)}
+        form = _("%(title)s: %(n)s credits, badge %(level)d of %(all)d") if level else _("%(title)s: %(n)s credits")
+        yield from wrapped("text", form % (credits_ | badge), 84, 26)
     for each in profiles.finds(connection, row.id, MOST_FINDS) if row.public else ():
-        yield from wrapped("text", f"Discovery {each.id}: {each.title}", 84, 26)
+        yield from wrapped(
+            "text", _("Discovery %(number)d: %(title)s") % {"number": each.id, "title": each.title}, 84, 26
+        )
     yield "text", "", 18
-    yield "small", "One credit is one minute of work on one core of the reference machine.", 22
-    yield "small", f"As of {date(now)} (UTC)", 22
+    yield "small", _("One credit is one minute of work on one core of the reference machine."), 22
+    yield "small", _("As of %(day)s (UTC)") % {"day": date(now)}, 22
     yield from wrapped("small", address, 100, 20)

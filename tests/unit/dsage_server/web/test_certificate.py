@@ -16,6 +16,7 @@ from dsage_server import discovering
 from dsage_server.store import discoveries
 from dsage_server.web.certificate import svg
 from dsage_server.web.finds import ATOM
+from dsage_server.web.speech import speech_of
 from dsage_server.web.testing import World
 
 Open = Callable[..., Awaitable[TestClient[web.Request, web.Application]]]
@@ -37,7 +38,7 @@ def words(text: str) -> list[str]:
 
 
 def test_a_certificate_says_what_by_whom_how_to_check_it_and_where_to_look() -> None:
-    said = words(svg(view(), "Test", "https://a.example/discovery/1.svg"))
+    said = words(svg(view(), "Test", "https://a.example/discovery/1.svg", speech_of("en")))
     assert said[:4] == ["Certificate of a discovery", "A prime", "Found by steady-otter-417", said[3]]
     assert said[3:6] == ["Confirmed by a proof of its own", "n: 7", "Paste this into Python to check it:"]
     assert said[6:] == [
@@ -50,7 +51,12 @@ def test_a_certificate_says_what_by_whom_how_to_check_it_and_where_to_look() -> 
 
 @pytest.mark.parametrize("text", [HOSTILE, "\x00\x1b[31m", "\ud800", "9" * 2000, "\u202eabc", "a " * 900])
 def test_whatever_is_told_stays_text_and_inside_of_the_sheet(text: str) -> None:
-    whole = svg(view(title=text[:200], facts={text[:64]: text}, check=text, confirmers=[text[:60]]), text[:60], "x")
+    whole = svg(
+        view(title=text[:200], facts={text[:64]: text}, check=text, confirmers=[text[:60]]),
+        text[:60],
+        "x",
+        speech_of("en"),
+    )
     root = ElementTree.fromstring(whole)
     assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "rect", "text"}
     lines = [each for each in root.iter() if each.tag.endswith("text")]
@@ -59,7 +65,7 @@ def test_whatever_is_told_stays_text_and_inside_of_the_sheet(text: str) -> None:
 
 
 def test_one_that_does_not_hold_is_a_correction_and_names_nobody() -> None:
-    said = words(svg(view(state="candidate", correction="it fell", finder=""), "Test", "x"))
+    said = words(svg(view(state="candidate", correction="it fell", finder=""), "Test", "x", speech_of("en")))
     assert said[:3] == ["Correction: this discovery does not hold", "A prime", "it fell"]
     assert not [each for each in said if "Found" in each or "n: 7" in each]
 

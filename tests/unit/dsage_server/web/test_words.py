@@ -11,6 +11,10 @@ from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsage.assets import load
+from dsage_server.sentences.refusals import CODES
+from dsage_server.web.looks import Look
+from dsage_server.web.show import STATIC, Site
 from dsage_server.web.speech import Speech
 from dsage_server.web.words import KEPT, LANGUAGES, PSEUDO, language, pseudo, wanted
 
@@ -85,11 +89,32 @@ async def test_a_page_says_its_language_and_is_kept_apart_by_it(browse: Open) ->
     assert '<html lang="ar-XB" dir="rtl"' in await answer.text()
 
 
-async def test_what_the_server_wrote_in_english_is_marked_in_other_languages(browse: Open) -> None:
-    client = await browse()
-    for cookie, mark in (("en", "<h1>"), ("de", '<h1 lang="en" dir="ltr">'), ("ar-XB", '<h1 lang="en" dir="ltr">')):
-        answer = await client.get("/nothing-here", headers={"Cookie": f"language={cookie}"})
-        assert f"{mark}There is nothing" in await answer.text()
+@pytest.mark.parametrize(
+    ("code", "heading"),
+    [
+        ("en", '<h1>There is nothing at <bdi translate="no">/nothing-here</bdi>.</h1>'),
+        ("de", '<h1>Unter <bdi translate="no">/nothing-here</bdi> gibt es nichts.</h1>'),
+    ],
+)
+async def test_a_page_that_is_not_there_says_so_in_the_visitors_language(browse: Open, code: str, heading: str) -> None:
+    answer = await (await browse()).get("/nothing-here", headers={"Cookie": f"language={code}"})
+    assert heading in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("code", "begin", "words"),
+    [
+        ("en", "<h1>This is new.</h1>", "Do it otherwise."),
+        ("de", "<h1>Das passt nicht dazu, wie es jetzt steht.</h1>", '<p lang="en" dir="ltr">This is new.</p>'),
+    ],
+)
+def test_an_error_without_a_translation_is_said_by_its_code_with_the_english_beneath(
+    code: str, begin: str, words: str
+) -> None:
+    told = {"status": 409, "meant": CODES["conflict"].one, "detail": "this is new", "hint": "Do it otherwise."}
+    text = Site("Test", load(STATIC)).page("error", told, Look(code))
+    assert begin in text
+    assert words in text
 
 
 async def test_a_wish_as_long_as_a_header_may_be_is_answered(browse: Open) -> None:

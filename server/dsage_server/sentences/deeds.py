@@ -1,0 +1,19 @@
+"""What the audit log says of operators and researchers: who, and what they did to what."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dsage_server.sentences.sentence import Sentence
+
+ACTORS: Final = Sentence("operator"), Sentence("a researcher"), Sentence("validator")
+DEEDS: Final = (
+    Sentence("paused run %(run)d"), Sentence("resumed run %(run)d"), Sentence("retried run %(run)d"),
+    Sentence("refused answers of run %(run)d"), Sentence("retired run %(run)d"), Sentence("approved run %(run)d"),
+    Sentence("cancelled run %(run)d"),
+    Sentence("announced maintenance"), Sentence("announced to all"),
+    Sentence("ended maintenance"), Sentence("ended an announcement"),
+    Sentence("approved the key %(key)s for %(projects)s"), Sentence("refused the key %(key)s for %(projects)s"),
+)  # fmt: skip
+MAINTENANCE: Final = Sentence("The server is being worked on.")
+"""What is announced if the operator does not say why."""
