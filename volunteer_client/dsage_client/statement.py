@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from dsage import __version__
 from dsage.errors import TooOld
-from dsage_client.door.words import Device, Membership, Running
+from dsage.sandbox import processes
+from dsage.sandbox.launch import outermost
+from dsage_client.conduct import Conduct
+from dsage_client.door.words import Device, Membership, Running, Status
+from dsage_client.gate import Gate
 from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Standing, Work
 from dsage_client.guest.seen import Presence
@@ -19,6 +25,42 @@ from dsage_client.slots import Job
 
 ORDER: Final = (Reason.NO_WORK, Reason.CONNECTING, Reason.FAILING, Reason.SERVER_AWAY)
 """Of several servers that have no work, the one that is nearest to having some speaks for all."""
+
+
+def client(conduct: Conduct, parts: list[Part], gate: Gate, *, sandbox: str, viewed: float) -> Status:
+    """Return what a whole client does now, and why. `viewed` is when the full-screen view was last asked for."""
+    now = time.time()
+    at_work = [unit for part in parts for unit in running(part)]
+    standing = as_seen(conduct.standing, parts, at_work, now)
+    for unit in at_work:
+        unit.held = not gate.open
+    preferences, choices = conduct.preferences, conduct.choices
+    return Status(
+        at=now,
+        version=__version__,
+        pid=os.getpid(),
+        work=standing.work,
+        reason=standing.reason,
+        sentence=sentence(standing, now=now),
+        since=conduct.since,
+        until=standing.until,
+        paused=choices.pause is not None,
+        finishing=choices.finish,
+        presence=None if conduct.seen is None else nearest(conduct.seen.presence),
+        idle_after_s=preferences.idle_after_s,
+        in_use_stops=preferences.when != "always" and choices.always_until is None,
+        cores=gate.cores,
+        percent=standing.percent,
+        running=at_work,
+        servers=[membership(part, preferences, conduct.standing, now) for part in parts],
+        boxes=[(pid, start) for pid in outermost() if (start := processes.started(pid)) is not None],
+        sandbox=sandbox,
+        notice=next((part.notice for part in parts if part.notice), ""),
+        screen=preferences.screen,
+        language=preferences.language,
+        helped=bool(conduct.sessions),
+        viewed=viewed,
+    )
 
 
 def as_seen(standing: Standing, parts: Iterable[Part], running: list[Running], now: float) -> Standing:
