@@ -127,6 +127,9 @@ ELSEWHERE: Final = {
         "keys certify --ca"
     ),
     "unit/dsage/cli/test_keys.py::test_new_prints_the_public_half_and_keeps_the_other": "keys new --name",
+    "unit/dsage/cli/test_keys.py::test_prove_prints_a_line_that_one_server_takes_for_the_key_of_a_name": (
+        "keys prove --name"
+    ),
     "unit/dsage/cli/test_keys.py::test_certify_renews_under_the_name_it_knows": "keys certify --project --name --days",
     "unit/dsage/cli/test_keys.py::test_certify_a_new_unit_key": "keys certify --unit",
     "unit/dsage/cli/test_asking.py::test_prompts_of_older_commands_too": "keys replace-root --yes",

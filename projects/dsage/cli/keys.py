@@ -14,7 +14,7 @@ from dsage.cli.options import yes_option
 from dsage.cli.output import emit, say, table
 from dsage.errors import Conflict, UsageError
 from dsage.home import Home, is_plain
-from dsage.trust import ceremony
+from dsage.trust import ceremony, proving
 from dsage.trust.inventory import Line, inventory
 from dsage.trust.invite import SYSTEM_CA
 from dsage.trust.keys import PrivateKey, fingerprint, parse_public, public_text
@@ -63,10 +63,31 @@ def new(role: str, name: str, as_json: bool) -> None:
     key.save(path)
     say(f"The {role} key is in {path}. Nobody else may see that file; keep a copy in a safe place.")
     if role == "code":
-        say("Send the line below to the server's operator, and compare the fingerprint by another way:")
+        say(
+            "Send the line below to the server's operator, or ask on the server's page /certify; compare the fingerprint"
+        )
+        say("by another way:")
         say(f"  {fingerprint(key.public)}")
     data = {"role": role, "file": str(path), "public": public_text(key.public), "fingerprint": fingerprint(key.public)}
     emit(SCHEMA, data, as_json, public_text(key.public))
+
+
+@keys.command()
+@click.argument("server_id", metavar="SERVER")
+@click.option("--name", default="", help="Name of the code key (default: lab).")
+@as_json_option
+def prove(server_id: str, name: str, as_json: bool) -> None:
+    """Print a line that proves that you have a code key, for one server.
+
+    The page /certify of a server says its SERVER, and takes the line, with which you ask its operator to certify your
+    key. It is good for an hour, once, and there alone.
+    """
+    path = Home().code_key(name or ceremony.LAB)
+    key = PrivateKey.load(path)
+    line = proving.prove(key, server_id, time.time())
+    say(f"This proves for an hour that you have the key {fingerprint(key.public)} ({path}). Paste it into the page:")
+    data = {"role": "code", "proof": line, "public": public_text(key.public), "fingerprint": fingerprint(key.public)}
+    emit(SCHEMA, data, as_json, line)
 
 
 @keys.command()

@@ -189,6 +189,17 @@ class Login(Document, frozen=True, kw_only=True):
     role: str
 
 
+class Possession(Document, frozen=True, kw_only=True):
+    """Proof of a key over a challenge of its own, for a form (trust/proving.py); `made` bounds how long it is good."""
+
+    payload_type: ClassVar[str] = PAYLOAD_PREFIX + "possession+json"
+
+    server_id: str
+    key: bytes
+    challenge: bytes
+    made: float
+
+
 class SignedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client stands by for one replica. `value`: the hash of the canonical answer, or empty."""
 

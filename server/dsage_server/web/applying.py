@@ -1,4 +1,5 @@
-"""The page on which somebody asks the operator to certify a code key. Anybody may ask; the operator signs elsewhere."""
+"""The page on which somebody asks the operator to certify a code key. Whoever has the key may ask; the operator signs
+elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from sqlalchemy import Connection
 
-from dsage.trust.keys import fingerprint, parse_public
-from dsage_server.store import announcements, requests
+from dsage.errors import Replayed
+from dsage.trust.keys import fingerprint
+from dsage.trust.proving import HINT, proven
+from dsage_server.store import announcements, requests, tokens
 from dsage_server.store.engine import Store
 from dsage_server.web.forms import form_of
 from dsage_server.web.visitors import Visitors
@@ -24,6 +28,7 @@ class Applying:
 
     store: Store
     visitors: Visitors
+    server_id: str
     clock: Callable[[], float]
 
     def add_to(self, app: web.Application) -> None:
@@ -36,15 +41,22 @@ class Applying:
         return await self._page(request, 0, "")
 
     async def ask(self, request: web.Request) -> web.Response:
-        """Take a request, and say what follows. Raises UsageError, Conflict, Busy."""
+        """Take a request, and say what follows. Raises UsageError, TrustError, Conflict, Busy."""
         form = await form_of(request)
-        key = parse_public(form.get("key", ""))
         projects = re.split(r"[\s,]+", form.get("projects", "").strip())
         name, words, now = form.get("name", "").strip(), form.get("words", ""), self.clock()
-        number = await self.store.write(lambda c: requests.ask(c, key, name, projects, words, now))
-        return await self._page(request, number, fingerprint(key))
+        shown = proven(form.get("proof", ""), self.server_id, now)
+
+        def change(connection: Connection) -> int:
+            if not tokens.use_challenge(connection, shown.mark, shown.until, now):
+                raise Replayed("this proof was used before", hint=HINT)
+            return requests.ask(connection, shown.key, name, projects, words, now)
+
+        return await self._page(request, await self.store.write(change), fingerprint(shown.key))
 
     async def _page(self, request: web.Request, number: int, mark: str) -> web.Response:
         now = self.clock()
         told = await self.store.read(lambda c: announcements.current(c, now))
-        return self.visitors.page(request, "certify", {"number": number, "mark": mark, "notices": told})
+        return self.visitors.page(
+            request, "certify", {"number": number, "mark": mark, "server_id": self.server_id, "notices": told}
+        )

@@ -124,7 +124,7 @@ def make_pages(
     visitors.add_to(app)
     if hub is not None:
         researchers.add_to(app, hub, visitors)
-    Applying(store=store, visitors=visitors, clock=clock).add_to(app)
+    Applying(store=store, visitors=visitors, server_id=server_id, clock=clock).add_to(app)
     Desk(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, machine=machine).add_to(app)
     origin = joining.origin if joining else ""
     own = Serving(store=store, visitors=visitors, server_id=server_id, name=name, clock=clock, origin=origin)

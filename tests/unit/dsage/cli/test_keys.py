@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dsage.cli.keys import keys
-from dsage.errors import BadSignature, Conflict, DSageError, NotFound, UsageError
+from dsage.errors import BadSignature, Conflict, DSageError, NotFound, UsageError, WrongRole
 from dsage.home import Home
-from dsage.trust import ceremony, tls
+from dsage.trust import ceremony, proving, tls
 from dsage.trust.ceremony import DAY_S, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.envelope import seal
@@ -92,6 +92,16 @@ def test_a_server_has_one_root_key(lab: Home, tmp_path: Path) -> None:
     run("export-root", tmp_path / "away.key")
     run("new", "root", expect=Conflict)
     assert not lab.root_key.exists()
+
+
+def test_prove_prints_a_line_that_one_server_takes_for_the_key_of_a_name(home: Home) -> None:
+    public = parse_public(data("new", "code", "--name", "curie")["public"])
+    line = run("prove", "their-server", "--name", "curie").stdout.strip()
+    assert proving.proven(line, "their-server", time.time()).key == public
+    with pytest.raises(WrongRole):
+        proving.proven(line, "another-server", time.time())
+    assert parse_public(data("prove", "their-server", "--name", "curie")["public"]) == public
+    run("prove", "their-server", expect=NotFound)
 
 
 def test_certify_accepts_an_authority_by_its_certificate_or_every_public_one(lab: Home, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from dsage.home import Home
 from dsage.trust.ceremony import first_keys
 from dsage.trust.keys import PrivateKey, fingerprint, public_text
+from dsage.trust.proving import GOOD_S, prove
 from dsage_server.settings import Settings
 from dsage_server.store import announcements, deeds, ledger, requests, visits
 from dsage_server.store.schema import host, outlying, replica, volunteer
@@ -169,11 +170,12 @@ async def test_a_form_that_makes_no_sense(world: World, enter: Enter, said: dict
 
 async def test_anybody_asks_and_the_operator_refuses(world: World, enter: Enter) -> None:
     client = await enter(operator=False)
-    key = PrivateKey.generate().public
-    assert 'name="key"' in await (await client.get("/certify")).text()
-    said = {"key": public_text(key), "name": "curie", "projects": "radium, polonium", "words": "Half-lives."}
-    text = await (await client.post("/certify", data=said, headers=OURS)).text()
-    assert fingerprint(key) in text
+    key = PrivateKey.generate()
+    assert f"dsage keys prove {SERVER_ID} --name" in await (await client.get("/certify")).text()
+    said = {"name": "curie", "projects": "radium, polonium", "words": "Half-lives."}
+    answer = await client.post("/certify", data=said | {"proof": prove(key, SERVER_ID, world.now)}, headers=OURS)
+    text = await answer.text()
+    assert fingerprint(key.public) in text
     html5lib.HTMLParser(strict=True).parse(text)
     [asked] = world.store.read_now(requests.listed)
     assert (asked.name, asked.projects, asked.state) == ("curie", ["radium", "polonium"], "waiting")
@@ -181,12 +183,34 @@ async def test_anybody_asks_and_the_operator_refuses(world: World, enter: Enter)
     await (await enter()).post("/admin/requests/1/refuse", data={"answer": "Who are you?"}, headers=OURS)
     [asked] = world.store.read_now(requests.listed)
     assert (asked.state, asked.answer) == ("refused", "Who are you?")
+    said["proof"] = prove(key, SERVER_ID, world.now)
     assert (await client.post("/certify", data=said, headers=OURS)).status == 409
 
 
-@pytest.mark.parametrize("wrong", [{"key": "no"}, {"name": "a b"}, {"projects": ""}, {"words": " "}])
+async def test_who_asks_has_the_key(world: World, enter: Enter) -> None:
+    client = await enter(operator=False)
+    key, said = PrivateKey.generate(), {"name": "curie", "projects": "radium", "words": "Half-lives."}
+
+    async def status(proof: str, **more: str) -> int:
+        return (await client.post("/certify", data=said | {"proof": proof} | more, headers=OURS)).status
+
+    good = prove(key, SERVER_ID, world.now)
+    assert await status(public_text(key.public)) == 400
+    assert await status(prove(key, "another server", world.now)) == 403
+    assert await status(prove(key, SERVER_ID, world.now - GOOD_S - 1)) == 401
+    assert world.store.read_now(requests.listed) == []
+    assert await status(good, name="no name") == 400
+    assert await status(good) == 200
+    assert await status(good, name="mallory") == 401
+    world.now += GOOD_S + 1
+    assert await status(good, name="mallory") == 401
+    assert [asked.name for asked in world.store.read_now(requests.listed)] == ["curie"]
+
+
+@pytest.mark.parametrize("wrong", [{"proof": "no"}, {"name": "a b"}, {"projects": ""}, {"words": " "}])
 async def test_what_cannot_be_asked(world: World, enter: Enter, wrong: dict[str, str]) -> None:
-    said = {"key": public_text(b"k" * 32), "name": "curie", "projects": "radium", "words": "Half-lives."} | wrong
+    proof = prove(PrivateKey.generate(), SERVER_ID, world.now)
+    said = {"proof": proof, "name": "curie", "projects": "radium", "words": "Half-lives."} | wrong
     assert (await (await enter(operator=False)).post("/certify", data=said, headers=OURS)).status == 400
     assert world.store.read_now(requests.listed) == []
 
@@ -195,8 +219,9 @@ async def test_only_so_many_may_wait(world: World, enter: Enter, monkeypatch: py
     monkeypatch.setattr(requests, "MOST_WAITING", 1)
     client = await enter(operator=False)
     said = {"name": "curie", "projects": "radium", "words": "Half-lives."}
+    one, other = PrivateKey.generate(), PrivateKey.generate()
     statuses = [
-        (await client.post("/certify", data=said | {"key": public_text(bytes([n]) * 32)}, headers=OURS)).status
-        for n in (1, 2, 1)
+        (await client.post("/certify", data=said | {"proof": prove(key, SERVER_ID, world.now)}, headers=OURS)).status
+        for key in (one, other, one)
     ]
     assert statuses == [200, 503, 200]
