@@ -83,8 +83,10 @@ async def look(hub: Hub) -> Looked:
 async def check_last_words(hub: Hub, looked: Looked) -> None:
     """Choose the last words of runs that are done since, and have asked what is to be asked."""
     for number in await hub.store.read(last_words.unlooked):
-        found = await hub.store.read(functools.partial(last_words.chosen, number=number))
-        await hub.store.write(functools.partial(last_words.keep, number=number, found=found))
+        choice = last_words.Choice()
+        while not choice.whole:
+            choice = await hub.store.read(functools.partial(last_words.chosen, number=number, so_far=choice))
+        await hub.store.write(functools.partial(last_words.keep, number=number, found=choice.units))
     asked = await hub.store.write(
         lambda c: last_words.look(c, hub.clock()), then=lambda found: hub.learn(found.changed)
     )

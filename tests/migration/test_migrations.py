@@ -215,6 +215,7 @@ ROWS["0026"] = ROWS["0025"] | {"painting": ["1, 4, 6, x'89'"], "painted_tile": [
 ROWS["0027"] = ROWS["0026"] | {
     "membership": ["1, 7, 1, 3.0, NULL, 1", "2, 7, 2, 3.5, 4.5, 0"], "credit_team_daily": ["7, 0, 1500, 1"],
 }  # fmt: skip
+ROWS["0028"] = ROWS["0027"] | {"blob_sum": ["x'cc', 0, 5"]}
 
 MOVED: Final = {
     "replica": {"value"},
@@ -421,3 +422,10 @@ def test_who_is_in_a_team_came_when_it_was_known_and_its_days_are_those_of_the_l
     after = contents(path)
     assert after["membership"] == [(1, 7, 1, 3.0, None, True)]
     assert after["credit_team_daily"] == [(7, 0, 0, 0)]
+
+
+def test_the_bytes_that_runs_needed_before_are_added_up(path: Path | str) -> None:
+    upgrade(path, "0027")
+    fill(path, "0027")
+    upgrade(path)
+    assert contents(path)["blob_sum"] == [(b"\xcc", 0, 5)]

@@ -10,8 +10,9 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, union_all, update
 
 from dsage.errors import Conflict, NotFound, TooLarge
+from dsage_server.store.bulk import add_rows
 from dsage_server.store.dialect import upsert
-from dsage_server.store.schema import blob, blob_piece, blob_ref, blob_upload, run
+from dsage_server.store.schema import blob, blob_piece, blob_ref, blob_sum, blob_upload, run
 
 MAX_OPEN: Final = 64
 """Uploads that one owner may have open."""
@@ -86,20 +87,55 @@ def sizes(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
 def refer(connection: Connection, number: int, kind: str, hashes: Iterable[str], now: float) -> None:
     """Let a run need blobs (`kind`: BUNDLE, INPUT or OUTPUT), which keeps them. Raises NotFound if one is not there.
 
-    Marking the blob as used first makes a collector in another process wait for this transaction and look again.
+    Marking the blob as used first makes a collector in another process wait for this transaction and look again, and
+    whoever lets the researcher's runs need it, or not any more.
     """
+    owner = _owner(connection, number)
     for part in _parts(hashes):
         used = update(blob).where(blob.c.sha256.in_(part)).values(last_used=now).returning(blob.c.sha256)
         missing = sorted(set(part) - set(connection.execute(used).scalars()))
         if missing:
             raise NotFound(f"there is no blob {missing[0][:12]}", hint="Send it to the server first.")
+        _add_up(connection, owner, _bytes_without(connection, owner, part))
         rows = [{"sha256": sha256, "run_id": number, "kind": kind} for sha256 in part]
         connection.execute(upsert(connection, blob_ref).on_conflict_do_nothing(), rows)
 
 
 def release(connection: Connection, number: int, kinds: Sequence[str]) -> None:
     """Let a run need no blobs of these kinds any more."""
-    connection.execute(delete(blob_ref).where(blob_ref.c.run_id == number, blob_ref.c.kind.in_(kinds)))
+    these = blob_ref.c.run_id == number, blob_ref.c.kind.in_(kinds)
+    owner = _owner(connection, number)
+    for part in _parts(connection.execute(select(blob_ref.c.sha256).where(*these)).scalars().all()):
+        held = select(blob.c.sha256).where(blob.c.sha256.in_(part)).order_by(blob.c.sha256).with_for_update()
+        connection.execute(held).all()
+        connection.execute(delete(blob_ref).where(*these, blob_ref.c.sha256.in_(part)))
+        _add_up(connection, owner, -_bytes_without(connection, owner, part))
+
+
+def bytes_of(connection: Connection, researcher: bytes) -> int:
+    """Return the bytes of the blobs that a researcher's runs need, each blob once."""
+    total = select(func.sum(blob_sum.c.bytes)).where(blob_sum.c.researcher == researcher)
+    return int(connection.execute(total).scalar() or 0)
+
+
+def _owner(connection: Connection, number: int) -> bytes:
+    owner: bytes = connection.execute(select(run.c.researcher).where(run.c.id == number)).scalar_one()
+    return owner
+
+
+def _bytes_without(connection: Connection, owner: bytes, hashes: Sequence[str]) -> int:
+    """Return the bytes of those of some blobs that no run of a researcher needs."""
+    needed = exists().where(
+        blob_ref.c.sha256 == blob.c.sha256, run.c.id == blob_ref.c.run_id, run.c.researcher == owner
+    )
+    total = select(func.sum(blob.c.bytes)).where(blob.c.sha256.in_(hashes), ~needed)
+    return int(connection.execute(total).scalar() or 0)
+
+
+def _add_up(connection: Connection, owner: bytes, more: int) -> None:
+    if more:
+        row = owner, connection.info.get("slot", 0), more
+        add_rows(connection, blob_sum, ("researcher", "slot", "bytes"), [row], keys=("researcher", "slot"))
 
 
 def runs_without(connection: Connection, kind: str) -> list[int]:

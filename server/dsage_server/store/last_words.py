@@ -16,7 +16,7 @@ from dsage.states import ReplicaState, RunState, UnitState
 from dsage_server.store import units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.meta import secret
-from dsage_server.store.schema import last_word, replica, run, standing, unit
+from dsage_server.store.schema import among, last_word, replica, run, standing, unit
 from dsage_server.store.standings import KEY
 from dsage_validator import contest, life
 from dsage_validator.reputation import drawn, supporters
@@ -24,6 +24,8 @@ from dsage_validator.unit import Trust, Unit
 
 MOST: Final = 1000
 """Answers that are looked at in one commit."""
+LOOKED_AT: Final = 2000
+"""Units among which one look chooses; a run may have millions."""
 MOST_COPIES: Final = 6
 """Copies that came back without a word on an answer, before no further one is asked."""
 
@@ -41,14 +43,31 @@ def unlooked(connection: Connection) -> list[int]:
     return list(connection.execute(_UNLOOKED).scalars())
 
 
-def chosen(connection: Connection, number: int) -> list[int]:
-    """Return the units of a run that are asked again: one for each host, drawn by a key that it does not know."""
-    key = secret(connection, KEY)
+class Choice(msgspec.Struct, kw_only=True):
+    """What is asked again of a run, as far as its units were looked at: to the one with the number `after`, or `whole`.
+    `least` has for each host the draw and the unit that came out lowest."""
+
     least: dict[int, tuple[float, int]] = {}
-    for row in connection.execute(_ALONE, {"run": number}):
-        draw = drawn(key, -row.id), row.id
-        least[row.host_id] = min(least.get(row.host_id, draw), draw)
-    return sorted(unit_id for _, unit_id in least.values())
+    after: int = 0
+    whole: bool = False
+
+    @property
+    def units(self) -> list[int]:
+        """The units."""
+        return sorted(unit_id for _, unit_id in self.least.values())
+
+
+def chosen(connection: Connection, number: int, so_far: Choice) -> Choice:
+    """Go on choosing which units of a run are asked again: one for each host, drawn by a key that it does not know."""
+    key = secret(connection, KEY)
+    ids = connection.execute(_ENDED, {"run": number, "after": so_far.after}).scalars().all()
+    app = connection.execute(select(run.c.app).where(run.c.id == number)).scalar()
+    least = dict(so_far.least)
+    for row in connection.execute(_ALONE, {"ids": numbers(connection, ids), "app": app}):
+        if row.state == UnitState.VALID:
+            draw = drawn(key, -row.id), row.id
+            least[row.host_id] = min(least.get(row.host_id, draw), draw)
+    return Choice(least=least, after=ids[-1] if ids else so_far.after, whole=len(ids) < LOOKED_AT)
 
 
 def keep(connection: Connection, number: int, found: Iterable[int]) -> None:
@@ -107,12 +126,18 @@ _UNLOOKED = (
     .where(~select(last_word.c.id).where(last_word.c.run_id == run.c.id, last_word.c.unit_id.is_(None)).exists())
     .order_by(run.c.id)
 )
+_ENDED = (
+    select(unit.c.id)
+    .where(unit.c.run_id == bindparam("run"), among(unit.c.state, [UnitState.CANCELLED, UnitState.VALID]))
+    .where(unit.c.id > bindparam("after"))
+    .order_by(unit.c.id)
+    .limit(LOOKED_AT)
+)
 _ALONE = (
-    select(unit.c.id, replica.c.host_id)
-    .join(run, run.c.id == unit.c.run_id)
+    select(unit.c.id, unit.c.state, replica.c.host_id)
     .join(replica, replica.c.id == unit.c.canonical_id)
-    .outerjoin(standing, (standing.c.host_id == replica.c.host_id) & (standing.c.app == run.c.app))
-    .where(unit.c.run_id == bindparam("run"), unit.c.state == UnitState.VALID.value, unit.c.adaptive)
+    .outerjoin(standing, (standing.c.host_id == replica.c.host_id) & (standing.c.app == bindparam("app")))
+    .where(among_ids(unit.c.id), unit.c.adaptive)
     .where(replica.c.trust == Trust.ALONE.value, replica.c.proven.is_not(True))
     .where(replica.c.reported > func.coalesce(standing.c.at, 0.0))
 )

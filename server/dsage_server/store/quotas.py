@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select
 from dsage.errors import QuotaExceeded
 from dsage.states import OPEN_RUNS, OPEN_UNITS, UnitState
 from dsage_server.settings import Quota
+from dsage_server.store import blobs
 from dsage_server.store.dialect import upsert
-from dsage_server.store.schema import among, blob, blob_ref, blob_upload, quota, run, tally
+from dsage_server.store.schema import among, blob_upload, quota, run, tally
 
 WORDS: Final = {
     "runs": ("open runs", "End some of them (`dsage cancel ID`)"),
@@ -107,10 +108,8 @@ def _counted(states: Iterable[UnitState]) -> ColumnElement[bool]:
 
 def _blob_bytes(connection: Connection, researcher: bytes) -> int:
     """Return the bytes of what the researcher's runs need, each blob once, and of uploads that are under way."""
-    needed = select(blob_ref.c.sha256).join(run, run.c.id == blob_ref.c.run_id).where(run.c.researcher == researcher)
-    kept = connection.execute(select(func.sum(blob.c.bytes)).where(blob.c.sha256.in_(needed.distinct()))).scalar()
     coming = connection.execute(select(func.sum(blob_upload.c.bytes)).where(blob_upload.c.owner == researcher)).scalar()
-    return int(kept or 0) + int(coming or 0)
+    return blobs.bytes_of(connection, researcher) + int(coming or 0)
 
 
 _TALLIED = select(func.sum(tally.c.n)).join(run, run.c.id == tally.c.run_id)

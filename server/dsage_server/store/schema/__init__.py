@@ -10,7 +10,7 @@ Migrations under `migrations/` are the truth for existing databases; a test chec
 from __future__ import annotations
 
 from dsage_server.store.schema.base import Id, among, metadata
-from dsage_server.store.schema.blobs import blob, blob_piece, blob_ref, blob_upload
+from dsage_server.store.schema.blobs import blob, blob_piece, blob_ref, blob_sum, blob_upload
 from dsage_server.store.schema.credit import (
     credit_app,
     credit_daily,
@@ -53,6 +53,7 @@ __all__ = [
     "blob",
     "blob_piece",
     "blob_ref",
+    "blob_sum",
     "blob_upload",
     "consent",
     "credit_app",

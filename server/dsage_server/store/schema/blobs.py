@@ -26,6 +26,15 @@ blob_ref = Table(
 )
 """Which run needs which blob, as what: bundle, input or output. A blob with a row here is never collected."""
 
+blob_sum = Table(
+    "blob_sum",
+    metadata,
+    Column("researcher", LargeBinary, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+"""The bytes of the blobs that a researcher's runs need, each blob once, in slots as `tally`."""
+
 blob_upload = Table(
     "blob_upload",
     metadata,

@@ -29,6 +29,7 @@ from dsage_server.store import (
     hosts,
     last_words,
     looking,
+    memberships,
     processes,
     projects,
     public,
@@ -55,8 +56,8 @@ from dsage_server.web.testing import World
 
 LONG: Final = frozenset(
     {
-        "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "printed",
-        "proof", "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
+        "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "membership",
+        "printed", "proof", "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
     }
 )  # fmt: skip
 """Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
@@ -230,6 +231,10 @@ def live(store: Store) -> None:
         lambda c: standings.undecided(c, [people[0].host]),
         last_words.unlooked,
         last_words.waiting,
+        lambda c: last_words.chosen(c, run, last_words.Choice()),
+        lambda c: quotas.used(c, world.researcher, "blob_bytes"),
+        lambda c: memberships.moves(c, 1, 10),
+        lambda c: memberships.of_volunteer(c, people[0].volunteer),
     ]
     for change in claim:
         store.write_now(change)

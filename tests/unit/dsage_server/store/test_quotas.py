@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from dsage.errors import QuotaExceeded
 from dsage_server.allowances import RECOUNT_S, Allowances
 from dsage_server.settings import Quota
-from dsage_server.store import quotas
+from dsage_server.store import blobs, quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import blob, blob_ref, blob_upload, document, run, tally
 from dsage_server.store.testing import fresh, kinds
@@ -44,7 +45,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         for name, size in [("a", 300), ("b", 50), ("c", 7)]:
             c.execute(insert(blob).values(sha256=name, bytes=size, object=name, created=0.0, last_used=0.0))
         for name, number, kind in [("a", 1, "input"), ("a", 2, "input"), ("b", 4, "bundle"), ("c", 5, "input")]:
-            c.execute(insert(blob_ref).values(sha256=name, run_id=number, kind=kind))
+            blobs.refer(c, number, kind, [name], 0.0)
         c.execute(insert(blob_upload).values(id="u", sha256="z", owner=ME, bytes=25, received=0, pieces=0, touched=0.0))
 
     store.write_now(fill)
@@ -60,6 +61,26 @@ def left(store: Store, what: str, more: int) -> int:
 def test_what_is_counted(store: Store) -> None:
     found = {what: store.read_now(lambda c, w=what: quotas.used(c, ME, w)) for what in quotas.WORDS}  # type: ignore[misc]
     assert found == {"runs": 3, "open_units": 33, "blob_bytes": 300 + 50 + 25}
+
+
+def needed(c: Connection, researcher: bytes) -> int:
+    """Return the bytes of what a researcher's runs need, from the references themselves."""
+    mine = select(blob_ref.c.sha256).join(run, run.c.id == blob_ref.c.run_id).where(run.c.researcher == researcher)
+    return int(c.execute(select(func.sum(blob.c.bytes)).where(blob.c.sha256.in_(mine))).scalar() or 0)
+
+
+def test_the_bytes_that_are_needed_are_added_up_whatever_comes_and_goes(store: Store) -> None:
+    rng = random.Random(5)
+    for _ in range(150):
+        number, kind = rng.randint(1, 5), rng.choice(["input", "output", "bundle"])
+        if rng.random() < 0.6:
+            names = rng.sample("abc", rng.randint(1, 3))
+            store.write_now(lambda c, n=number, k=kind, s=names: blobs.refer(c, n, k, s, 0.0))  # type: ignore[misc]
+        else:
+            kinds = [kind, "input"]
+            store.write_now(lambda c, n=number, k=kinds: blobs.release(c, n, k))  # type: ignore[misc]
+        for who in (ME, OTHER):
+            assert store.read_now(lambda c, w=who: blobs.bytes_of(c, w) - needed(c, w)) == 0  # type: ignore[misc]
 
 
 def test_up_to_the_limit_and_no_further(store: Store) -> None:
