@@ -29,13 +29,15 @@ from dsage.errors import (
 )
 from dsage.wire import Exchange, ExchangeReply, Holding
 from dsage_client import policy
+from dsage_client.demand import Demand
 from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
-from dsage_client.guest.reasons import Reason, Work
+from dsage_client.guest.reasons import Reason
 from dsage_client.held import Held, Lease
 from dsage_client.inputs import Inputs
 from dsage_client.library import Library
 from dsage_client.patience import MAX_IDLE_S, Patience
+from dsage_client.results import Results
 from dsage_client.runner import Runner
 from dsage_client.session import Session
 from dsage_client.settings import SHUTDOWN_CALL_S, Settings
@@ -73,6 +75,7 @@ class Agent:
         self._tell = tell
         self._patience = Patience(settings, tell, time.monotonic, draw)
         self._spool = Spool(settings.spool, settings.damaged, self._tell_damage)
+        self._results = Results(self._spool, self._patience, tell)
         self._held = Held(settings.held, settings.damaged, self._tell_damage)
         library = Library(session, settings.cache, settings.work.resolve() / "apps")
         self._inputs = inputs = Inputs(session, settings.inputs, settings.input_bytes)
@@ -80,6 +83,7 @@ class Agent:
         self._slots = Slots(
             settings, library, inputs, runner, self._gate, self._held, self._finished, self._fail, tell, self._wake.set
         )
+        self._demand = Demand(session, self._gate, self._slots, self._spool, self._patience)
         self._stop = asyncio.Event()
         self._greeted = False
         self._turned_away = False  # logged out, and not answered since: a token that is new is no use either
@@ -87,7 +91,6 @@ class Agent:
         self._called = float("-inf")
         self._asked = 0
         self._failure: BaseException | None = None
-        self._most_reports = 0
         self._farewell: MustStop | None = None
         self._giving_up = False
 
@@ -173,7 +176,8 @@ class Agent:
         message = Exchange(holding=self._holding(results))
         try:
             if self._farewell is None and (results or message.holding):
-                self._acknowledge(await self._session.exchange(message, results, timeout_s=SHUTDOWN_CALL_S))
+                reply = await self._session.exchange(message, results, timeout_s=SHUTDOWN_CALL_S)
+                self._results.acknowledge(reply.acks)
         except (DSageError, TimeoutError) as error:
             self._tell(Event(kind="unsent", text=f"the last call did not get through: {error}"))
         finally:
@@ -195,8 +199,8 @@ class Agent:
                     raise self._failure
                 if self._farewell is not None:
                     await self._say_farewell(self._farewell)
-                self._settle()
-                self._slots.give_back(self._surplus())
+                self._results.settle()
+                self._slots.give_back(self._demand.surplus)
                 away_s, idle_s = self._patience.away_s, self._patience.idle_s
                 quiet_s = 0.0 if self._sends else self._patience.quiet_s
                 if away_s:
@@ -210,7 +214,7 @@ class Agent:
                 elif self._sends or (self._slots.speaks and not quiet_s):
                     await self._call(0.0)
                 elif poll is not None:
-                    if (not content and self._shut) or self._session.changed:
+                    if (not content and self._demand.shut) or self._session.changed:
                         content = True
                         await self._call(0.0)
                     elif content and self._want():
@@ -279,12 +283,12 @@ class Agent:
     async def _say_farewell(self, farewell: MustStop) -> None:
         """Finish what runs, report it if the server still listens, and stop."""
         await self._slots.wait()
-        self._settle()
+        self._results.settle()
         results = self._spool.batch() if self._gate.line.open else []
         if results:
             try:
                 message = Exchange(holding=self._holding(results))
-                self._acknowledge(await self._session.exchange(message, results))
+                self._results.acknowledge((await self._session.exchange(message, results)).acks)
             except DSageError as error:
                 self._tell(Event(kind="unsent", text=f"{len(results)} results stay here: {error.message}"))
         raise farewell
@@ -296,7 +300,7 @@ class Agent:
         self._calls += 1
         number, started, greeting = self._calls, time.monotonic(), not self._greeted
         self._called = started
-        results = self._spool.batch(self._most_reports) if hold_s == 0.0 and self._gate.line.ready else []
+        results = self._results.batch() if hold_s == 0.0 and self._gate.line.ready else []
         self._asked = self._want()
         message = Exchange(holding=self._holding(results), want=self._asked, wait_s=hold_s)
         try:
@@ -305,7 +309,9 @@ class Agent:
             self._farewell = MustStop(error.message, hint=error.hint)
             self._farewell.__cause__ = error
         except TooLarge as error:
-            self._shrink(results, error)
+            self._results.shrink(results, error)
+            if not results:
+                self._refused(error)
         except Busy as error:
             self._patience.sent_away(error, results=bool(results), busy=len(self._slots) > 0)
         except LoggedOut as error:
@@ -344,49 +350,20 @@ class Agent:
             self._slots.unheard()
             raise
 
-    @property
-    def _shut(self) -> bool:
-        """Whether no work may be fetched now, whatever there is."""
-        standing = self._gate.standing
-        return standing.work is not Work.RUN or not standing.fetch
-
-    def _surplus(self) -> int:
-        """Return how many units to hand back that have not begun."""
-        if self._gate.standing.work is Work.FINISH:
-            return len(self._slots)
-        server = self._session.server_id
-        return policy.surplus(
-            slots=self._gate.slots(server),
-            held=len(self._slots),
-            mean_unit_s=self._slots.unit_s,
-            tight=self._gate.tight(server),
-        )
-
     def _want(self) -> int:
-        if self._patience.idle_s or self._farewell is not None or self._shut or self._session.stale:
-            return 0
-        return policy.want(
-            slots=self._gate.slots(self._session.server_id),
-            held=len(self._slots),
-            mean_unit_s=self._slots.unit_s,
-            storage_full=self._spool.full or self._spool.crowded,
-        )
+        return 0 if self._farewell is not None else self._demand.units
 
     def _holding(self, sending: list[Finished]) -> list[Holding]:
         """Return all that is held here and not in this call's reports."""
-        sent = {finished.replica for finished in sending}
-        spooled = [entry for entry in self._spool.waiting() if entry.replica not in sent]
-        return self._slots.holding() + [
-            Holding(replica=entry.replica, lease=entry.lease, cpu_s=entry.cpu_s, suspended=not self._gate.line.open)
-            for entry in spooled
-        ]
+        return self._slots.holding() + self._results.holding(sending, suspended=not self._gate.line.open)
 
     async def _take(
         self, reply: ExchangeReply, asked: Exchange, sent: list[Finished], took_s: float, *, superseded: bool
     ) -> None:
         self._patience.answered(reply.spread_s)
-        self._greeted, self._turned_away, self._most_reports = True, False, 0
-        self._acknowledge(reply)
+        self._greeted, self._turned_away = True, False
+        self._results.answered()
+        self._results.acknowledge(reply.acks)
         if reply.root_version > self._session.chain.root.version:
             await self._refresh_root()
         self._patience.judged(self._session.stale)
@@ -439,18 +416,6 @@ class Agent:
 
     # -- what a reply brings ---------------------------------------------------------------------------------
 
-    def _acknowledge(self, reply: ExchangeReply) -> None:
-        for ack in reply.acks:
-            finished = self._spool.forget(ack.replica)
-            if finished is None:
-                continue
-            kind, words = _ACKS.get(ack.code, ("refused-result", "was not taken"))
-            if finished.status != "done":
-                kind, words = "told", f"({finished.status}) was reported"
-            said = f": {ack.message}" if ack.message else ""
-            data = {"unit": finished.unit, "replica": ack.replica, "code": ack.code}
-            self._tell(Event(kind=kind, text=f"the result of unit {finished.unit} {words}{said}", data=data))
-
     async def _refresh_root(self) -> None:
         before = self._session.chain.root.version
         try:
@@ -466,31 +431,10 @@ class Agent:
             self._tell(Event(kind="root", text=f"root.json version {version} is in force"))
             await self._slots.recheck()
 
-    def _shrink(self, results: list[Finished], error: TooLarge) -> None:
-        """Send one at a time what is too much at once; what is too much by itself has failed."""
-        if len(results) != 1:
-            self._most_reports = 1
-            if not results:
-                self._refused(error)
-            return
-        self._put(
-            Finished(
-                replica=results[0].replica,
-                lease=results[0].lease,
-                unit=results[0].unit,
-                app=results[0].app,
-                status="failed",
-                reason=error.code,
-                detail=error.message,
-                cpu_s=results[0].cpu_s,
-                wall_s=results[0].wall_s,
-            )
-        )
-
     # -- finished results ------------------------------------------------------------------------------------
 
     def _finished(self, finished: Finished) -> None:
-        self._put(finished)
+        self._results.put(finished)
         if finished.status == "failed":
             self._patience.failed(finished.reason, finished.project)
         elif finished.status == "done":
@@ -501,21 +445,6 @@ class Agent:
         self._failure = error
         self._wake.set()
 
-    def _put(self, finished: Finished) -> None:
-        try:
-            self._spool.put(finished)
-        except StorageFull as error:
-            self._patience.say("storage", error.message)
-
-    def _settle(self) -> None:
-        if self._spool.full:
-            try:
-                self._spool.settle()
-            except StorageFull as error:
-                self._patience.say("storage", error.message)
-            else:
-                self._tell(Event(kind="storage", text="there is room on the disk again"))
-
     def _tell_damage(self, sentence: str) -> None:
         self._tell(Event(kind="damaged", text=sentence))
 
@@ -524,12 +453,3 @@ async def _cancelled(poll: asyncio.Task[None] | None) -> None:
     if poll is not None:
         poll.cancel()
         await asyncio.gather(poll, return_exceptions=True)
-
-
-_ACKS: Final = {
-    "ok": ("accepted", "was accepted"),
-    "late": ("late", "came after the unit was decided; thank you all the same"),
-    "unknown": ("unknown", "is of no lease that the server knows"),
-    "refused": ("refused-result", "was refused"),
-}
-"""Code of an acknowledgement -> kind of event, words for people."""
