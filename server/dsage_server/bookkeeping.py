@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from dsage.errors import Conflict
 from dsage_server.hub import Hub
+from dsage_server.sentences import news
 from dsage_server.store import daybook, recount
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
@@ -52,8 +53,7 @@ def tell(connection: Connection, found: Sequence[recount.Difference], now: float
         return
     for each in found[:TOLD]:
         log.error("a sum is not that of the ledger: %s", each)
-    text = f"{len(found)} sums of credit differ from the ledger; `dsage admin credit check` shows them"
-    note(connection, now, "ledger-wrong", text)
+    note(connection, now, "ledger-wrong", news.LEDGER_WRONG(n=len(found)))
 
 
 def prove(store: Store, *, repair: bool) -> tuple[list[recount.Difference], list[recount.Difference]]:

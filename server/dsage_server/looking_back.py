@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, select, union
 
 from dsage.errors import Conflict
 from dsage.states import UnitState
+from dsage_server.sentences import news, reasons
 from dsage_server.store import events, ledger, outliers, reopening, standings, units
 from dsage_server.store.schema import among, replica
 from dsage_server.store.schema import host as host_table
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REASON: Final = "your answer was accepted on the word of a computer that was found to answer wrongly since"
+REASON: Final = reasons.LIAR()
 LOOK_AGAIN_S: Final = 10.0
-CLEARED: Final = "those who said that your computer answered wrongly were found to answer wrongly themselves"
+CLEARED: Final = reasons.CLEARED()
 MOST: Final = 200
 """Answers of a host that are looked at in one commit."""
 
@@ -82,8 +83,7 @@ def restore(connection: Connection, host: int, now: float) -> int:
     given = ledger.give_back(connection, host, REASON, CLEARED, "validator", now)
     standings.looked_at(connection, host)
     if given:
-        text = f"computer {host} was cleared: the credit of {given} answers that was taken from it is given back"
-        events.note(connection, now, "cleared", text)
+        events.note(connection, now, "cleared", news.CLEARED(host=host, n=given))
     return given
 
 
@@ -135,9 +135,8 @@ def _fallen(connection: Connection, runs: Mapping[int, Iterable[int]], now: floa
 def _looked(connection: Connection, host: int, fell: int, now: float) -> None:
     excused = outliers.excuse(connection, host)
     standings.looked_at(connection, host)
-    why = "seems to have faulty memory" if excused else "was found lying"
-    text = f"computer {host} {why}: {fell} answers that rested on its word alone are computed again"
-    events.note(connection, now, "lied", text)
+    sentence = news.FAULTY if excused else news.LIED
+    events.note(connection, now, "lied", sentence(host=host, n=fell))
 
 
 _OPEN = union(

@@ -34,6 +34,7 @@ from dsage.trust.ceremony import load_root
 from dsage.trust.documents import Manifest
 from dsage_server.blobs import answers
 from dsage_server.hub import Hub
+from dsage_server.sentences import reasons
 from dsage_server.signing import renewed, sign_documents
 from dsage_server.store import checking, credit, own, renewal, runs, units
 from dsage_server.store.meta import recall, remember
@@ -277,8 +278,8 @@ async def end_revoked(hub: Hub) -> None:
     """End the runs whose app version or researcher's key root.json withdraws."""
     root = hub.chain.root
     for reason, condition in (
-        ("its app version was revoked", run.c.app.in_(root.revoked_apps)),
-        ("its researcher's key was revoked", run.c.researcher.in_(root.revoked_keys)),
+        (reasons.APP_REVOKED(), run.c.app.in_(root.revoked_apps)),
+        (reasons.KEY_REVOKED(), run.c.researcher.in_(root.revoked_keys)),
     ):
         found = await hub.store.read(functools.partial(runs.unfinished, where=condition))
         await _fail_runs(hub, found, reason)

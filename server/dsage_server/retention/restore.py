@@ -31,6 +31,7 @@ from dsage.trust.sealed import Damaged, records
 from dsage_server.retention.backup import Backup, described
 from dsage_server.retention.contents import Begin, End, Piece, Record, Rows, decoded
 from dsage_server.retention.tables import Loader
+from dsage_server.sentences import news
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.migrate import upgrade
@@ -207,8 +208,7 @@ def jump(connection: Connection, made: float, now: float) -> None:
     remember(connection, "alive", recall(connection, "alive") or repr(made))
     connection.execute(update(run).where(among(run.c.state, OPEN_RUNS)).values(fence=run.c.fence + FENCES))
     date = datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    text = f"this server was put back from its backup of {date}; what happened after that is lost"
-    note(connection, now, "restored", text)
+    note(connection, now, "restored", news.RESTORED(date=date))
 
 
 def _sync_all(folder: Path) -> None:

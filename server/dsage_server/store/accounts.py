@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from dsage import wire
 from dsage.states import OPEN_RUNS
+from dsage_server.sentences import news
 from dsage_server.store import consents, hosts, kinship, ledger, passkeys, recovery, teams, visits
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, credit_sum, host, invite, meta, replica, run, unit, volunteer
@@ -126,4 +127,4 @@ def erase_account(connection: Connection, number: int, now: float) -> None:
     erased = {"gone": now, "pseudonym": f"left-{number}"}
     connection.execute(update(volunteer).where(volunteer.c.id == number).values(**erased))
     kinship.forget(connection, number)
-    note(connection, now, "left", "a volunteer left")
+    note(connection, now, "left", news.LEFT())

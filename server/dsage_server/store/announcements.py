@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dsage.errors import Conflict, NotFound, UsageError
+from dsage_server.sentences import deeds as said
 from dsage_server.store import deeds
 from dsage_server.store.schema import announcement
 
@@ -18,7 +19,7 @@ MOST: Final = 100
 """Announcements that are listed."""
 SHOWN: Final = 5
 """Announcements that every page shows."""
-MAINTENANCE: Final = "The server is being worked on."
+MAINTENANCE: Final = said.MAINTENANCE()
 """What is said if the operator does not say why."""
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from dsage.errors import Conflict
 from dsage.states import UnitState
+from dsage_server.sentences import news
 from dsage_server.store import units
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
@@ -107,7 +108,7 @@ def apply(connection: Connection, judged: Case, verdicts: Sequence[Verdict], now
         [Judgement(id=v.replica, camp=v.camp, proof=v.proof, share=v.share) for v in verdicts],
     )
     for trouble in dict.fromkeys(verdict.trouble for verdict in verdicts if verdict.trouble):
-        note(connection, now, "check-failed", f"unit {number}: {trouble}", run=judged.run, unit=number)
+        note(connection, now, "check-failed", news.TROUBLE(unit=number, why=trouble), run=judged.run, unit=number)
     return book.write(now)
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from dsage.errors import Conflict
 from dsage.states import RunState, UnitState, move
+from dsage_server.sentences import news
+from dsage_server.sentences.sentence import Sentence
 from dsage_server.store import projects, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
@@ -18,7 +20,7 @@ from dsage_validator import life
 
 def pause(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
     """Let a run give out no more work; say whether it did until now. Raises Conflict if it has ended."""
-    return _turn(connection, number, researcher, RunState.PAUSED, "is paused: what volunteers have goes on", now)
+    return _turn(connection, number, researcher, RunState.PAUSED, news.PAUSED, now)
 
 
 def resume(connection: Connection, number: int, researcher: bytes, now: float) -> bool:
@@ -27,7 +29,7 @@ def resume(connection: Connection, number: int, researcher: bytes, now: float) -
     Raises Conflict if it has ended, NotAllowed if it waits for approval.
     """
     projects.check_approved(connection, number)
-    changed = _turn(connection, number, researcher, RunState.RUNNING, "goes on", now)
+    changed = _turn(connection, number, researcher, RunState.RUNNING, news.RESUMED, now)
     if connection.info.get("slot"):
         connection.execute(_UNCLAIM, {"run": number})
     return changed
@@ -57,9 +59,8 @@ def retry(
     if chosen:
         connection.execute(_UNFOLD, {"ids": numbers(connection, wanted[:again])})
     if again or row.state == RunState.FAILED:
-        goes_on = "" if row.state != RunState.FAILED else "goes on; "
-        text = f"run {number} {goes_on}{again} failed unit{'s are' if again != 1 else ' is'} tried again"
-        note(connection, now, "retried", text, run=number)
+        sentence = news.TAKEN_UP if row.state == RunState.FAILED else news.RETRIED
+        note(connection, now, "retried", sentence(run=number, n=again), run=number)
     book = units.Book.of(connection, wanted)
     for unit_id, current in book.now.items():
         book.now[unit_id] = life.retried(current)
@@ -76,11 +77,11 @@ def retire(connection: Connection, number: int, researcher: bytes, now: float) -
     if row.retired is not None or (filed is not None and filed.cleared is not None):
         return False
     connection.execute(update(run).where(run.c.id == number).values(retired=now))
-    note(connection, now, "retired", f"run {number} was retired by its researcher", run=number)
+    note(connection, now, "retired", news.RETIRED(run=number), run=number)
     return True
 
 
-def _turn(connection: Connection, number: int, researcher: bytes, to: RunState, words: str, now: float) -> bool:
+def _turn(connection: Connection, number: int, researcher: bytes, to: RunState, sentence: Sentence, now: float) -> bool:
     row = _locked(connection, number, researcher)
     if row.state == to:
         return False
@@ -89,7 +90,7 @@ def _turn(connection: Connection, number: int, researcher: bytes, to: RunState, 
     state = move(RunState(row.state), to)
     connection.execute(update(run).where(run.c.id == number).values(state=state.value))
     kind = "paused" if to is RunState.PAUSED else "resumed"
-    note(connection, now, kind, f"run {number} {words}", run=number)
+    note(connection, now, kind, sentence(run=number), run=number)
     return True
 
 

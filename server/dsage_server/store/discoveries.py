@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, bindparam, case, func, insert, select
 from dsage import wire
 from dsage.discoveries import declared
 from dsage.errors import Conflict, NotAllowed, NotFound, TooLarge
+from dsage_server.sentences import news, reasons
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import discovery, replica, run, unit, volunteer
@@ -28,9 +29,9 @@ MOST_OF_A_RUN: Final = 10_000
 """More than this are no discoveries, but the run's answer."""
 NOBODY: Final = "a volunteer"
 """How those are called who have not agreed to be named."""
-FELL: Final = "the answer that it rests on did not hold; the unit is computed again"
-WENT_BACK: Final = "the run went back to before it, because another answer did not hold"
-CHANGED: Final = "its facts were corrected; they wait to be confirmed and published again"
+FELL: Final = reasons.FELL()
+WENT_BACK: Final = reasons.WENT_BACK()
+CHANGED: Final = reasons.CHANGED()
 
 
 # -- what a run's steps say ---------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def fell(connection: Connection, units: Iterable[int], now: float) -> None:
     """Take back what rests on the answers of these units, which do not hold any more."""
     ids = {"ids": numbers(connection, units)}
     for row in connection.execute(_PUBLISHED_OF, ids).all():
-        note(connection, now, "correction", f"discovery {row.id} is taken back: {FELL}", run=row.run_id)
+        note(connection, now, "correction", news.TAKEN_BACK(number=row.id, why=FELL), run=row.run_id)
     connection.execute(_FELL, ids)
 
 
@@ -123,7 +124,7 @@ def publish(connection: Connection, number: int, researcher: bytes, now: float) 
     if state == CONFIRMED:
         values = {"state": PUBLISHED, "published": now, "correction": ""}
         connection.execute(update(discovery).where(discovery.c.id == number).values(values))
-        note(connection, now, "discovery", f"discovery {number} was published: {row.title}", run=row.run_id)
+        note(connection, now, "discovery", news.PUBLISHED(number=number, title=row.title), run=row.run_id)
     return _views(connection, connection.execute(_ROWS.where(discovery.c.id == number)).all())[0]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from dsage.errors import Conflict, NotAllowed, NotFound
 from dsage.states import OPEN_RUNS, RunState
+from dsage_server.sentences import news, reasons
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.processes import GONE_S, Place
@@ -79,13 +80,13 @@ def taken_over(connection: Connection, number: int, *, by_server: bool, now: flo
     if by_server and not is_hosted:
         raise Conflict(f"run {number} is not hosted any more")
     if is_hosted and not by_server:
-        unhost(connection, number, "its researcher drives it now", now)
+        unhost(connection, number, reasons.DRIVEN(), now)
 
 
 def unhost(connection: Connection, number: int, reason: str, now: float) -> None:
     """Let a run be hosted no more; whoever has the researcher's key may drive it."""
     if connection.execute(update(run).where(run.c.id == number, run.c.hosted).values(hosted=False)).rowcount:
-        note(connection, now, "unhosted", f"run {number} is hosted no more: {reason}", run=number)
+        note(connection, now, "unhosted", news.UNHOSTED(run=number, why=reason), run=number)
 
 
 def host(connection: Connection, number: int, researcher: bytes, now: float) -> None:
@@ -99,7 +100,7 @@ def host(connection: Connection, number: int, researcher: bytes, now: float) -> 
         raise Conflict(f"run {number} is {row.state}")
     if not row.hosted:
         connection.execute(update(run).where(run.c.id == number).values(hosted=True))
-        note(connection, now, "hosted", f"run {number} is hosted by the server now", run=number)
+        note(connection, now, "hosted", news.HOSTED(run=number), run=number)
 
 
 def _living(connection: Connection, now: float) -> list[str]:

@@ -14,6 +14,7 @@ from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotFound
 from dsage_server.pseudonyms import is_pseudonym, pseudonym
 from dsage_server.scheduling.record import HostRecord
+from dsage_server.sentences import news
 from dsage_server.store import consents, credit, kinship, open_links, teams
 from dsage_server.store.bulk import among_ids, numbers, update_rows
 from dsage_server.store.events import note
@@ -161,7 +162,7 @@ def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, ver
     agreed = consents.Held(leaderboard=shown.leaderboard, discoveries=shown.discoveries)
     consents.joined(connection, number, agreed, now)
     listed = shown.leaderboard or shown.discoveries
-    note(connection, now, "joined", f"{name if listed else 'a volunteer'} joined")
+    note(connection, now, "joined", news.JOINED(name=name) if listed else news.SOMEBODY_JOINED())
     return number
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, select
 
 from dsage_server.scheduling.faults import Row, memory
 from dsage_server.scheduling.terms import REFERENCE_S_PER_MILLI
+from dsage_server.sentences import news
 from dsage_server.store import events
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
@@ -202,7 +203,7 @@ def _tell(connection: Connection, sign: Sign, now: float) -> None:
     """Tell the researchers whose runs compute an app version."""
     query = select(run.c.id).where(run.c.app == sign.app, run.c.state == "running").order_by(run.c.id).limit(RUNS)
     for number in connection.execute(query).scalars().all():
-        events.note(connection, now, f"app-{sign.kind}", f"run {number}: {sign.sentence}", run=number)
+        events.note(connection, now, f"app-{sign.kind}", news.ODD(run=number, why=sign.sentence), run=number)
 
 
 def _text(sign: Sign) -> str:

@@ -13,6 +13,7 @@ from dsage.errors import Conflict
 from dsage.function import Limits
 from dsage.states import UnitState
 from dsage_server.scheduling import own
+from dsage_server.sentences import news, reasons
 from dsage_server.store import ledger, reopening, standings, units
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
@@ -32,7 +33,7 @@ WORDS: Final = {
     RULED: "disagreements in which it took part",
     SILENT: "units of which it could not say anything",
 }
-REASON: Final = "the server computed this unit itself, and the answer is another one"
+REASON: Final = reasons.REFUTED()
 MOST_REFUTED: Final = 3
 """So many refuted answers of a run, if fewer were confirmed, and it is this server that does not fit its app."""
 MEMORY_BYTES: Final = 1 << 30
@@ -133,11 +134,11 @@ def refute(connection: Connection, asked: Question, now: float) -> list[units.Ch
     try:
         changed = reopening.reopen(connection, asked.run, [asked.unit], now)
     except Conflict as error:
-        note(connection, now, "own-check", f"unit {asked.unit} is not computed again: {error.message}", run=asked.run)
+        text = news.NOT_AGAIN(unit=asked.unit, why=error.message)
+        note(connection, now, "own-check", text, run=asked.run)
     standings.note(connection, [(asked.app, Evidence(Kind.LIED, r.id, r.host)) for r in behind], now)
     ledger.reverse(connection, [r.id for r in behind], REASON, "validator", now)
-    text = f"unit {asked.unit}: this server computed it itself, and the accepted answer is not the same; it is refused"
-    note(connection, now, "own-check", text, run=asked.run, unit=asked.unit)
+    note(connection, now, "own-check", news.OWN_CHECK(unit=asked.unit), run=asked.run, unit=asked.unit)
     count(connection, asked, REFUTED)
     return changed
 

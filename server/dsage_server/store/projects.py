@@ -14,11 +14,12 @@ from sqlalchemy import Connection, select, update
 from dsage import wire
 from dsage.errors import Conflict, NotAllowed, NotFound
 from dsage.states import RunState
+from dsage_server.sentences import news, reasons
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import meta, run
 
-WAITS: Final = "waits for approval by a second person"
+WAITS: Final = reasons.UNAPPROVED()
 WAITING: Final = "waiting"
 APPROVED: Final = "approved-key:"
 """Begins the names under which it is remembered who approved a researcher's first run."""
@@ -49,7 +50,7 @@ def ask(connection: Connection, number: int, researcher: bytes, now: float) -> b
         return False
     remember(connection, f"approval:{number}", WAITING)
     connection.execute(update(run).where(run.c.id == number).values(state=RunState.PAUSED.value, reason=WAITS))
-    note(connection, now, "paused", f"run {number} {WAITS}", run=number)
+    note(connection, now, "paused", news.UNAPPROVED(run=number), run=number)
     return True
 
 
@@ -89,5 +90,5 @@ def approve(connection: Connection, number: int, approver: bytes, name: str, now
     remember(connection, APPROVED + row.researcher.hex(), f"run {number}, by {name}")
     if row.state == RunState.PAUSED:
         connection.execute(update(run).where(run.c.id == number).values(state=RunState.RUNNING.value, reason=""))
-    note(connection, now, "approved", f"run {number} was approved by {name}", run=number)
+    note(connection, now, "approved", news.APPROVED(run=number, name=name), run=number)
     return True

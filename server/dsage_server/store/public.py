@@ -15,13 +15,14 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from dsage import wire
 from dsage.states import OPEN_RUNS, OPEN_UNITS, UnitState
+from dsage_server.sentences import reasons
 from dsage_server.store import events, views
 from dsage_server.store.over import over
 from dsage_server.store.schema import among, event, run, tally
 
 FEW: Final = 20
 """Counts of fewer units that go on would tell how each of them stands, and so who is being checked."""
-NEEDS: Final = "needs a volunteer besides those whose computers are here now"
+NEEDS: Final = reasons.NEEDS()
 OF_RUNS: Final = (
     "approved", "archived", "cancelled", "corrected", "correcting", "correction",
     "discovery", "done", "failed", "hosted", "paused", "replayed", "resumed", "retired", "retried", "running",

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from dsage import wire
 from dsage.errors import Conflict, NotFound
 from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
+from dsage_server.sentences import news
 from dsage_server.store import discoveries, ledger, runs, steps, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
@@ -128,7 +129,7 @@ def replay(
         steps.forget_after(connection, number, to)
         discoveries.gone_back(connection, number, to)
         connection.execute(update(run).where(run.c.id == number).values(driver_state=driver_state, driver_seen=now))
-        note(connection, now, "replayed", f"run {number} goes back from step {row.step} to step {to}", run=number)
+        note(connection, now, "replayed", news.REPLAYED(run=number, step=row.step, to=to), run=number)
     return runs.standing(connection, number), changed
 
 
@@ -166,11 +167,9 @@ def _cancelled_by_the_end(connection: Connection, number: int) -> list[int]:
 
 def _tell(connection: Connection, number: int, rows: Sequence[Any], again: bool, now: float) -> None:
     for row in rows:
-        text = f"unit {row.id}: the accepted answer does not hold; others are asked again"
-        note(connection, now, "reopened", text, run=number, unit=row.id)
+        note(connection, now, "reopened", news.REOPENED(unit=row.id), run=number, unit=row.id)
     if again:
-        text = f"run {number} goes on: a folded answer did not hold; the result is being corrected"
-        note(connection, now, "correcting", text, run=number)
+        note(connection, now, "correcting", news.CORRECTING(run=number), run=number)
 
 
 def _put_later_units_aside(connection: Connection, number: int, to: int, now: float) -> list[units.Changed]:

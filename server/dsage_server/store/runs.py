@@ -16,6 +16,7 @@ from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, move
 from dsage.trust.documents import Manifest, UnitDocument
 from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
+from dsage_server.sentences import news
 from dsage_server.signing import SignedUnits
 from dsage_server.store import blobs, discoveries, ids, standings, steps, units
 from dsage_server.store import known as known_units
@@ -103,7 +104,7 @@ def create(
         )
         .returning(run.c.id)
     ).scalar_one()  # fmt: skip
-    note(connection, now, "submitted", f"run {number} ({manifest.title}) was submitted", run=number)
+    note(connection, now, "submitted", news.SUBMITTED(run=number, title=manifest.title), run=number)
     return wire.RunCreated(run=number, created=True)
 
 
@@ -232,11 +233,11 @@ def end(
         .where(run.c.id == number)
         .values(state=move(RunState(current), state).value, finished=now, reason=reason, result=result)
     )
-    text = f"run {number} is {state.value}" + (f": {reason}" if reason else "")
+    text = news.ENDED_BECAUSE[state](run=number, why=reason) if reason else news.ENDED[state](run=number)
     note(connection, now, state.value, text, run=number)
     if before is not None and state is RunState.DONE:
-        words = "was corrected" if result != before else "stays as it was"
-        note(connection, now, "corrected", f"run {number} ended again: its result {words}", run=number)
+        sentence = news.CORRECTED if result != before else news.CONFIRMED
+        note(connection, now, "corrected", sentence(run=number), run=number)
     return cancel_groups(connection, number, None, now)
 
 

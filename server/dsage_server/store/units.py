@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select, update
 from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import UnitDocument
 from dsage_server.scheduling.resting import rest_s
+from dsage_server.sentences import news
 from dsage_server.store import blobs, house, standings
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
 from dsage_server.store.dialect import upsert
@@ -362,21 +363,21 @@ def _tell(connection: Connection, changed: Changed, now: float) -> None:
         camps = {r.camp for r in new.replicas if r.camp is not None and not r.partial}
         old_camps = {r.camp for r in old.replicas if r.camp is not None and not r.partial}
         if len(camps) > 1 and len(camps) > len(old_camps):
-            text = f"unit {new.id}: {len(camps)} answers disagree, so one more volunteer is asked"
+            text = news.DISAGREE(unit=new.id, n=len(camps))
             note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
     if len(contest.contesting(new)) > len(contest.contesting(old)):
-        text = f"unit {new.id}: a later answer contradicts the accepted one, so one more volunteer is asked"
+        text = news.CONTRADICTED(unit=new.id)
         note(connection, now, "disagreement", text, run=changed.run, unit=new.id)
     lies = [r.id for r in new.replicas if r.state is ReplicaState.INVALID]
     if lies:
         was = {r.id: r.state for r in old.replicas}
         fresh = [number for number in lies if was.get(number) is not ReplicaState.INVALID]
         for number, name in names_of(connection, fresh).items():
-            unpaid = "" if was.get(number) is ReplicaState.VALID else " and unpaid"
-            text = f"unit {new.id}: the answer of {name} was found wrong; it is refused{unpaid}"
+            sentence = news.REFUSED if was.get(number) is ReplicaState.VALID else news.UNPAID
+            text = sentence(unit=new.id, name=name)
             note(connection, now, "refused", text, run=changed.run, unit=new.id)
     if changed.ended and new.state is UnitState.FAILED:
-        text = f"unit {new.id} was given up: {new.reason}"
+        text = news.GIVEN_UP(unit=new.id, why=new.reason)
         note(connection, now, "unit-failed", text, run=changed.run, unit=new.id)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 from dsage import __version__, wire
 from dsage.errors import NotFound
 from dsage.states import RunState
+from dsage_server.sentences import reasons
 from dsage_server.store import discoveries
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
@@ -101,7 +102,7 @@ def _run_view(
 
 def archived(made: float, file: str) -> str:
     """Return what people read about a run whose units lie in a file."""
-    return f"archived on {datetime.fromtimestamp(made, UTC):%Y-%m-%d}, file {file}"
+    return reasons.ARCHIVED(day=f"{datetime.fromtimestamp(made, UTC):%Y-%m-%d}", file=file)
 
 
 def leaderboard(connection: Connection, now: float, limit: int = 100, offset: int = 0) -> list[wire.CreditLine]:
@@ -215,20 +216,20 @@ def by_state(sums: dict[str, int], of: str) -> dict[str, int]:
 def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: float) -> str:
     """Return the named reason why a run stands still, or an empty text if it does not."""
     if row.state == RunState.PAUSED:
-        return f"its researcher paused it: `dsage resume {row.id}` lets it go on"
+        return reasons.PAUSED(run=row.id)
     if row.state != RunState.RUNNING or units.get("active"):
         return ""
     if units.get("comparing"):
         stuck = recall(connection, "checks") == "off" and info(connection, row.id).manifest.needs_box
-        return "its answers wait to be checked: this server has no sandbox for that (its log says why)" if stuck else ""
+        return reasons.NO_SANDBOX() if stuck else ""
     if row.driver_seen is None or row.driver_seen < now - DRIVER_LIVE_S:
-        return f"its driver is away: `dsage attach {row.id}` goes on from step {row.step}"
+        return reasons.DRIVER_AWAY(run=row.id, step=row.step)
     if not units.get("ready"):
         return ""
     if not _is_live(connection, now):
-        return "no volunteer's computer is connected"
+        return reasons.NOBODY()
     if lacking := _lacking(connection, info(connection, row.id).manifest.needs, now):
-        return f"no computer that is connected offers {' and '.join(lacking)}"
+        return reasons.LACKING(names=" and ".join(lacking))
     oldest = connection.execute(
         select(func.min(unit.c.id)).where(unit.c.run_id == row.id, unit.c.state == "ready")
     ).scalar()
@@ -241,19 +242,16 @@ def _why_waiting(connection: Connection, row: Any, units: dict[str, int], now: f
     if _is_live(connection, now, barred, kind, kin):
         return ""
     if kin and _is_live(connection, now, barred, kind):
-        return (
-            f"needs a volunteer who joined from another network, and on another day, than those who have unit {oldest}"
-        )
+        return reasons.NEEDS_STRANGER(unit=oldest)
     if kind and _is_live(connection, now, barred, kin=kin):
-        return f"needs another computer of the kind {kind}, like the first that got unit {oldest}"
+        return reasons.NEEDS_KIND(kind=kind, unit=oldest)
     if refused := sum(r.state == "invalid" and r.id > waiting.since for r in waiting.replicas):
-        wrong = "answer was" if refused == 1 else "answers were"
-        return f"needs another volunteer: {refused} {wrong} found wrong, of every computer that is here (unit {oldest})"
+        return reasons.NEEDS_HONEST(n=refused, unit=oldest)
     errors = [r.id for r in waiting.replicas if r.state == "error"]
     if not errors:
-        return f"needs one more volunteer: {waiting.quorum} must agree on unit {oldest}"
+        return reasons.NEEDS_MORE(quorum=waiting.quorum, unit=oldest)
     said = connection.execute(select(replica.c.reason).where(replica.c.id == errors[-1])).scalar_one()
-    return f"needs another volunteer: unit {oldest} failed on every computer here ({said.split(':')[0]})"
+    return reasons.NEEDS_WORKING(unit=oldest, code=said.split(":")[0])
 
 
 def _lacking(connection: Connection, needs: Sequence[str], now: float) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, exists, func, select
 from dsage import wire
 from dsage.errors import NotFound
 from dsage.states import OPEN_RUNS, UnitState
+from dsage_server.sentences import reasons
 from dsage_server.store.over import over
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, credit_sum, event, replica, run, unit, volunteer
@@ -26,7 +27,7 @@ from dsage_server.web.public.lines import NOBODY, RUN_EVENTS, events
 MAX_REASON: Final = 60
 OPEN: Final = "open"
 """The state, as far as anybody is told, of what is not over."""
-ASKED_AGAIN: Final = "its answer was known: it went out once more, under this number, to see what a computer says"
+ASKED_AGAIN: Final = reasons.ASKED_AGAIN()
 
 
 class Copy(msgspec.Struct, kw_only=True):
