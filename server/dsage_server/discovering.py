@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from dsage.errors import Conflict
 from dsage.states import OPEN_RUNS, ReplicaState, RunState, UnitState
+from dsage_server.sentences import reasons
 from dsage_server.store import discoveries, last_words, reopening, runs, units
 from dsage_validator import life
 from dsage_validator.reputation import supporters
@@ -36,9 +37,9 @@ AGAIN_S: Final = 5.0
 IDLE_S: Final = 60.0
 MAX_ERRORS: Final = 6
 """Volunteers whose computers failed to confirm an answer, before no further one is asked."""
-CONTRADICTED: Final = "another volunteer's answer contradicts it"
-HOPELESS: Final = "the computers of those who were asked to confirm it failed"
-GONE: Final = "its run was archived before anybody confirmed it"
+CONTRADICTED: Final = reasons.CONTRADICTED()
+HOPELESS: Final = reasons.HOPELESS()
+GONE: Final = reasons.GONE()
 
 
 class Looked(msgspec.Struct):
