@@ -31,6 +31,7 @@ from fleet.tally import percentile
 from playwright.async_api import Browser, async_playwright
 from serving import Bench, Options
 
+from dsage_server.counting import count
 from dsage_server.seeding.filling import fill
 from dsage_server.seeding.people import Size
 from dsage_server.shared import Shared
@@ -111,7 +112,7 @@ def serve(path: Path, port: Any, ready: multiprocessing.synchronize.Event, perio
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=VISITORS).start()
         port.value = runner.addresses[0][1]
         ready.set()
-        await asyncio.Event().wait()
+        await count(store, time.time)
 
     asyncio.run(run())
 

@@ -86,7 +86,7 @@ def tasks(hub: Hub, roles: frozenset[str], root_file: Path, settings: Settings) 
     if PROJECTOR in roles:
         found.append(("adding up credit", partial(timekeeping.fold_credit, hub)))
         found.append(("keeping the books", partial(keep_books, hub)))
-        found.append(("counting who is here", partial(count, hub)))
+        found.append(("counting who is here", partial(count, hub.store, hub.clock)))
         found.append(("looking back after lies", partial(look_back, hub)))
         found.append(("looking for what stands out", partial(watch, hub)))
     if SWEEPER in roles:
