@@ -8,12 +8,13 @@ import time
 from typing import Final
 
 import click
+from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
 from dsage.cli.output import count, emit, say
 from dsage.home import Home
 from dsage_server.bookkeeping import prove
-from dsage_server.store import daybook, ledger
+from dsage_server.store import daybook, deeds, ledger
 from dsage_server.store.place import opened
 from dsage_server.store.recount import LedgerWrong
 
@@ -88,8 +89,17 @@ def reverse(replicas: tuple[int, ...], reason: str, as_json: bool) -> None:
 
     COPY is the number of a copy, as on the unit's page. The answers stay what they are.
     """
+    now = time.time()
+
+    def take_back(connection: Connection) -> list[int]:
+        taken = ledger.reverse(connection, replicas, reason, getpass.getuser(), now)
+        if taken:
+            copies = "1 copy" if len(taken) == 1 else f"{len(taken)} copies"
+            deeds.record(connection, now, "operator", "took back", f"the credit of {copies}")
+        return taken
+
     with opened(Home().server) as store:
-        done = store.write_now(lambda c: ledger.reverse(c, replicas, reason, getpass.getuser(), time.time()))
+        done = store.write_now(take_back)
     emit("dsage.ledger-reversed/1", done, as_json, "\n".join(map(str, done)))
     say(f"Taken back for {len(done)} of {len(set(replicas))}: the others have no grant, or it was taken back before.")
 
@@ -108,6 +118,12 @@ def correct(pseudonym: str, credits_: float, take: bool, reason: str, as_json: b
     if not 0 <= credits_ <= ledger.MOST_MILLI / 1000:
         raise click.BadParameter("that is no number of credits", param_hint="CREDITS")
     milli = round(credits_ * 1000) * (-1 if take else 1)
+    now = time.time()
+
+    def write(connection: Connection) -> int:
+        deeds.record(connection, now, "operator", "took" if take else "gave", f"{credits_:g} credits by hand")
+        return ledger.correct(connection, pseudonym, milli, reason, getpass.getuser(), now)
+
     with opened(Home().server) as store:
-        row = store.write_now(lambda c: ledger.correct(c, pseudonym, milli, reason, getpass.getuser(), time.time()))
+        row = store.write_now(write)
     emit("dsage.ledger-corrected/1", {"entry": row, "amount_milli": milli}, as_json, str(row))

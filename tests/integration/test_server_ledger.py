@@ -15,7 +15,7 @@ from dsage import wire
 from dsage.errors import NotFound, UsageError
 from dsage_server import bookkeeping
 from dsage_server.admin import admin
-from dsage_server.store import daybook, house, projects, recount
+from dsage_server.store import daybook, deeds, house, projects, recount
 from dsage_server.store.meta import remember
 from dsage_server.store.recount import LedgerWrong
 from dsage_server.store.schema import credit_unfolded
@@ -76,6 +76,8 @@ async def test_what_is_taken_back_is_shown_to_its_volunteer_with_the_reason(worl
     before = (await world.view(run)).credit_milli
     assert await data("credit", "reverse", str(copy), "999999999", "--reason", "its memory is bad") == [copy]
     assert await data("credit", "reverse", str(copy), "--reason", "once more") == []
+    (deed, *_) = await world.running.hub.store.read(lambda c: deeds.newest(c, 1))
+    assert deed[1:] == ("operator", "took back", "the credit of 1 copy", ""), "others learn neither whose nor why"
     await folded(world)
     view = await account(host)
     assert (view.granted_milli, view.taken_milli, view.pending_milli) == (0, 1000, 0)
@@ -107,6 +109,11 @@ async def test_an_operator_corrects_with_a_reason(world: World) -> None:
         assert (
             "no number of credits" in (await asked("credit", "correct", name, "--reason", "x", *amount.split())).output
         )
+    told = await world.running.hub.store.read(lambda c: deeds.newest(c, 2))
+    assert [(each.action, each.about) for each in told] == [
+        ("took", "1 credits by hand"),
+        ("gave", "2.5 credits by hand"),
+    ]
 
 
 async def test_a_researchers_own_computers_earn_house_credit_until_somebody_approves(world: World) -> None:

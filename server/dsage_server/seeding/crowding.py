@@ -15,7 +15,8 @@ from dsage import wire
 from dsage_server.seeding.people import DAY_S, Crowd, Machine, Person, host_key
 from dsage_server.store import teams
 from dsage_server.store.bulk import add_rows
-from dsage_server.store.schema import credit_sum, host, invite, membership, people_sum, team, volunteer
+from dsage_server.store.consents import CONSENTS, Held
+from dsage_server.store.schema import consent, credit_sum, host, invite, membership, people_sum, team, volunteer
 
 ROWS: Final = 20_000
 """Rows of one statement."""
@@ -39,6 +40,7 @@ def write_crowd(connection: Connection, crowd: Crowd, now: float) -> None:
         {"volunteer_id": each.id, "amount_milli": 0, "valid": 0, "score": 0.0, "public": each.listed}
         for each in crowd.people
     ])  # fmt: skip
+    insert_all(connection, consent, list(_consents(crowd)))
     listed = Counter(each.listed for each in crowd.people)
     slot = connection.info.get("slot", 0)
     add_rows(
@@ -87,6 +89,18 @@ def _memberships(crowd: Crowd) -> Iterator[dict[str, Any]]:
                 "team_id": number, "volunteer_id": person.id, "since": since, "until": until,
                 "founded": since == created[number],
             }  # fmt: skip
+
+
+def _consents(crowd: Crowd) -> Iterator[dict[str, Any]]:
+    """Yield what people agreed to when they joined, as their page remembers it."""
+    for person in crowd.people:
+        shown = Held(person.listed, person.named, person.devices, person.exported, person.country)
+        for name, value in shown._asdict().items():
+            if value and not person.erased:
+                yield {
+                    "volunteer_id": person.id, "what": name, "given": True, "version": CONSENTS[name],
+                    "at": person.created, "said": value if isinstance(value, str) else "",
+                }  # fmt: skip
 
 
 def _host(machine: Machine, seed: int) -> dict[str, Any]:

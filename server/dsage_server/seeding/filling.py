@@ -31,7 +31,7 @@ from dsage_server.seeding.people import DAY_S, Crowd, Size, crowd
 from dsage_server.seeding.plans import KEPT, Old, old_runs
 from dsage_server.seeding.play import Plan, Play
 from dsage_server.seeding.works import Signers
-from dsage_server.store import census, earned, projects, runs
+from dsage_server.store import census, deeds, earned, projects, runs
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.meta import recall, remember
@@ -43,6 +43,8 @@ SEEDED: Final = "seeded"
 """Where it is remembered that the world is made up, and how."""
 CLOSED_S: Final = 60.0
 """After midnight the day before is closed."""
+CONTROLLED: Final = ("paused", "cancelled")
+"""What researchers do to runs, of what happens to these: it stands in the audit log too."""
 HERE: Final = Path(__file__).parent
 
 
@@ -208,6 +210,10 @@ def _write_runs(
     for number, (_, play) in plays.items():
         told += _told(number, play)
     works.write_events(connection, told)
+    deeds.record(connection, begun, words.OPERATOR, "approved", "run 1")
+    for row in sorted(told, key=lambda row: row["at"]):
+        if row["kind"] in CONTROLLED:
+            deeds.record(connection, row["at"], "ada", row["kind"], f"run {row['run_id']}")
 
 
 def _told(number: int, play: Play) -> list[dict[str, Any]]:
@@ -258,8 +264,9 @@ def _end(connection: Connection, ledger: Ledger, old: list[Old], now: float) -> 
             )
         )  # fmt: skip
     add_up(connection, sums)
-    connection.execute(insert(process).values(id=1, roles="api,projector", started=now - 9 * DAY_S, seen=now - 2.0))
     earned.keep_steadiest(connection, earned.steadiest(connection, now))
     census.keep(connection, census.count(connection, now))
     if connection.dialect.name == "postgresql":
+        roles = "api,projector"
+        connection.execute(insert(process).values(id=1, roles=roles, started=now - 9 * DAY_S, seen=now - 2.0))
         set_sequences(connection)

@@ -191,9 +191,15 @@ def _machine(rng: random.Random, number: int, owner: Person, now: float) -> Mach
     platform = _drawn(rng, words.PLATFORMS)
     return Machine(
         number, owner, rng.choice(words.COMPUTERS), platform, _drawn(rng, words.CLIENTS), cores,
-        rng.choice((1, 2, 2, 4)) * cores * GIB, "bubblewrap" if rng.random() < 0.86 else "landlock", speed,
+        rng.choice((1, 2, 2, 4)) * cores * GIB, _sandbox(rng, platform), speed,
         "honest", created, seen, owner.until if owner.until <= now and (owner.erased or rng.random() < 0.4) else None,
     )  # fmt: skip
+
+
+def _sandbox(rng: random.Random, platform: str) -> str:
+    """Return what a client found to keep work in: of these, only Linux has any."""
+    drawn = "bubblewrap" if rng.random() < 0.86 else "landlock"
+    return drawn if platform.startswith("linux") else ""
 
 
 def _drawn(rng: random.Random, shares: tuple[tuple[T, float], ...]) -> T:

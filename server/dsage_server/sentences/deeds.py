@@ -13,6 +13,8 @@ DEEDS: Final = (
     Sentence("cancelled run %(run)d"),
     Sentence("announced maintenance"), Sentence("announced to all"),
     Sentence("ended maintenance"), Sentence("ended an announcement"),
+    Sentence("took back the credit of %(n)d copy", "took back the credit of %(n)d copies"),
+    Sentence("gave %(credits)s credits by hand"), Sentence("took %(credits)s credits by hand"),
     Sentence("approved the key %(key)s for %(projects)s"), Sentence("refused the key %(key)s for %(projects)s"),
 )  # fmt: skip
 MAINTENANCE: Final = Sentence("The server is being worked on.")
