@@ -1,7 +1,7 @@
 """What a researcher's programs ask of a server: one method for each request, the login taken care of.
 
-Looking needs no key, and tells more to those of the run's project, so it logs in if there is one. What changes a run is
-signed for: the first such call logs in with the researcher's code key, and logs in again whenever the token has run out.
+Looking needs no key, and tells more to those of the run's project, so it logs in if there is one. What changes a run
+is signed for. The first call logs in with the researcher's code key, and logs in again whenever the token has run out.
 """
 
 from __future__ import annotations

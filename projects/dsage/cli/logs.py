@@ -49,7 +49,8 @@ def logs(
     """Show what happened to a run, and what its units printed.
 
     Without an option, the events of the run; those of single units are told to researchers of its project. What units
-    printed, and the tracebacks of those that failed, are for the run's owner. A unit's number is its id (`dsage results ID --format csv`).
+    printed, and the tracebacks of those that failed, are for the run's owner. A unit's number is its id
+    (`dsage results ID --format csv`).
     """
     try:
         return asyncio.run(_logs(run, unit, copies, follow, server, key, as_json, as_lines))
