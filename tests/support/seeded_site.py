@@ -30,10 +30,11 @@ from dsage_server.published import Published
 from dsage_server.seeding.filling import fill, made_signers
 from dsage_server.seeding.people import Size
 from dsage_server.seeding.words import PROJECTS
-from dsage_server.store import announcements, api_tokens, deeds, schema, visits
+from dsage_server.store import announcements, api_tokens, deeds, schema, transfer, visits
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
 from dsage_server.store.schema import credit_sum, metadata, volunteer
+from dsage_server.store.testing import on_postgresql, shared_cluster
 from dsage_server.store.visits import Role
 from dsage_server.web.joining import Invitation
 from dsage_server.web.live import Streams
@@ -163,13 +164,9 @@ def hub_of(store: Store, folder: Path) -> Hub:
 async def serve(
     folder: Path, database: Path | None, streams: Streams | None = None, *, researchers: bool = False
 ) -> AsyncIterator[Site]:
-    """Serve a copy of a database (an empty one without) as a server has it, in a folder of its own; with pages for
-    `researchers` if that is said."""
-    path = folder / "dsage.sqlite"
-    if database is not None:
-        shutil.copy(database, path)
-    store = Store(path)
-    store.write_now(metadata.create_all)
+    """Serve a copy of a database (an empty one without) as a server has it, in a folder of its own, or on PostgreSQL if
+    the environment says so; with pages for `researchers` if that is said."""
+    store = _copy(folder, database)
     server_id = made_signers(SEED).server_id
     export = folder / "export"
     if database is not None:
@@ -191,6 +188,20 @@ async def serve(
     finally:
         await runner.cleanup()
         store.close()
+
+
+def _copy(folder: Path, database: Path | None) -> Store:
+    if on_postgresql():
+        url = shared_cluster().migrated()
+        if database is not None:
+            transfer._moved(database, url, lambda _: None)
+        return Store(url)
+    path = folder / "dsage.sqlite"
+    if database is not None:
+        shutil.copy(database, path)
+    store = Store(path)
+    store.write_now(metadata.create_all)
+    return store
 
 
 @dataclass
