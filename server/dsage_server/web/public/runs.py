@@ -14,7 +14,7 @@ from dsage.trust.documents import UnitDocument
 from dsage_server.store import paintings, projects, public, views
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.over import over
-from dsage_server.store.schema import among, answer, event, signed_unit, unit
+from dsage_server.store.schema import among, answer, archive, event, signed_unit, unit
 from dsage_server.store.tiles import Picture
 from dsage_server.web import plain
 from dsage_server.web.page import NUMBERED, SEARCHED, Asked, Document, Page, choice
@@ -87,7 +87,7 @@ class UnitLine(msgspec.Struct, kw_only=True):
 
 
 class UnitsPage(Document, kw_only=True):
-    """Units of a run in one final state, those left out that are not over for everybody."""
+    """Units of a run in one final state, those left out that are not over for everybody; none if it was `archived`."""
 
     schema: ClassVar[str] = "dsage.units/1"
     run: int
@@ -96,6 +96,7 @@ class UnitsPage(Document, kw_only=True):
     page: int
     pages: int
     counts: dict[str, int]
+    archived: float | None
     units: list[UnitLine]
 
 
@@ -135,6 +136,7 @@ def units_page(connection: Connection, asked: Asked) -> UnitsPage:
     shown = over(connection, [row.id for row in rows], asked.now)
     return UnitsPage(
         run=view.run, title=line.title, state=state, page=asked.page, pages=pages, counts=line.units,
+        archived=connection.execute(_ARCHIVED, {"run": view.run}).scalar(),
         units=[
             UnitLine(
                 unit=row.id, key=row.key, state=row.state, reason=row.reason, credit=row.credit_milli / 1000,
@@ -179,6 +181,7 @@ def _listed(*columns: Any) -> Any:
     return select(*columns).where(unit.c.run_id == bindparam("run"), unit.c.id >= bindparam("start"))
 
 
+_ARCHIVED: Final = select(archive.c.made).where(archive.c.run_id == bindparam("run"))
 _FOUND: Final = (
     select(unit.c.id, signed_unit.c.document, answer.c.value)
     .join(signed_unit, signed_unit.c.unit_id == unit.c.id)
