@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.types.string import StrDumper
 from sqlalchemy import URL, Engine, create_engine, event
 
@@ -24,6 +26,14 @@ class _Text(StrDumper):
         return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
 
 
+class _Number(Loader):
+    """Sums of whole numbers are whole numbers, as SQLite has them, and no decimal fractions."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+
+
 def engine(url: URL, *, write: bool) -> Engine:
     """Return an engine whose readers see one moment, as SQLite's do, and whose writers see what others committed
     before each statement, as row locks need it."""
@@ -35,6 +45,7 @@ def engine(url: URL, *, write: bool) -> Engine:
     @event.listens_for(made, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.adapters.register_dumper(str, _Text)
+        connection.adapters.register_loader("numeric", _Number)
         connection.autocommit = True
         connection.execute(_SESSION)
         connection.autocommit = False

@@ -30,7 +30,8 @@ USER: Final = "postgres"
 """Whom Debian's packages make; PostgreSQL refuses to run as root."""
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
-START_S: Final = 30
+START_S: Final = 120
+"""After a kill it reads through all its files first, which takes a busy computer a while."""
 VARIABLE: Final = "DSAGE_TEST_STORE"
 """The name in the environment that says on which database the tests are to run."""
 SMALL: Final = ("shared_buffers=64MB", "max_connections=200")

@@ -51,6 +51,17 @@ async def test_changes_of_one_turn_share_a_commit_and_one_that_fails_goes_alone(
     assert await kept(store) == [1, 2]
 
 
+def test_sums_of_whole_numbers_are_whole_numbers(store: Store) -> None:
+    def asked(connection: Connection, what: str, *numbers: int) -> str:
+        rows = " UNION ALL ".join(f"SELECT CAST({number} AS BIGINT) AS n" for number in numbers)
+        return repr(connection.execute(text(f"SELECT {what} FROM ({rows}) AS numbers")).scalar())
+
+    assert store.read_now(lambda c: asked(c, "sum(n)", 2**53 + 1, 2)) == str(2**53 + 3)
+    assert store.read_now(lambda c: asked(c, "sum(n)", -1, -2)) == "-3"
+    assert store.read_now(lambda c: asked(c, "avg(n)", 1, 2)) == "1.5"
+    assert store.read_now(lambda c: asked(c, "sum(NULLIF(n, n))", 1)) == "None"
+
+
 async def test_a_commit_that_fails_fails_for_all_and_the_next_one_works(store: Store) -> None:
     def fails(_connection: object) -> None:
         raise OperationalError("COMMIT", {}, Exception("database or disk is full"))

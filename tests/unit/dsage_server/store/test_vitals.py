@@ -23,7 +23,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     from dsage_server.store.migrate import upgrade
 
     path = fresh(tmp_path)
-    assert isinstance(path, Path)
     upgrade(path)
     store = Store(path)
     yield World(store, NOW)
