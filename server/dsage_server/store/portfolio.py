@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from dsage import wire
 from dsage.states import OPEN_RUNS
 from dsage.trust.documents import Manifest
 from dsage.trust.envelope import Envelope
+from dsage_server.store import public, views
 from dsage_server.store.schema import credit_app, credit_entry, discovery, document, meta, run, tally
 
 DESCRIBED: Final = "project:"
@@ -24,7 +25,7 @@ MOST_COUNTED: Final = 100_000
 
 
 class Sums(NamedTuple):
-    """What a project came to; `units` and `copies` by state, those that a replay put aside left out."""
+    """What a project came to; `units` and `copies` by state as anybody may read them, without what a replay put aside."""
 
     runs: int
     running: int
@@ -71,7 +72,10 @@ def sums(connection: Connection, project: str = "") -> dict[str, Sums]:
     )
     for name, what, n in rows:
         counted[name][what] += int(n)
-    return {name: _sums(found) for name, found in counted.items()}
+    goes_on: defaultdict[str, list[public.Going]] = defaultdict(list)
+    for each in public.going(connection):
+        goes_on[each.project].append(each)
+    return {name: _sums(found, goes_on[name]) for name, found in counted.items()}
 
 
 def runs_of(connection: Connection, project: str, most: int) -> Sequence[int]:
@@ -142,7 +146,6 @@ def _manifest(envelope: bytes) -> Manifest:
     return msgspec.json.decode(msgspec.msgpack.decode(envelope, type=Envelope).payload, type=Manifest)
 
 
-def _sums(found: Counter[str]) -> Sums:
-    units = {what[5:]: n - found[f"aside.{what[5:]}"] for what, n in found.items() if what.startswith("unit.")}
-    copies = {what[8:]: n for what, n in found.items() if what.startswith("replica.") and n}
-    return Sums(found["runs"], found["running"], {state: n for state, n in units.items() if n}, copies, found["credit"])
+def _sums(found: Counter[str], goes_on: list[public.Going]) -> Sums:
+    units, copies = public.told(views.by_state(found, "unit"), views.by_state(found, "replica"), goes_on)
+    return Sums(found["runs"], found["running"], units, copies, found["credit"])

@@ -88,33 +88,49 @@ def views_of(connection: Connection, seen: Iterable[wire.RunView], reader: Reade
     return [each if each.run in told else view(each) for each in found]
 
 
-def status(connection: Connection, seen: wire.StatusView, reader: Reader = ANYBODY) -> wire.StatusView:
-    """Return the server at a glance as a reader may see it.
+class Going(NamedTuple):
+    """A run that goes on: its counts of units and of copies by state, as they are."""
 
-    What is not told of single runs that go on is not in the sums either: who knows all the others would subtract them.
+    run: int
+    project: str
+    units: dict[str, int]
+    replicas: dict[str, int]
+
+
+def going(connection: Connection) -> list[Going]:
+    """Return every run that goes on."""
+    sums: defaultdict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+    for number, project, what, n in connection.execute(_GOING):
+        sums[number, project][what] = int(n)
+    return [
+        Going(number, project, views.by_state(some, "unit"), views.by_state(some, "replica"))
+        for (number, project), some in sums.items()
+    ]
+
+
+def told(
+    units: dict[str, int], replicas: dict[str, int], parts: Iterable[Going]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return sums over runs, some of which go on, as anybody may read them.
+
+    What is not told of single runs is not in the sums either: who knows all the others would subtract them.
     """
-    going = _going(connection)
-    told = whole(connection, reader, going)
-    units, replicas = Counter(seen.units), Counter(seen.replicas)
-    for number, found in going.items():
-        shown = found if number in told else counts(*found)
-        for sums, was, now in zip((units, replicas), found, shown, strict=True):
-            sums.subtract(was)
-            sums.update(now)
+    sums = Counter(units), Counter(replicas)
+    for each in parts:
+        for total, was, shown in zip(sums, each[2:], counts(each.units, each.replicas), strict=True):
+            total.subtract(was)
+            total.update(shown)
+    of_units, of_replicas = ({state: n for state, n in total.items() if n > 0} for total in sums)
+    return of_units, of_replicas
+
+
+def status(connection: Connection, seen: wire.StatusView, reader: Reader = ANYBODY) -> wire.StatusView:
+    """Return the server at a glance as a reader may see it."""
+    some = going(connection)
+    own = whole(connection, reader, [each.run for each in some])
+    units, replicas = told(seen.units, seen.replicas, [each for each in some if each.run not in own])
     runs = views_of(connection, seen.runs, reader)
-    return msgspec.structs.replace(seen, units=_some(units), replicas=_some(replicas), runs=runs)
-
-
-def _going(connection: Connection) -> dict[int, tuple[dict[str, int], dict[str, int]]]:
-    """Return the counts of units and of copies of each run that goes on."""
-    sums: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for number, what, n in connection.execute(_GOING):
-        sums[number][what] = int(n)
-    return {number: (views.by_state(some, "unit"), views.by_state(some, "replica")) for number, some in sums.items()}
-
-
-def _some(sums: Counter[str]) -> dict[str, int]:
-    return {state: n for state, n in sums.items() if n > 0}
+    return msgspec.structs.replace(seen, units=units, replicas=replicas, runs=runs)
 
 
 def news(connection: Connection, number: int, after: int) -> list[wire.Event]:
@@ -136,8 +152,8 @@ def credit(connection: Connection, seen: wire.RunView) -> dict[str, int]:
 
 
 _GOING: Final = (
-    select(run.c.id, tally.c.what, func.sum(tally.c.n))
+    select(run.c.id, run.c.project, tally.c.what, func.sum(tally.c.n))
     .join(tally, tally.c.run_id == run.c.id)
     .where(among(run.c.state, OPEN_RUNS))
-    .group_by(run.c.id, tally.c.what)
+    .group_by(run.c.id, run.c.project, tally.c.what)
 )

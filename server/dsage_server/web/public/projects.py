@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dsage import wire
 from dsage.errors import NotFound
 from dsage.states import OPEN_UNITS
-from dsage_server.store import discoveries, portfolio, public, views
+from dsage_server.store import discoveries, portfolio, views
 from dsage_server.web.page import Asked, Document, Page
 from dsage_server.web.public.lines import RunLine, run_line
 
@@ -97,7 +97,7 @@ def project_page(connection: Connection, asked: Asked) -> ProjectPage:
     apps = [_app(each) for each in portfolio.apps(connection, name)]
     line.title = said.title if said and said.title else (apps[0].title if apps else name)
     finds = [discoveries.public(connection, number=each) for each in portfolio.finds_of(connection, name, FINDS)]
-    copies = public.counts(sums.units, sums.copies)[1] if sums else {}
+    copies = sums.copies if sums else {}
     return ProjectPage(
         project=line, ethics=said.ethics if said else "",
         link=said.link if said and said.link.startswith(LINKS) else "", changed=said.changed if said else None,
@@ -111,7 +111,7 @@ AGAIN: Final = ("expired", "error", "returned", "aborted", "invalid", "redundant
 
 
 def _line(name: str, said: wire.ProjectView | None, sums: portfolio.Sums | None) -> ProjectLine:
-    units = public.counts(sums.units, {})[0] if sums else {}
+    units = sums.units if sums else {}
     made = sum(units.values())
     going = sum(units.get(state, 0) for state in OPEN_UNITS)
     return ProjectLine(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from dsage import wire
-from dsage_server.store import events, public, views
+from dsage_server.store import events, portfolio, public, views
 from dsage_server.store.engine import Store
 from dsage_server.store.public import ANYBODY, FEW, Reader
 from dsage_server.store.schema import run_credit
@@ -87,6 +87,18 @@ def test_sums_do_not_tell_what_is_kept_of_a_run(world: World) -> None:
         assert (mine.units, mine.replicas) == (exact.units, exact.replicas)
         assert {view.run: view.replicas for view in mine.runs}[small] == {"reported": 1}
     assert status(world, Reader(key=b"x", projects=frozenset({"air"}))).replicas == {}
+
+
+def test_sums_of_a_project_do_not_tell_it_either(world: World) -> None:
+    otter = world.join("otter")
+    large, small = world.submit("Large"), world.submit("Small")
+    world.step(large, args=list(range(FEW)))
+    (only,) = world.step(small, args=[1])
+    before = world.store.read_now(portfolio.sums)["example"]
+    assert (before.units, before.copies) == ({"ready": FEW, "active": 1}, {})
+    world.lease(otter, only)
+    world.report(otter, only, "a")
+    assert world.store.read_now(portfolio.sums)["example"] == before
 
 
 def test_events_are_those_of_the_run_and_of_none_of_its_units(world: World) -> None:
