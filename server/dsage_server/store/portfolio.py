@@ -25,7 +25,7 @@ MOST_COUNTED: Final = 100_000
 
 
 class Sums(NamedTuple):
-    """What a project came to; `units` and `copies` by state as anybody may read them, without what a replay put aside."""
+    """What a project came to; `units` and `copies` by state as anybody may read them, without those put aside."""
 
     runs: int
     running: int
