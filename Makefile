@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit bench-web simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-site screenshots test-desktop test-wine package clean
+.PHONY: help demo test lint docs bench bench-server bench-growth bench-sdk bench-sdk-long bench-client bench-credit bench-web simulate simulate-full fault fuzz-api fault-server fault-liars test-long test-parity test-postgres test-mixed test-site test-site-postgres screenshots test-desktop test-wine package clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -108,6 +108,11 @@ test-site:  ## Look at every page of the site in every theme, language and width
 	$(SETUP) test
 	@mkdir -p build/site
 	@DSAGE_PICTURES=build/site $(BIN)/pytest -m slow tests/acceptance/test_site.py $(ARGS)
+
+test-site-postgres:  ## Walk over the site, and attack its routes, on PostgreSQL (minutes)
+	$(SETUP) test
+	@DSAGE_TEST_STORE=postgresql $(BIN)/pytest -m "not slow" -k "not fit" tests/acceptance/test_site.py \
+	  tests/hostile/test_site_routes.py tests/hostile/test_site_visitors.py tests/integration/test_seed_demo.py $(ARGS)
 
 screenshots:  ## Take the pictures of the site that the documents show (minutes)
 	$(SETUP) test

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from dsage.errors import Conflict, NotFound
 from dsage.states import HOLDS_PLACE, MOVES, ReplicaState, RunState
@@ -20,8 +20,9 @@ from dsage_server.seeding.filling import fill, made_signers
 from dsage_server.seeding.people import Size, crowd
 from dsage_server.store import daybook, recount
 from dsage_server.store.engine import Store
+from dsage_server.store.place import remember
 from dsage_server.store.schema import discovery, document, host, metadata, proof, replica, run, unit
-from dsage_server.store.testing import SQLITE, fresh
+from dsage_server.store.testing import fresh, on_postgresql, shared_cluster
 
 NOW = 1_795_400_000.0
 SIZE = Size(volunteers=60, days=20, ledger=3000)
@@ -29,7 +30,7 @@ SIZE = Size(volunteers=60, days=20, ledger=3000)
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(fresh(tmp_path_factory.mktemp("seeded"), SQLITE))
+    store = Store(fresh(tmp_path_factory.mktemp("seeded")))
     fill(store, SIZE, 3, NOW)
     yield store
     store.close()
@@ -53,7 +54,8 @@ def test_every_sum_is_that_of_the_ledger_and_every_day_is_as_its_hash_says(fille
 
 
 def test_no_row_points_to_one_that_is_not_there(filled: Store) -> None:
-    assert filled.read_now(lambda c: c.exec_driver_sql("PRAGMA foreign_key_check").all()) == []
+    if not filled.shared:
+        assert filled.read_now(lambda c: c.exec_driver_sql("PRAGMA foreign_key_check").all()) == []
     lost = (
         "SELECT r.id FROM replica r LEFT JOIN unit u ON u.id = r.unit_id LEFT JOIN host h ON h.id = r.host_id "
         "WHERE u.id IS NULL OR h.id IS NULL OR h.volunteer_id <> r.volunteer_id",
@@ -100,7 +102,7 @@ def test_tallies_are_those_of_the_rows(filled: Store) -> None:
             f"SELECT run_id, what, sum(n) FROM tally WHERE what LIKE '{what}.%' "
             "AND run_id NOT IN (SELECT run_id FROM archive) GROUP BY 1, 2"
         )
-        both = [filled.read_now(lambda c, q=q: set(map(tuple, c.exec_driver_sql(q)))) for q in (told, query)]
+        both = [filled.read_now(lambda c, q=q: set(map(tuple, c.execute(text(q))))) for q in (told, query)]
         assert both[0] == both[1]
 
 
@@ -134,7 +136,7 @@ def test_a_database_that_has_somebody_in_it_is_refused(filled: Store) -> None:
 
 
 def test_the_same_seed_makes_the_same_world(filled: Store, tmp_path: Path) -> None:
-    again = Store(fresh(tmp_path, SQLITE))
+    again = Store(fresh(tmp_path))
     try:
         fill(again, SIZE, 3, NOW)
         ours = contents(filled)
@@ -148,6 +150,9 @@ def test_the_command_fills_an_empty_server_once(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("DSAGE_HOME", str(tmp_path))
     words = ["seed-demo", "--volunteers", "25", "--days", "8", "--ledger", "1500", "--seed", "5"]
     assert isinstance(CliRunner().invoke(admin, words).exception, NotFound)
+    if on_postgresql():
+        (tmp_path / "server").mkdir()
+        remember(tmp_path / "server", shared_cluster().migrated())
     done = CliRunner().invoke(admin, [*words, "--empty-ok", "--json"])
     assert done.exit_code == 0, done.output
     assert '"volunteers": 25' in done.output
