@@ -14,7 +14,7 @@ from dsage import wire
 from dsage.errors import Busy, NotFound, StorageFull
 from dsage.trust.documents import SignedResult
 from dsage_server.blobs.library import Blobs
-from dsage_server.store import leases, runs
+from dsage_server.store import reports, runs
 from dsage_validator.checks import is_value
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class LargeAnswers:
         if not large:
             return {}
         claimed = [(replica, signed.lease, len(value)) for replica, (signed, value) in large.items()]
-        welcome = await self._blobs.store.read(lambda c: leases.welcome(c, host, claimed))
+        welcome = await self._blobs.store.read(lambda c: reports.welcome(c, host, claimed))
         found: dict[str, bool] = {}
         for signed, value in [entry for replica, entry in large.items() if replica in welcome]:
             async with self._turns:

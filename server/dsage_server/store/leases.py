@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -20,10 +19,10 @@ from dsage import wire
 from dsage.errors import DSageError
 from dsage.states import FINAL_UNITS, ReplicaState, RunState, UnitState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import hosts, kinship, printed, standings
+from dsage_server.store import hosts, kinship, printed, reports, standings
 from dsage_server.store import known as known_units
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
-from dsage_server.store.schema import among, proof, replica, unit
+from dsage_server.store.schema import proof, replica, unit
 from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
 from dsage_validator import issuing, life
 from dsage_validator.checks import is_value
@@ -37,12 +36,6 @@ RENEWAL_GAIN: Final = 0.1
 
 MAX_SENT_BYTES: Final = wire.MAX_BODY_BYTES // 4
 """Units in one reply, as JSON: far below the most that a client takes, with their proofs."""
-MAX_REASON: Final = 4000
-"""Characters kept of why a copy failed: the end of it, where the error stands."""
-MAX_LINE: Final = 400
-"""Characters of its last line that are told when the unit is given up."""
-_CODE = re.compile(r"[a-z][a-z.-]{0,39}")
-"""Reasons that a client may give, which people see: the codes of errors and of sandboxes, and no prose."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,8 +236,8 @@ class _Group:
 
     def _apply(self, signed: SignedResult, report: wire.Report, applied: Applied, stored: bool | None) -> None:
         book, number = self.book, signed.unit
-        signed = _within(signed, report, book.heads[number])
-        current = _ended(book.now[number], signed, report.detail)
+        signed = reports.counted(signed, report, book.heads[number].output_bytes)
+        current = reports.ended(book.now[number], signed, report.detail)
         copy = current.replica(signed.replica)
         answer = copy.state in (ReplicaState.REPORTED, ReplicaState.VALID, ReplicaState.INVALID, ReplicaState.REDUNDANT)
         keep = answer
@@ -255,12 +248,10 @@ class _Group:
             if not self.has_check(book.heads[number].run):
                 good = is_value(report.value or b"") if stored is None else stored
                 current, keep = self._judge(current, copy, good)
-        code = signed.reason if _CODE.fullmatch(signed.reason) else ""
-        reason = code if not report.detail else f"{code}: {report.detail[-2000:]}"
         book.reported[copy.id] = Reported(
             replica=copy.id, value=report.value if keep and stored is None else None,
             value_hash=signed.value if answer else None, proof=applied.proof, cpu_s=report.cpu_s,
-            wall_s=report.wall_s, reason=reason[-MAX_REASON:], blob=signed.value if keep and stored else None,
+            wall_s=report.wall_s, reason=reports.why(signed, report), blob=signed.value if keep and stored else None,
         )  # fmt: skip
         if report.output:
             self.printed.append((copy.id, report.output))
@@ -348,17 +339,6 @@ class _Group:
         return Trust.LOST if self.enough and standings.distrusted(known, self.at) else Trust.NEW
 
 
-def welcome(connection: Connection, host: int, claimed: Sequence[tuple[int, bytes, int]]) -> set[int]:
-    """Return those of some copies that a host may answer: (copy, lease, bytes of the answer) as it says."""
-    rows = connection.execute(_WELCOME, {"ids": numbers(connection, [copy for copy, _, _ in claimed])})
-    known = {row.id: row for row in rows if row.host_id == host}
-    return {
-        copy
-        for copy, lease, size in claimed
-        if copy in known and hmac.compare_digest(known[copy].lease, lease) and size <= known[copy].output_bytes
-    }
-
-
 def _see_through(connection: Connection, book: Book, calls: Sequence[Call]) -> None:
     """Take reports of known units for what they are: of the units that were answered before."""
     strange = {signed.unit for call in calls for signed, _ in call.results} - book.now.keys()
@@ -400,35 +380,6 @@ def _held(connection: Connection, wanted: Sequence[int]) -> dict[int, Any]:
     return {row.id: row for row in connection.execute(_HELD, {"ids": numbers(connection, wanted)})}
 
 
-def _within(signed: SignedResult, report: wire.Report, head: Any) -> SignedResult:
-    """Return a result as it counts: an answer longer than its unit allows is a failure, as it is in the sandbox."""
-    if report.value is not None and len(report.value) > head.output_bytes:
-        return msgspec.structs.replace(signed, status="failed", reason="output")
-    if not signed.reason or _CODE.fullmatch(signed.reason):
-        return signed
-    return msgspec.structs.replace(signed, reason="")
-
-
-def _last_line(detail: str) -> str:
-    """Return where a failure says what it is, fit to be shown: a computer's word, which may hold anything."""
-    lines = detail[-MAX_REASON:].strip().splitlines() or [""]
-    return "".join([c if c.isprintable() else " " for c in lines[-1]])[:MAX_LINE].strip()
-
-
-def _ended(current: Unit, signed: SignedResult, detail: str) -> Unit:
-    """Return the unit after what a client reported of one copy."""
-    if signed.status == "done":
-        # What proves itself may be copied once its run shows it, which is why siblings are cancelled: it is no proof of
-        # work any more, so only the share that it shows is paid.
-        return life.report(current, signed.replica, partial=current.state is UnitState.CANCELLED)
-    if signed.status == "aborted" and signed.value and current.final:
-        return life.report(current, signed.replica, partial=True)
-    if signed.status == "failed":
-        return life.give_up(current, signed.replica, ReplicaState.ERROR, signed.reason, _last_line(detail))
-    stopped = signed.status == "aborted" and current.final
-    return life.give_up(current, signed.replica, ReplicaState.ABORTED if stopped else ReplicaState.RETURNED)
-
-
 _HELD = (
     select(
         replica.c.id, replica.c.host_id, replica.c.lease, replica.c.state, replica.c.deadline,
@@ -437,14 +388,6 @@ _HELD = (
     )
     .join(unit, unit.c.id == replica.c.unit_id)
     .where(among_ids(replica.c.id))
-)  # fmt: skip
-
-_WELCOME = (
-    select(replica.c.id, replica.c.host_id, replica.c.lease, unit.c.output_bytes)
-    .join(unit, unit.c.id == replica.c.unit_id)
-    .where(
-        among_ids(replica.c.id), replica.c.value_hash.is_(None), among(replica.c.state, ["leased", "expired"])
-    )
 )  # fmt: skip
 
 _RENEW_LEASE = (
