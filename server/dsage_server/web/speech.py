@@ -39,7 +39,9 @@ class Speech:
         return number.translate(self._marks)
 
     def credit(self, amount: float) -> str:
-        """Return credits: two decimals below a thousand, one above."""
+        """Return credits: two decimals below a thousand, one above; of less than a hundredth, the thousandths."""
+        if 0.0005 <= abs(amount) < 0.005:
+            return f"{amount:.3f}".translate(self._marks)
         return (f"{amount:,.2f}" if abs(amount) < 1000 else f"{amount:,.1f}").translate(self._marks)
 
     def percent(self, share: float) -> str:

@@ -54,6 +54,7 @@ def test_a_hundred_per_cent_means_done(share: float, text: str) -> None:
 
 def test_small_words() -> None:
     assert (ENGLISH.credit(2.5), ENGLISH.credit(12345.678)) == ("2.50", "12,345.7")
+    assert [ENGLISH.credit(each) for each in (0.0, 0.002, -0.002, 0.0004)] == ["0.00", "0.002", "-0.002", "0.00"]
     assert (GERMAN.credit(12345.678), GERMAN.count(1000)) == ("12.345,7", "1.000")
 
 
