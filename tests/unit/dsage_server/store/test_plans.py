@@ -57,7 +57,8 @@ from dsage_server.web.testing import World
 LONG: Final = frozenset(
     {
         "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "membership",
-        "printed", "proof", "replica", "run_credit", "signed_unit", "unit", "used_challenge", "volunteer",
+        "painted_tile", "painting", "printed", "proof", "replica", "run_credit", "signed_unit", "unit",
+        "used_challenge", "volunteer",
     }
 )  # fmt: skip
 """Tables that grow as long as the server lives. The others have some rows a run, a process or a visitor."""
