@@ -65,6 +65,20 @@ OF_UNITS: Final = (
     Sentence("answers in %(camps)d camps, none of them %(quorum)d strong"),
 )
 """Why the validator gives a unit up."""
+FAILURES: Final = {
+    "exception": Sentence("the program ended with an error"),
+    "crash": Sentence("the program crashed"),
+    "codec": Sentence("its answer is no value"),
+    "cpu": Sentence("it used more processor time than it may"),
+    "wall": Sentence("it took longer than it may"),
+    "memory": Sentence("it used more memory than it may"),
+    "disk": Sentence("it used more disk than it may"),
+    "output": Sentence("its answer is larger than it may be"),
+    "processes": Sentence("it started more processes than it may"),
+    "": Sentence("no answer was agreed on"),
+}
+"""Why a unit or a copy failed, by the code of the reason."""
+UNKNOWN: Final = Sentence("it failed")
 OF_COPIES: Final = Sentence("wrong answer"), Sentence("no answer in time"), Sentence("error"), Sentence("others")
 """Why a copy counted for nothing, where no code says it, and all reasons that are rare."""
 OF_CHECKS: Final = (

@@ -30,7 +30,7 @@ from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
-from dsage_server.web.telling import Telling, coded, cut
+from dsage_server.web.telling import Telling, coded, cut, own
 from dsage_server.web.words import LANGUAGES, SOURCE, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -93,8 +93,8 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
         "country": said.country,
         "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
-        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "coded": coded,
-        "told": telling.html, "said": telling.plain, "opening": telling.opening,
+        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "own": own,
+        "coded": coded, "told": telling.html, "who": telling.who, "said": telling.plain, "opening": telling.opening,
     }  # fmt: skip
     environment.globals |= {
         "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from dsage_server.sentences.found import Found, find
 from dsage_server.sentences.sentence import PLACE, Sentence
+from dsage_server.store.discoveries import NOBODY
 from dsage_server.web.speech import Speech
 
 MAX_TEXT: Final = 4000
@@ -45,6 +46,10 @@ class Telling:
         """Return what an error says, with a capital at its beginning; in English if it is no sentence of the table."""
         told = self.html(text) if find(text) else coded(text)
         return Markup(told[:1].upper()) + Markup(told[1:]) if told[:1].isalpha() else told
+
+    def who(self, name: str) -> Markup:
+        """Return how somebody is called: by their name, or in this language if they would rather not be named."""
+        return escape(self._words.gettext(name)) if name == NOBODY else own(name)
 
     def say(self, sentence: Sentence, **values: object) -> str:
         """Return a sentence in this language."""
@@ -90,8 +95,13 @@ def cut(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
+def own(text: str) -> Markup:
+    """Return what somebody wrote, or what is called so in every language, with a direction of its own."""
+    return Markup('<bdi translate="no">{}</bdi>').format(cut(text))
+
+
 def _own(text: str) -> Markup:
-    """Return what somebody wrote, with a direction of its own; a command is a command."""
+    """Return the same of what may have commands in it; one that is a command is nothing else."""
     if COMMAND.fullmatch(text):
         return coded(text)
     return Markup('<bdi translate="no">{}</bdi>').format(coded(text))

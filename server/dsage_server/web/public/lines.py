@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from dsage import wire
 from dsage.codec import Value
 from dsage.states import OPEN_RUNS, RunState
+from dsage_server.sentences import reasons
 from dsage_server.store import public, views
 from dsage_server.store.schema import event
 from dsage_server.web import plain
@@ -20,13 +21,7 @@ MOST_PAGES: Final = 1000
 RUN_EVENTS: Final = 30
 NOBODY: Final = "a volunteer"
 """How those who have not opted in are called."""
-FAILURES: Final = {
-    "exception": "the program ended with an error", "crash": "the program crashed", "codec": "its answer is no value",
-    "cpu": "it used more processor time than it may", "wall": "it took longer than it may",
-    "memory": "it used more memory than it may", "disk": "it used more disk than it may",
-    "output": "its answer is larger than it may be", "processes": "it started more processes than it may",
-    "": "no answer was agreed on",
-}  # fmt: skip
+FAILURES: Final = {code: sentence() for code, sentence in reasons.FAILURES.items()}
 """Why a unit or a copy failed, by the code of the reason."""
 
 

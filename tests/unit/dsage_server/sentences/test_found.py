@@ -7,11 +7,13 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
+from types import ModuleType
 
 import pytest
 
 import dsage.errors
 import dsage_server
+from dsage.trust import proving
 from dsage_server.scheduling import faults
 from dsage_server.sentences import refusals
 from dsage_server.sentences.found import ALL, find
@@ -24,7 +26,7 @@ SEEN = (
     *(HOME / "store" / f"{name}.py" for name in (
         "announcements", "api_tokens", "control", "passkeys", "projects", "requests", "teams", "views",
     )),
-    HOME / "control.py", HOME / "certified.py", HOME / "api" / "problems.py",
+    Path(proving.__file__), HOME / "control.py", HOME / "certified.py", HOME / "api" / "problems.py",
 )  # fmt: skip
 """Where errors are raised that pages show."""
 ELSEWHERE = {
@@ -69,10 +71,15 @@ def test_each_code_of_an_error_that_pages_can_have_is_said_in_words() -> None:
     assert refusals.CODES.keys() <= codes
 
 
+def module_of(path: Path) -> ModuleType:
+    """Return the server's module in a file."""
+    return importlib.import_module(".".join(["dsage_server", *path.relative_to(HOME).with_suffix("").parts]))
+
+
 def raised() -> Iterator[tuple[str, str, str]]:
     """Yield where an error is made, whether that is its sentence or its hint, and the text with 7 for each value."""
     for path in SEEN:
-        names = vars(importlib.import_module(".".join(["dsage_server", *path.relative_to(HOME).with_suffix("").parts])))
+        names = vars(proving if path == Path(proving.__file__) else module_of(path))
         for call in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS):
                 continue
