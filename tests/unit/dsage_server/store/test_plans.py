@@ -21,7 +21,7 @@ from dsage.errors import NotFound
 from dsage.wire import HostInfo
 from dsage_server import looking_back
 from dsage_server.scheduling.terms import RunTerms
-from dsage_server.store import (
+from dsage_server.store import (deadlines)
     checking,
     claims,
     credit,
@@ -57,7 +57,7 @@ from dsage_server.web.testing import World
 LONG: Final = frozenset(
     {
         "answer", "batch", "blob", "blob_ref", "credit_entry", "credit_sum", "document", "event", "host", "membership",
-        "painted_tile", "painting", "printed", "proof", "replica", "run_credit", "signed_unit", "unit",
+        "painted_tile", "printed", "proof", "replica", "run_credit", "signed_unit", "unit",
         "used_challenge", "volunteer",
     }
 )  # fmt: skip
@@ -166,7 +166,7 @@ def live(store: Store) -> None:
         lambda c: claims.release_all(c, place.slot),
         lambda c: processes.refresh(c, place, now),
         lambda c: processes.leave(c, place),
-        lambda c: units.extend_leases(c, 1.0),
+        lambda c: deadlines.extend_leases(c, 1.0),
         lambda c: hosts.describe(c, people[0].host, HOST, now),
         lambda c: hosts.note_seen(c, [(now, "", people[0].host)]),
         credit.fold,
@@ -210,8 +210,8 @@ def live(store: Store) -> None:
         lambda c: carrying.packed(c, Mine(visit=visit, now=now, server_id="s")),
         lambda c: events.since(c, 0),
         lambda c: events.since(c, 0, run=run),
-        lambda c: units.expired(c, now),
-        units.next_deadline,
+        lambda c: deadlines.expired(c, now),
+        deadlines.next_deadline,
         units.unjudged,
         runs.running,
         lambda c: runs.answers(c, run),
