@@ -17,6 +17,7 @@ from dsage.errors import Conflict
 from dsage.trust.documents import Login
 from dsage_server.api.declared import Sealed, call, calls_of, twin, undeclared
 from dsage_server.api.openapi import PATH, Description, describe
+from dsage_server.web.reference import groups
 
 
 class Shown(msgspec.Struct):
@@ -38,6 +39,11 @@ class Handlers:
     @call(takes=Sealed(Login), gives=bytes)
     async def enter(self, request: web.Request) -> web.Response:
         """Come in."""
+        raise NotImplementedError
+
+    @call(gives=wire.RunView, auth=("researcher", "driver"), open=True, scope="read")
+    async def look(self, request: web.Request) -> web.Response:
+        """Look at a run."""
         raise NotImplementedError
 
     async def silent(self, request: web.Request) -> web.Response:
@@ -84,6 +90,18 @@ def test_a_call_says_what_it_takes_gives_and_refuses(document: dict[str, Any]) -
     assert [each.get("name", each.get("$ref")) for each in said["parameters"]] == [
         "run", "#/components/parameters/Protocol",
     ]  # fmt: skip
+
+
+def test_a_call_that_tells_more_to_whoever_logs_in_is_open_to_all_and_refuses_what_is_no_token() -> None:
+    app = web.Application()
+    app.add_routes([web.get("/v1/runs/{run}", Handlers().look)])
+    document = describe(calls_of(app), [])
+    said = document["paths"]["/v1/runs/{run}"]["get"]
+    assert said["security"] == [{}, {"token": ["researcher"]}, {"token": ["driver"]}]
+    assert {"401", "403"} <= said["responses"].keys()
+    OpenAPIV31SpecValidator(document).validate()
+    ((operation,),) = groups(document).values()
+    assert not operation.auth, "it needs none"
 
 
 def test_an_envelope_says_what_is_signed(document: dict[str, Any]) -> None:
