@@ -25,5 +25,5 @@ def token_secret(connection: Connection) -> bytes:
 def use_challenge(connection: Connection, challenge: bytes, expires: float, now: float) -> bool:
     """Note that a challenge was used; False if it was noted before. Those that have run out are forgotten."""
     connection.execute(delete(used_challenge).where(used_challenge.c.expires < now))
-    mark = upsert(connection, used_challenge).values(challenge=challenge, expires=expires)
-    return bool(connection.execute(mark.on_conflict_do_nothing()).rowcount)
+    mark = upsert(connection, used_challenge).values(challenge=challenge, expires=expires).on_conflict_do_nothing()
+    return connection.execute(mark.returning(used_challenge.c.challenge)).first() is not None
