@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from dsage import __version__
 from dsage.states import ReplicaState, UnitState
-from dsage_server.store import attention, units
+from dsage_server.store import attention, tallies
 from dsage_server.store.attention import Glance
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Metrics:
         now = self._hub.clock()
 
         def look(connection: Connection) -> tuple[dict[str, int], Glance, Disk, list[Line]]:
-            sums, found = units.tallies(connection), attention.glance(connection, now)
+            sums, found = tallies.of(connection), attention.glance(connection, now)
             return sums, found, self._machine.disk(connection), self._machine.keys(now)
 
         stand = CollectorRegistry()

@@ -36,7 +36,7 @@ from dsage_server.blobs import answers
 from dsage_server.hub import Hub
 from dsage_server.sentences import reasons
 from dsage_server.signing import renewed, sign_documents
-from dsage_server.store import checking, credit, own, renewal, runs, units
+from dsage_server.store import checking, credit, deadlines, own, renewal, runs, units
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import run
 from dsage_validator import life
@@ -82,7 +82,7 @@ async def expire_leases(hub: Hub) -> None:
     offset = hub.clock() - hub.ticks()
 
     def change(connection: Connection, now: float) -> list[units.Changed]:
-        book = units.Book.of(connection, units.expired(connection, now))
+        book = units.Book.of(connection, deadlines.expired(connection, now))
         for number, current in book.now.items():
             book.now[number] = life.expire(current, now)
         return book.write(now)
@@ -94,7 +94,7 @@ async def expire_leases(hub: Hub) -> None:
             await hub.store.write(functools.partial(_move_leases, jump=jump, now=now))
             offset += jump
             log.warning("the clock was set by %+.0f s, or the computer slept: every lease was moved along", jump)
-        deadline = await hub.store.read(units.next_deadline)
+        deadline = await hub.store.read(deadlines.next_deadline)
         if deadline is not None and deadline <= now:
             await hub.store.write(functools.partial(change, now=now), then=hub.learn)
         await asyncio.sleep(SWEEP_S)
@@ -106,7 +106,7 @@ def _move_leases(connection: Connection, jump: float, now: float) -> None:
     if abs(before[0] - jump) < JUMP_S and abs(before[1] - now) < MOVED_S:
         return
     remember(connection, MOVED, f"{jump!r} {now!r}")
-    units.extend_leases(connection, jump)
+    deadlines.extend_leases(connection, jump)
 
 
 def extend_after_outage(connection: Connection, now: float, *, shared: bool = False) -> float:
@@ -117,7 +117,7 @@ def extend_after_outage(connection: Connection, now: float, *, shared: bool = Fa
     if shared and away < 2 * ALIVE_S:
         return 0.0
     if away:
-        units.extend_leases(connection, away)
+        deadlines.extend_leases(connection, away)
     remember(connection, "alive", repr(now))
     return away
 

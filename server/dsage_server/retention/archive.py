@@ -36,8 +36,9 @@ from dsage.trust.envelope import Envelope
 from dsage_server.blobs import answers
 from dsage_server.blobs.library import Blobs
 from dsage_server.retention import files, gather
-from dsage_server.store import paintings, views
+from dsage_server.store import paintings, tallies, views
 from dsage_server.store.blobs import INPUT, OUTPUT, release
+from dsage_server.store.bulk import chunks
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
 from dsage_server.store.paintings import Painting
@@ -55,7 +56,6 @@ from dsage_server.store.schema import (
     signed_unit,
     unit,
 )
-from dsage_server.store.units import chunks, tallies
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ async def _archive_run(blobs: Blobs, folder: Path, number: int, clock: Callable[
     known = await store.read(lambda c: find(c, number))
     if known is None:
         await store.read(lambda c: check_settled(c, number, clock()))
-        sums = await store.read(lambda c: tallies(c, number))
+        sums = await store.read(lambda c: tallies.of(c, number))
         painted = await store.read(lambda c: paintings.gather(c, number))
         entered = await asyncio.to_thread(_write, store, folder, number, large)
         try:
@@ -233,7 +233,7 @@ def _enter(
 
     The sums that are kept with every commit tell that without a look at each unit, so nobody waits for this.
     """
-    if tallies(connection, written.run) != sums or find(connection, written.run) is not None:
+    if tallies.of(connection, written.run) != sums or find(connection, written.run) is not None:
         raise Conflict(f"run {written.run} changed while it was archived", hint="Try again.")
     connection.execute(
         insert(archive).values(

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy import Connection, Table, select
 
 from dsage_server.retention.files import Row
+from dsage_server.store.bulk import chunks
 from dsage_server.store.schema import (
     answer,
     batch,
@@ -24,7 +25,6 @@ from dsage_server.store.schema import (
     tally,
     unit,
 )
-from dsage_server.store.units import chunks
 
 TABLES: Final = (run, document, tally, batch, proof, unit, signed_unit, replica, answer, printed, credit_entry, event)
 """What the file of a run has rows of."""

@@ -36,8 +36,8 @@ from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import archive, process, run, volunteer
+from dsage_server.store.tallies import add_up
 from dsage_server.store.transfer import set_sequences
-from dsage_server.store.units import add_up
 
 SEEDED: Final = "seeded"
 """Where it is remembered that the world is made up, and how."""

@@ -31,7 +31,7 @@ from dsage_server.store.schema import (
     ledger_span,
     run_credit,
 )
-from dsage_server.store.units import add_up
+from dsage_server.store.tallies import add_up
 
 KEPT: Final = 600_000
 """Sums that are kept at hand before they are written: more would be memory, fewer the same rows again and again."""

@@ -36,7 +36,7 @@ from dsage_server.store.schema import (
     standing,
     unit,
 )
-from dsage_server.store.units import add_up
+from dsage_server.store.tallies import add_up
 
 ALLOWED: Final[dict[str, Any]] = {
     "cpu_s": 1e7, "wall_s": 1e8, "memory_bytes": 1 << 34, "disk_bytes": 1 << 34, "output_bytes": 1 << 30,

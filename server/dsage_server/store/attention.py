@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, func, literal_column, select
 
-from dsage_server.store import announcements, requests, units, vitals
+from dsage_server.store import announcements, requests, tallies, units, vitals
 from dsage_server.store.schema import NEWS, among, credit_entry, credit_unfolded, event, outlying, standing
 
 DAY_S: Final = 86400.0
@@ -53,7 +53,7 @@ def glance(connection: Connection, now: float) -> Glance:
     """Return how things stand."""
     found = vitals.vitals(connection, now)
     hour = vitals.windows(connection, now)[0]
-    sums = units.tallies(connection)
+    sums = tallies.of(connection)
     news = select(event.c.kind, event.c.at).where(among(event.c.kind, NEWS))
     ends = news.order_by(event.c.id.desc()).limit(MOST)
     failed = [row for row in connection.execute(ends) if row.kind == "failed" and row.at > now - LATELY_S]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Table, bindparam, text
@@ -18,6 +18,8 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from dsage.errors import Conflict
 
+LOAD_CHUNK: Final = 500
+"""Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
 _TYPES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -162,3 +164,10 @@ def _update_text(dialect: str, table: Table, columns: tuple[str, ...], guard: st
 def _arrays(table: Table, columns: Sequence[str]) -> str:
     kinds = [table.c[name].type.compile(_TYPES) for name in columns]
     return f"unnest({', '.join(f'%s::{kind}[]' for kind in kinds)})"
+
+
+def chunks(wanted: Iterable[int]) -> Iterable[list[int]]:
+    """Split a collection of ids into IN lists."""
+    ordered = sorted(set(wanted))
+    for start in range(0, len(ordered), LOAD_CHUNK):
+        yield ordered[start : start + LOAD_CHUNK]

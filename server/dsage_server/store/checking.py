@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 from dsage.errors import Conflict
 from dsage.states import UnitState
 from dsage_server.sentences import news
-from dsage_server.store import units
+from dsage_server.store import signed, units
 from dsage_server.store.engine import Store
 from dsage_server.store.events import note
 from dsage_server.store.schema import answer
@@ -69,7 +69,7 @@ def case(connection: Connection, number: int) -> Case | None:
         unit=number,
         run=head.run,
         cancelled=cancelled,
-        args=units.args_of(connection, number),
+        args=signed.args_of(connection, number),
         judged=frozenset([r.id for r in before]),
         standing=[
             Standing(replica=r.id, value=values[r.id], leads=current.final, accepted=r.id == current.canonical)

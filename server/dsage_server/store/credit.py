@@ -31,7 +31,7 @@ from dsage_server.store.schema import (
     people_sum,
     run_credit,
 )
-from dsage_server.store.units import add_up
+from dsage_server.store.tallies import add_up
 
 EPOCH: Final = 1_790_000_000.0
 """September 2026; the score's time zero."""

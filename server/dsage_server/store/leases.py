@@ -23,7 +23,8 @@ from dsage_server.store import hosts, kinship, printed, reports, standings
 from dsage_server.store import known as known_units
 from dsage_server.store.bulk import among_ids, insert_rows, numbers
 from dsage_server.store.schema import proof, replica, unit
-from dsage_server.store.units import Book, Changed, Lease, Reported, signed_units
+from dsage_server.store.signed import signed_units
+from dsage_server.store.units import Book, Changed, Lease, Reported
 from dsage_validator import issuing, life
 from dsage_validator.checks import is_value
 from dsage_validator.unit import Replica, Trust, Unit

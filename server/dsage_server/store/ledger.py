@@ -17,7 +17,7 @@ from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.schema import credit_entry, credit_house, volunteer
 from dsage_server.store.schema import host as host_table
-from dsage_server.store.units import add_up
+from dsage_server.store.tallies import add_up
 
 MOST_MILLI: Final = 10**12
 """The most that one correction may give or take: a billion credits, far from the end of any sum."""

@@ -14,7 +14,7 @@ from dsage.function import Limits
 from dsage.states import UnitState
 from dsage_server.scheduling import own
 from dsage_server.sentences import news, reasons
-from dsage_server.store import ledger, reopening, standings, units
+from dsage_server.store import ledger, reopening, signed, standings, tallies, units
 from dsage_server.store.events import note
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import answer
@@ -83,7 +83,7 @@ def _waiting_of(connection: Connection) -> str:
 
 def counted(connection: Connection) -> dict[str, int]:
     """Return how often the server computed a unit itself, by what came of it."""
-    found = units.tallies(connection)
+    found = tallies.of(connection)
     return {what: found.get(what, 0) for what in WORDS}
 
 
@@ -102,7 +102,7 @@ def question(connection: Connection, number: int) -> Question | None:
     head = book.heads[number]
     rows = connection.execute(_VALUES, {"ids": sorted(compared)}).all()
     return Question(
-        unit=number, run=head.run, app=head.app, args=units.args_of(connection, number),
+        unit=number, run=head.run, app=head.app, args=signed.args_of(connection, number),
         limits=Limits(
             cpu_s=CPU_S, wall_s=min(head.wall_s or CPU_S, 2 * CPU_S), memory_bytes=min(head.memory_bytes, MEMORY_BYTES),
             disk_bytes=min(head.disk_bytes, DISK_BYTES), output_bytes=head.output_bytes,
@@ -114,14 +114,14 @@ def question(connection: Connection, number: int) -> Question | None:
 
 def fits(connection: Connection, number: int) -> bool:
     """Whether what this server computes of a run may refute others, by how often it did so."""
-    found = units.tallies(connection, number)
+    found = tallies.of(connection, number)
     refuted = found.get(REFUTED, 0)
     return refuted < MOST_REFUTED or refuted < found.get(AGREED, 0)
 
 
 def count(connection: Connection, asked: Question, what: str) -> None:
     """Count what came of a unit that the server computed."""
-    units.add_up(connection, Counter({(asked.run, what): 1}))
+    tallies.add_up(connection, Counter({(asked.run, what): 1}))
 
 
 def refute(connection: Connection, asked: Question, now: float) -> list[units.Changed]:

@@ -11,8 +11,8 @@ from dsage.states import OPEN_RUNS
 from dsage.trust.documents import Authorisation, UnitDocument
 from dsage.trust.envelope import Envelope, signers
 from dsage_server.signing import SignedUnits
-from dsage_server.store import runs, units
-from dsage_server.store.bulk import insert_rows
+from dsage_server.store import runs
+from dsage_server.store.bulk import chunks, insert_rows
 from dsage_server.store.schema import among, batch, run, signed_unit, unit
 
 
@@ -31,7 +31,7 @@ def stale(connection: Connection, key: bytes, before: float) -> dict[int, list[U
         if row.expires < before or key not in signers(msgspec.msgpack.decode(row.envelope, type=Envelope))
     ]
     found: dict[int, list[UnitDocument]] = {}
-    for part in units.chunks(old):
+    for part in chunks(old):
         query = (
             select(unit.c.run_id, signed_unit.c.document)
             .join(signed_unit, signed_unit.c.unit_id == unit.c.id)

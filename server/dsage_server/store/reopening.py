@@ -16,7 +16,7 @@ from dsage import wire
 from dsage.errors import Conflict, NotFound
 from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
 from dsage_server.sentences import news
-from dsage_server.store import discoveries, ledger, runs, steps, units
+from dsage_server.store import discoveries, ledger, runs, steps, tallies, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, archive, replica, run, unit
@@ -62,7 +62,7 @@ def reopen(
         book.now[unit_id] = life.cancel(current, checked=False) if idle else current
     changed = book.write(now)
     aside = sum(row.folded_step == steps.ASIDE_STEP and not _accepted(book.now[row.id]) for row in rows)
-    units.add_up(connection, Counter({(number, "aside.valid"): -aside, (number, "aside.cancelled"): aside}))
+    tallies.add_up(connection, Counter({(number, "aside.valid"): -aside, (number, "aside.cancelled"): aside}))
     if again:
         changed += steps.opened_again(connection, _cancelled_by_the_end(connection, number), now)
     _tell(connection, number, rows, again, now)

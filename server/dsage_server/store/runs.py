@@ -18,10 +18,10 @@ from dsage.trust.envelope import Envelope, hash_of
 from dsage_server.scheduling.terms import RunTerms
 from dsage_server.sentences import news
 from dsage_server.signing import SignedUnits
-from dsage_server.store import blobs, discoveries, ids, standings, steps, units
+from dsage_server.store import blobs, discoveries, ids, standings, steps, tallies, units
 from dsage_server.store import known as known_units
 from dsage_server.store.blobs import INPUT
-from dsage_server.store.bulk import among_ids, insert_rows, known_keys, numbers
+from dsage_server.store.bulk import LOAD_CHUNK, among_ids, insert_rows, known_keys, numbers
 from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.schema import among, answer, batch, blob, document, replica, run, signed_unit, unit
@@ -174,7 +174,7 @@ def standing(connection: Connection, number: int) -> wire.Drive:
     envelope = connection.execute(select(document.c.envelope).where(document.c.hash == row.app)).scalar_one()
     return wire.Drive(
         fence=row.fence, step=row.step, state=row.driver_state, state_of_run=row.state, params=row.params,
-        manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=units.open_units(connection, number),
+        manifest=msgspec.msgpack.decode(envelope, type=Envelope), open_units=tallies.open_units(connection, number),
     )  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def cancel_groups(
     if groups is not None and not groups:
         return []
     query = select(unit.c.id, unit.c.grp).where(unit.c.run_id == number, among(unit.c.state, OPEN_UNITS))
-    if groups is not None and len(groups) <= units.LOAD_CHUNK:
+    if groups is not None and len(groups) <= LOAD_CHUNK:
         query = query.where(unit.c.grp.in_(list(groups)))
     wanted = None if groups is None else set(groups)
     found = [row.id for row in connection.execute(query) if wanted is None or row.grp in wanted]
@@ -292,7 +292,7 @@ def answers(connection: Connection, number: int) -> wire.Answers:
         )  # fmt: skip
     state = connection.execute(select(run.c.state).where(run.c.id == number)).scalar_one()
     return wire.Answers(
-        answers=found, open_units=units.open_units(connection, number), state_of_run=state, retracted=retracted
+        answers=found, open_units=tallies.open_units(connection, number), state_of_run=state, retracted=retracted
     )
 
 
@@ -387,7 +387,7 @@ def _insert_units(
         made.append(units.Changed(fresh, fresh, head))
     insert_rows(connection, unit, _NEW, rows)
     insert_rows(connection, signed_unit, ("unit_id", "document", "batch_id", "leaf_index", "path"), leaves)
-    units.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
+    tallies.add_up(connection, Counter({(number, "unit.ready"): len(rows)}))
     if signed.known:
         known_units.keep(connection, number, signed.known, first, now)
     return made + again

@@ -20,8 +20,8 @@ from dsage import wire
 from dsage.errors import Conflict, Reopened
 from dsage.states import UnitState
 from dsage.trust.documents import UnitDocument
-from dsage_server.store import units
-from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
+from dsage_server.store import tallies, units
+from dsage_server.store.bulk import LOAD_CHUNK, among_ids, chunks, insert_rows, numbers, update_rows
 from dsage_server.store.schema import among, answer, aside, blob, run_step, signed_unit, unit
 from dsage_validator import life
 
@@ -151,12 +151,12 @@ def _fold(connection: Connection, number: int, step: wire.Step) -> None:
 
 def put_aside(connection: Connection, number: int, wanted: Iterable[int], token: str) -> None:
     """Put ended units aside, each under a key that nobody asks for; `adopt` finds them by their work."""
-    for part in units.chunks(wanted):
+    for part in chunks(wanted):
         ids = {"ids": numbers(connection, part)}
         rows = connection.execute(_WORK, ids).all()
         works = [(row.id, number, _work_of_row(row)) for row in rows]
         insert_rows(connection, aside, ("unit_id", "run_id", "work"), works)
-        units.add_up(connection, Counter((number, f"aside.{row.state}") for row in rows))
+        tallies.add_up(connection, Counter((number, f"aside.{row.state}") for row in rows))
         connection.execute(_PUT_ASIDE, {**ids, "b_token": f"~{token}"})
 
 
@@ -169,8 +169,8 @@ def adopt(connection: Connection, number: int, new: Sequence[wire.NewUnit], step
         return {}
     works = {entry.key: work_of(entry) for entry in new}
     waiting: dict[str, list[int]] = {}
-    for start in range(0, len(new), units.LOAD_CHUNK):
-        part = list({works[entry.key] for entry in new[start : start + units.LOAD_CHUNK]})
+    for start in range(0, len(new), LOAD_CHUNK):
+        part = list({works[entry.key] for entry in new[start : start + LOAD_CHUNK]})
         for row in connection.execute(_SAME_WORK, {"run": number, "works": part}):
             waiting.setdefault(row.work, []).append(row.unit_id)
     found: dict[str, int] = {}
@@ -180,9 +180,9 @@ def adopt(connection: Connection, number: int, new: Sequence[wire.NewUnit], step
     groups = {entry.key: entry.group for entry in new}
     rows = [(key, groups[key], step, None, id) for key, id in found.items()]
     update_rows(connection, unit, ("key", "grp", "made_step", "folded_step"), rows)
-    for part_ids in units.chunks(found.values()):
+    for part_ids in chunks(found.values()):
         for state, n in connection.execute(_STATES, {"ids": numbers(connection, part_ids)}).all():
-            units.add_up(connection, Counter({(number, f"aside.{state}"): -n}))
+            tallies.add_up(connection, Counter({(number, f"aside.{state}"): -n}))
         connection.execute(delete(aside).where(among_ids(aside.c.unit_id)), {"ids": numbers(connection, part_ids)})
     return found
 

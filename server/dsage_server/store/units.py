@@ -13,23 +13,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select
 
-from dsage.states import OPEN_UNITS, ReplicaState, RunState, UnitState
-from dsage.trust.documents import UnitDocument
+from dsage.states import ReplicaState, RunState, UnitState
 from dsage_server.scheduling.resting import rest_s
 from dsage_server.sentences import news
-from dsage_server.store import blobs, house, standings
+from dsage_server.store import blobs, house, standings, tallies
 from dsage_server.store.bulk import among_ids, insert_rows, numbers, update_rows
-from dsage_server.store.dialect import upsert
 from dsage_server.store.events import note
 from dsage_server.store.memberships import teams_of
-from dsage_server.store.schema import answer, batch, credit_entry, replica, run, signed_unit, tally, unit, volunteer
+from dsage_server.store.schema import answer, credit_entry, replica, run, unit, volunteer
 from dsage_validator import contest, issuing
 from dsage_validator.unit import Replica, Trust, Unit
-
-LOAD_CHUNK: Final = 500
-"""Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
 
 _STATES: Final = {state.value: state for state in ReplicaState}
 _TRUST: Final = {int(trust): trust for trust in Trust}
@@ -191,7 +186,7 @@ class Book:
         self._free(touched, now)
         self._keep_answers(large, now)
         self._pay(paid, sums, now)
-        add_up(self.connection, sums)
+        tallies.add_up(self.connection, sums)
         said = [
             (self.heads[number].app, each)
             for number in touched
@@ -261,65 +256,6 @@ class Book:
         insert_rows(self.connection, credit_entry, _PAID, rows)
 
 
-def add_up(connection: Connection, sums: Counter[tuple[int, str]]) -> None:
-    """Add to the tallies of runs: `what` happened how often."""
-    slot = connection.info.get("slot", 0)
-    rows = [{"run_id": of, "slot": slot, "what": what, "n": n} for (of, what), n in sorted(sums.items()) if n]
-    if rows:
-        statement = upsert(connection, tally)
-        statement = statement.on_conflict_do_update(
-            index_elements=["run_id", "slot", "what"], set_={"n": tally.c.n + statement.excluded.n}
-        )
-        connection.execute(statement, rows)
-
-
-def tallies(connection: Connection, number: int | None = None) -> dict[str, int]:
-    """Return the sums of a run, or of all runs, by what they count; what is none is not in them."""
-    query = select(tally.c.what, func.sum(tally.c.n)).group_by(tally.c.what)
-    if number is not None:
-        query = query.where(tally.c.run_id == number)
-    return {what: int(n) for what, n in connection.execute(query) if n}
-
-
-def open_units(connection: Connection, number: int) -> int:
-    """Return how many units of a run have not ended."""
-    found = tallies(connection, number)
-    return sum(found.get(f"unit.{state}", 0) for state in OPEN_UNITS)
-
-
-def chunks(wanted: Iterable[int]) -> Iterable[list[int]]:
-    """Split a collection of ids into IN lists."""
-    ordered = sorted(set(wanted))
-    for start in range(0, len(ordered), LOAD_CHUNK):
-        yield ordered[start : start + LOAD_CHUNK]
-
-
-def expired(connection: Connection, now: float, limit: int = 1000) -> list[int]:
-    """Return the ids of units that have a lease past its deadline (by the partial index on deadlines)."""
-    query = (
-        select(replica.c.unit_id)
-        .where(replica.c.state == "leased", replica.c.deadline <= now)
-        .order_by(replica.c.deadline)
-        .limit(limit)
-    )
-    return sorted({row.unit_id for row in connection.execute(query)})
-
-
-def next_deadline(connection: Connection) -> float | None:
-    """Return the earliest deadline of any lease."""
-    query = select(replica.c.deadline).where(replica.c.state == "leased").order_by(replica.c.deadline).limit(1)
-    return connection.execute(query).scalar()
-
-
-def extend_leases(connection: Connection, seconds: float) -> None:
-    """Give every open lease the time that the server was away."""
-    connection.execute(
-        update(replica)
-        .where(replica.c.state == "leased")
-        .values(deadline=replica.c.deadline + seconds, hard_deadline=replica.c.hard_deadline + seconds)
-    )
-
-
 def unjudged(connection: Connection) -> list[int]:
     """Return the ids of units that have a reported answer which nobody has judged yet."""
     query = select(replica.c.unit_id).where(replica.c.state == "reported", replica.c.camp.is_(None)).distinct()
@@ -330,22 +266,6 @@ def names_of(connection: Connection, replicas: Iterable[int]) -> dict[int, str]:
     """Return the pseudonyms behind replicas; "a volunteer" for those who have not opted in."""
     rows = connection.execute(_NAMES, {"ids": numbers(connection, replicas)})
     return {row.id: row.pseudonym if row.public else "a volunteer" for row in rows}
-
-
-def signed_units(
-    connection: Connection, wanted: Iterable[int]
-) -> tuple[dict[int, tuple[bytes, int, int, bytes]], dict[int, bytes]]:
-    """Return document, batch, leaf index and Merkle path of units, by id, and the envelopes of those batches."""
-    rows = connection.execute(_SIGNED, {"ids": numbers(connection, wanted)}).all()
-    used = numbers(connection, {row[2] for row in rows})
-    envelopes = {row[0]: row[1] for row in connection.execute(_BATCHES, {"ids": used}).all()}
-    return {number: (document, of, index, path) for number, document, of, index, path in rows}, envelopes
-
-
-def args_of(connection: Connection, number: int) -> bytes:
-    """Return the arguments of a unit, in the form that they are stored in."""
-    document = connection.execute(select(signed_unit.c.document).where(signed_unit.c.unit_id == number)).scalar_one()
-    return msgspec.json.decode(document, type=UnitDocument).args
 
 
 def _standing(unit: Unit) -> tuple[Any, ...]:
@@ -425,10 +345,6 @@ _REPLICAS = (
     .order_by(replica.c.id)
 )  # fmt: skip
 
-_SIGNED = select(
-    signed_unit.c.unit_id, signed_unit.c.document, signed_unit.c.batch_id, signed_unit.c.leaf_index, signed_unit.c.path
-).where(among_ids(signed_unit.c.unit_id))
-_BATCHES = select(batch.c.id, batch.c.envelope).where(among_ids(batch.c.id))
 _NAMES = (
     select(replica.c.id, volunteer.c.pseudonym, volunteer.c.public)
     .join(volunteer, volunteer.c.id == replica.c.volunteer_id)

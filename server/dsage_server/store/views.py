@@ -13,7 +13,7 @@ from dsage import __version__, wire
 from dsage.errors import NotFound
 from dsage.states import RunState
 from dsage_server.sentences import reasons
-from dsage_server.store import discoveries
+from dsage_server.store import discoveries, tallies
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.credit import recent_average
 from dsage_server.store.meta import recall
@@ -32,7 +32,7 @@ from dsage_server.store.schema import (
     volunteer,
 )
 from dsage_server.store.schema import kin as kin_table
-from dsage_server.store.units import Book, tallies
+from dsage_server.store.units import Book
 from dsage_validator import issuing
 
 LIVE_S: Final = 120.0
@@ -181,7 +181,7 @@ def status(connection: Connection, server_id: str, name: str, now: float, names:
     live = connection.execute(
         select(func.count()).select_from(host).where(host.c.last_seen > now - LIVE_S)
     ).scalar_one()
-    sums = tallies(connection)
+    sums = tallies.of(connection)
     return wire.StatusView(
         server_id=server_id, name=name, version=__version__, time=now,
         volunteers=sum(some.people for some in everybody(connection).values()), hosts_live=live,
@@ -201,7 +201,7 @@ def credit_of_run(connection: Connection, number: int, limit: int = MOST_NAMED) 
         .limit(limit)
     )
     found = dict(rows.all())
-    unlisted = tallies(connection, number).get("unlisted", 0)
+    unlisted = tallies.of(connection, number).get("unlisted", 0)
     return found | ({"a volunteer": unlisted} if unlisted else {})
 
 

@@ -16,7 +16,7 @@ from dsage_server import timekeeping
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import open_store
 from dsage_server.hub import Hub
-from dsage_server.store import units
+from dsage_server.store import deadlines
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.schema import replica
@@ -71,8 +71,8 @@ async def lease(hub: Hub) -> tuple[str, float]:
 async def sweeps(hub: Hub, count: int = 3) -> None:
     """Let the task look at the clock a few times, and write what it finds."""
     for _ in range(count * 10):
-        await hub.store.read(units.next_deadline)
-        await hub.store.write(units.next_deadline)
+        await hub.store.read(deadlines.next_deadline)
+        await hub.store.write(deadlines.next_deadline)
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY, 2 * HOUR])

@@ -18,7 +18,7 @@ from dsage_server.store.over import over
 from dsage_server.store.schema import answer as stored
 from dsage_server.store.schema import blob, credit_entry, credit_sum, event, replica, run, unit, volunteer
 from dsage_server.store.schema import known as known_table
-from dsage_server.store.units import args_of
+from dsage_server.store.signed import args_of
 from dsage_server.web import plain
 from dsage_server.web.page import Asked, Document, Page
 from dsage_server.web.plain import Opened

@@ -16,7 +16,7 @@ from dsage import codec, wire
 from dsage.errors import InviteRefused
 from dsage.states import FINAL_UNITS, HOLDS_PLACE, RunState
 from dsage.trust.documents import SignedResult
-from dsage_server.store import claims, credit, hosts, leases, processes, runs, units
+from dsage_server.store import claims, credit, deadlines, hosts, leases, processes, runs, tallies, units
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.schema import answer, credit_entry, credit_sum, replica, run, unit
@@ -96,7 +96,7 @@ class Process:
 
     def expire(self) -> None:
         def change(c: Connection) -> None:
-            book = units.Book.of(c, units.expired(c, self.now))
+            book = units.Book.of(c, deadlines.expired(c, self.now))
             book.now = {n: life.expire(u, self.now) for n, u in book.now.items()}
             book.write(self.now)
 
@@ -106,7 +106,7 @@ class Process:
         self.store.write_now(credit.fold)
 
     def extend(self) -> None:
-        self.store.write_now(lambda c: units.extend_leases(c, 0.5))
+        self.store.write_now(lambda c: deadlines.extend_leases(c, 0.5))
 
 
 def test_hosts_at_both_processes_and_the_tasks_of_both(stores: list[Store]) -> None:
@@ -161,7 +161,7 @@ def check(c: Connection, made: list[int], acknowledged: dict[int, str], numbers:
     for number in numbers:
         counted = Counter("unit." + row.state for row in rows.values() if row.run_id == number)
         counted.update("replica." + x.state for x in copies.values() if rows[x.unit_id].run_id == number)
-        sums = {k: v for k, v in units.tallies(c, number).items() if k.startswith(("unit.", "replica."))}
+        sums = {k: v for k, v in tallies.of(c, number).items() if k.startswith(("unit.", "replica."))}
         assert sums == dict(counted)
 
 

@@ -28,7 +28,7 @@ from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.signing import sign_units
-from dsage_server.store import checking, control, credit, hosts, leases, runs, units, views
+from dsage_server.store import checking, control, credit, deadlines, hosts, leases, runs, tallies, units, views
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
@@ -440,7 +440,7 @@ class Tables(RuleBasedStateMachine):
         self.now += seconds
 
         def change(c: Connection) -> None:
-            book = units.Book.of(c, units.expired(c, self.now))
+            book = units.Book.of(c, deadlines.expired(c, self.now))
             book.now = {n: life.expire(u, self.now) for n, u in book.now.items()}
             book.write(self.now)
 
@@ -449,7 +449,7 @@ class Tables(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 100))
     def outage(self, seconds: float) -> None:
-        self.do(lambda c: units.extend_leases(c, seconds))
+        self.do(lambda c: deadlines.extend_leases(c, seconds))
         for n, current in self.model.items():
             copies = tuple(
                 replace(r, deadline=r.deadline + seconds, hard_deadline=r.hard_deadline + seconds)
@@ -576,7 +576,7 @@ class Tables(RuleBasedStateMachine):
             earned = c.execute(select(run_credit).where(run_credit.c.run_id == run.number)).all()
             counted["volunteers"] = len(earned)
             counted["unlisted"] = sum(row.amount_milli for row in earned if not row.public)
-            assert units.tallies(c, run.number) == +counted
+            assert tallies.of(c, run.number) == +counted
 
     def nobody_has_two_places_in_a_unit(self, c: Connection) -> None:
         rows = c.execute(select(replica.c.unit_id, replica.c.volunteer_id, replica.c.state)).all()

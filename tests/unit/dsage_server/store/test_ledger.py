@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select, text
 
 from dsage.errors import Conflict, NotFound, UsageError
-from dsage_server.store import credit, daybook, ledger, recount
+from dsage_server.store import credit, daybook, ledger, recount, tallies
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import (
     credit_app,
@@ -34,7 +34,6 @@ from dsage_server.store.schema import (
     volunteer,
 )
 from dsage_server.store.testing import POSTGRESQL, fresh, kinds
-from dsage_server.store.units import add_up, tallies
 
 DAY = 86400.0
 NOW = 20_000 * DAY + 100.0
@@ -80,7 +79,7 @@ class Books:
 
         def change(c: Connection) -> None:
             c.execute(insert(credit_entry).values(**values))
-            add_up(c, Counter({(run, "credit"): amount}))
+            tallies.add_up(c, Counter({(run, "credit"): amount}))
 
         self.store.write_now(change)
         self.grants[replica] = row
@@ -139,7 +138,7 @@ class Books:
         by_run = self.rows(select(run_credit))
         assert sum(row.amount_milli for row in by_run) == sum(row[4] for row in standing)
         for number in range(1, RUNS + 1):
-            sums = self.store.read_now(functools.partial(tallies, number=number))
+            sums = self.store.read_now(functools.partial(tallies.of, number=number))
             assert sums.get("volunteers", 0) == len({row[0] for row in standing if row[2] == number})
             assert sums.get("credit", 0) == sum(row[4] for row in standing if row[2] == number)
 

@@ -21,10 +21,11 @@ from dsage.errors import NotFound
 from dsage.wire import HostInfo
 from dsage_server import looking_back
 from dsage_server.scheduling.terms import RunTerms
-from dsage_server.store import (deadlines)
+from dsage_server.store import (
     checking,
     claims,
     credit,
+    deadlines,
     events,
     hosts,
     last_words,

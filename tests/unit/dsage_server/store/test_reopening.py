@@ -28,7 +28,7 @@ from dsage.trust.documents import Authorisation, Manifest, SignedResult, UnitDoc
 from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.signing import sign_units
-from dsage_server.store import control, events, hosts, leases, looking, reopening, runs, steps, units, views
+from dsage_server.store import control, events, hosts, leases, looking, reopening, runs, steps, tallies, units, views
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import answer, aside, replica, run, run_step, signed_unit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
@@ -311,7 +311,7 @@ def the_end_is_that_of_the_truth(
             assert sorted(seen) == truth(function)
         assert tables.view().units == Counter(row.state for row in rows)
         assert tables.pages() == {row.id for row in rows}
-        assert tables.store.read_now(lambda c: units.tallies(c, tables.run)).get("unit.valid", 0) == sum(
+        assert tables.store.read_now(lambda c: tallies.of(c, tables.run)).get("unit.valid", 0) == sum(
             row.state == "valid" for row in tables.rows(aside_too=True)
         )
     finally:
