@@ -217,9 +217,10 @@ class Found:
     fault: str = ""
 
 
-async def explore(site: Site, *, logged_in: bool = True, each: int = EACH) -> list[Found]:
+async def explore(site: Site, *, logged_in: bool = True, each: int = EACH, language: str = "") -> list[Found]:
     """Follow the links of a site from its routes without variables, `each` for a route and a set of parameters."""
     cookies = {each["name"]: each["value"] for each in site.cookies()} if logged_in else {}
+    cookies |= {"language": language} if language else {}
     told = "; ".join(f"{name}={value}" for name, value in cookies.items())
     waiting = sorted(route for route in site.routes() if "{" not in route and route != "/healthz")
     seen, counts, found = set(waiting), dict[tuple[str, frozenset[str]], int](), []

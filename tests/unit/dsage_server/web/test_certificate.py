@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from dsage import wire
 from dsage.wire import DiscoveryView
 from dsage_server import discovering
 from dsage_server.store import discoveries
+from dsage_server.store.discoveries import NOBODY
 from dsage_server.web.certificate import svg
 from dsage_server.web.finds import ATOM
 from dsage_server.web.speech import speech_of
@@ -130,3 +132,27 @@ async def test_nothing_is_shown_before_it_is_published_and_names_only_with_conse
     assert discoveries.FELL in feed_text
     assert "steady-otter" not in feed_text
     assert "steady-otter" not in page
+
+
+def test_a_certificate_is_in_the_visitors_language_and_names_its_tongue() -> None:
+    text = svg(view(confirmers=[NOBODY, "calm-comet-1"]), "Test", "x", speech_of("de"))
+    assert ElementTree.fromstring(text).attrib["lang"] == "de"
+    said = words(text)
+    assert said[0] == "Urkunde über eine Entdeckung"
+    assert "Bestätigt von jemand, calm-comet-1" in said
+    assert "Veröffentlicht am 1970-01-02 (UTC)" in said
+    fell = words(svg(view(state="candidate", correction=discoveries.FELL, finder=""), "Test", "x", speech_of("de")))
+    assert "die Antwort, auf der sie beruht, hielt nicht; die Einheit wird neu gerechnet" in fell
+
+
+@pytest.mark.parametrize("path", ["/run/1/card.svg", "/u/steady-otter-417.svg", "/badge/first-result.svg"])
+async def test_whatever_is_printed_is_in_the_visitors_language(world: World, browse: Open, path: str) -> None:
+    otter, heron = world.join("steady-otter-417"), world.join("hidden-heron-999")
+    world.compute(world.step(world.submit("73"), args=[7])[0], 49, otter, heron)
+    client = await browse()
+    english = await (await client.get(path, headers={"Accept-Language": "en"})).text()
+    strange = await (await client.get(path, headers={"Cookie": "language=en-XA"})).text()
+    written = {"steady-otter-417", "73", "Test <Lab>"}
+    same = {line for line in words(english) if re.search("[a-z]{2}", line)} & set(words(strange))
+    assert len(words(english)) == len(words(strange)) or "badge" in path
+    assert {line for line in same if not line.startswith("http")} <= written
