@@ -16,6 +16,8 @@ DECISIONS: Final = Sentence("approved"), Sentence("refused")
 
 UNAPPROVED: Final = Sentence("waits for approval by a second person")
 PAUSED: Final = Sentence("its researcher paused it: `dsage resume %(run)d` lets it go on")
+PAUSED_FOR_ALL: Final = Sentence("its researcher paused it")
+AWAY_FOR_ALL: Final = Sentence("its driver is away: it goes on when its researcher is back")
 NO_SANDBOX: Final = Sentence("its answers wait to be checked: this server has no sandbox for that (its log says why)")
 DRIVER_AWAY: Final = Sentence("its driver is away: `dsage attach %(run)d` goes on from step %(step)d")
 NOBODY: Final = Sentence("no volunteer's computer is connected")
@@ -54,6 +56,11 @@ TOO_LARGE: Final = Sentence("%(bytes)s bytes are too many for a page: %(command)
 UNREADABLE: Final = Sentence("it cannot be read (%(why)s)")
 ELSEWHERE: Final = Sentence("it is large: %(command)s fetches it")
 
+OF_DRIVERS: Final = (
+    Sentence("unit %(key)s failed: %(why)s (%(where)s)"),
+    Sentence("unit %(key)s failed: %(why)s"),
+)
+"""Why a driver ends its run, if its author says nothing else."""
 OF_UNITS: Final = (
     Sentence("given up"),
     Sentence("it passed its time limit (%(code)s)"),

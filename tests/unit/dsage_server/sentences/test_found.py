@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -124,3 +125,42 @@ def test_what_the_validator_and_the_scheduler_say_is_in_the_table() -> None:
             ]
             missing += [text for text in (said(each, {}) for each in values) if text != "7" and find(text) is None]
     assert missing == []
+
+
+def told(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[int, ast.expr]]:
+    """Yield the texts of the events that a function notes, and where; a variable's, by what is put into it."""
+    put = {ast.unparse(each.targets[0]): each.value for each in ast.walk(function) if isinstance(each, ast.Assign)}
+    for call in ast.walk(function):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("note", "events.note") and len(call.args) > 3:
+            text = call.args[3]
+            yield call.lineno, put.get(text.id, text) if isinstance(text, ast.Name) else text
+
+
+def test_every_event_is_told_by_a_sentence_of_the_table() -> None:
+    allowed = re.compile(r"(news\.[A-Z_]+(\[state\])?|sentence|views\.archived)\(")
+    count, others = 0, []
+    for path in sorted(HOME.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        if path.is_relative_to(HOME / "seeding") or path.name == "events.py":
+            continue
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for line, text in told(function):
+                    count += 1
+                    if not allowed.match(ast.unparse(text)):
+                        others.append(f"{path.name}:{line} {ast.unparse(text)}")
+    assert others == []
+    assert count > 25
+
+
+def test_every_deed_of_a_researcher_is_told_by_a_sentence_of_the_table() -> None:
+    tree = ast.parse((HOME / "control.py").read_text())
+    did = [
+        call.args[2].value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "self.note"
+        and isinstance(call.args[2], ast.Constant)
+    ]
+    assert len(did) > 4
+    assert [word for word in [*did, "cancelled"] if find(f"{word} run 7") is None] == []
