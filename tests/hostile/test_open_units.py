@@ -152,6 +152,12 @@ async def test_the_machine_api_says_no_more_than_the_pages_whatever_state_a_unit
     assert (await compared(world, driver, number + 2))[0] == "open"
     assert await people[1].report(got, [None], status="failed", reason="crash") == ["ok"]
     assert (await compared(world, driver, number + 2))[0] == "failed"
+    await driver.make(4)
+    lone = number + 3
+    assert await people[2].report(await people[2].fetch(), [4]) == ["ok"]
+    assert (await compared(world, driver, lone))[0] == "valid"
+    await world.running.hub.store.write(lambda c: c.execute(update(tables.unit).values(adaptive=True)))
+    assert (await compared(world, driver, lone))[0] == "open", "taken on one word, it may still be checked"
     await driver.commit(failed="it makes no sense")
     assert (await compared(world, driver, number))[0] == "valid"
 
@@ -159,24 +165,32 @@ async def test_the_machine_api_says_no_more_than_the_pages_whatever_state_a_unit
 async def compared(world: World, driver: HandDriver, number: int) -> tuple[str, str]:
     """Hold what the machine API tells a stranger of a run against what the pages say; return a unit's state as its page
     has it, and the whole of what was told of the run."""
-    run, unit = driver.run, await twin(world, f"/unit/{number}")
-    page, glance = await twin(world, f"/run/{run}"), await twin(world, "/status")
-    view = await asked_of_the_machine_api(world, f"/v1/runs/{run}")
-    status = await asked_of_the_machine_api(world, "/v1/status")
-    (listed,) = await asked_of_the_machine_api(world, "/v1/runs")
-    for each in (view, listed, *status["runs"]):
+    run = driver.run
+    unit, page, glance, *told = await read_together(world, run, number)
+    view, listed, status, events, credit, finders = told
+    for each in (view, *listed, *status["runs"]):
         for name in ("state", "units", "replicas", "reason", "volunteers"):
             assert each[name] == page["run"][name], name
     for name in ("units", "replicas"):
         assert status[name] == glance[name], name
-    events = await asked_of_the_machine_api(world, f"/v1/runs/{run}/events")
     assert [(each["id"], each["text"]) for each in reversed(events)] == [(e["id"], e["text"]) for e in page["events"]]
-    credit = await asked_of_the_machine_api(world, f"/v1/runs/{run}/credit")
-    assert {name: milli / 1000 for name, milli in credit.items()} == {
-        s["pseudonym"]: s["credit"] for s in page["shares"]
-    }
-    finders = await asked_of_the_machine_api(world, f"/v1/runs/{run}/finders?unit={number}")
+    shares = {share["pseudonym"]: share["credit"] for share in page["shares"]}
+    assert {name: milli / 1000 for name, milli in credit.items()} == shares
     accepted = [copy["pseudonym"] for copy in unit.get("replicas", ()) if copy["accepted"]]
     assert [each["unit"] for each in finders] == ([number] if accepted else [])
     view.pop("driver_seen")
     return unit["state"], msgspec.json.encode([view, events, credit, finders]).decode()
+
+
+async def read_together(world: World, run: int, number: int) -> list[Any]:
+    """Pages, and views of the machine API, between which nothing happened: credit is added up when there is time."""
+    while True:
+        before = await twin(world, f"/run/{run}")
+        found = [await twin(world, f"/unit/{number}"), before, await twin(world, "/status")]
+        for path in (f"/v1/runs/{run}", "/v1/runs", "/v1/status"):
+            found.append(await asked_of_the_machine_api(world, path))
+        for path in ("events", "credit", f"finders?unit={number}"):
+            found.append(await asked_of_the_machine_api(world, f"/v1/runs/{run}/{path}"))
+        after = await twin(world, f"/run/{run}")
+        if all(after[name] == before[name] for name in ("run", "events", "shares")):
+            return found

@@ -172,11 +172,34 @@ async def test_who_has_no_key_here_looks_all_the_same(stage: Stage, tmp_path: Pa
         assert (await api.status()).units == {"active": 2}
 
 
-async def test_who_has_a_key_that_is_not_certified_looks_all_the_same(stage: Stage, tmp_path: Path) -> None:
+async def test_who_has_a_key_that_is_not_certified_looks_all_the_same(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = Home(tmp_path)
     PrivateKey.generate().save(home.code_key("lab"))
     async with await Researcher.open(home, stage.world.running.link()) as api:
-        assert (await api.run(stage.driver.run)).replicas == {}
+        tried = []
+        sign_in = api.sign_in
+
+        async def counted() -> str:
+            tried.append(1)
+            return await sign_in()
+
+        monkeypatch.setattr(api, "sign_in", counted)
+        for _ in range(3):
+            assert (await api.run(stage.driver.run)).replicas == {}
+        assert len(tried) == 1, "it asks once who it is"
+
+
+async def test_whose_certificate_is_gone_is_a_stranger_to_the_runs_of_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = stage.world.running.hub
+    root = hub.chain.root
+    left = [each for each in root.code_keys if each.name != "pascal"]
+    monkeypatch.setattr(hub, "chain", type(hub.chain)(msgspec.structs.replace(root, code_keys=left)))
+    assert (await stage.told("", "pascal"))["replicas"] == {}
+    assert (await stage.told("", "lab"))["replicas"]
 
 
 async def test_a_login_that_has_run_out_is_made_anew(stage: Stage) -> None:

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import update
 
 from dsage import wire
+from dsage_server.sentences.found import find
 from dsage_server.store import events, portfolio, public, views
 from dsage_server.store.engine import Store
 from dsage_server.store.public import ANYBODY, FEW, Reader
-from dsage_server.store.schema import run_credit
+from dsage_server.store.schema import run_credit, unit
 from dsage_server.store.testing import fresh, kinds
 from dsage_server.web.testing import World
 
@@ -66,7 +67,13 @@ def test_a_run_by_its_counts(world: World) -> None:
 
 def test_a_reason_names_no_unit() -> None:
     assert public.reason("needs one more volunteer: 2 must agree on unit 7") == public.NEEDS
-    assert public.reason("its driver is away: `dsage attach 1` goes on from step 2").startswith("its driver")
+    away, paused = (
+        "its driver is away: `dsage attach 1` goes on from step 2",
+        "its researcher paused it: `dsage resume 1`",
+    )
+    for told in (away, paused):
+        assert "`" not in public.reason(told)
+        assert find(public.reason(told)) is not None, "pages tell it in other languages"
 
 
 def test_sums_do_not_tell_what_is_kept_of_a_run(world: World) -> None:
@@ -103,12 +110,12 @@ def test_sums_of_a_project_do_not_tell_it_either(world: World) -> None:
 
 def test_events_are_those_of_the_run_and_of_none_of_its_units(world: World) -> None:
     run = world.submit("Work")
-    for kind, text, unit in (
+    for kind, text, about in (
         ("disagreement", "two answers differ", 5), ("refused", "an answer was found wrong", 5),
         ("own-check", "unit 5 is not computed again", None), ("app-flaky", "answers differ", None),
         ("paused", "it is paused", None),
     ):  # fmt: skip
-        world.store.write_now(lambda c, k=kind, t=text, u=unit: events.note(c, NOW, k, t, run=run, unit=u))  # type: ignore[misc]
+        world.store.write_now(lambda c, k=kind, t=text, u=about: events.note(c, NOW, k, t, run=run, unit=u))  # type: ignore[misc]
     found = world.store.read_now(lambda c: public.news(c, run, 0))
     assert [each.kind for each in found] == ["submitted", "app-flaky", "paused"]
     assert [each.kind for each in world.store.read_now(lambda c: public.news(c, run, found[1].id))] == ["paused"]
@@ -118,13 +125,14 @@ def test_events_are_those_of_the_run_and_of_none_of_its_units(world: World) -> N
 def test_finders_are_told_of_units_that_are_over(world: World) -> None:
     otter, wren = world.join("otter"), world.join("wren")
     run = world.submit("Work")
-    agreed, half = world.step(run, args=[1, 2])
+    (agreed,) = world.step(run, args=[1])
+    (lone,) = world.step(run, args=[2], quorum=1)
     world.compute(agreed, "a", otter, wren)
-    world.lease(otter, half)
-    world.report(otter, half, "b")
-    world.step(run, args=[])
-    found = world.store.read_now(lambda c: public.finders(c, run, [agreed, half], NOW))
-    assert [(each.unit, each.pseudonym) for each in found] == [(agreed, "otter")]
+    world.compute(lone, "b", otter)
+    world.store.write_now(lambda c: c.execute(update(unit).values(adaptive=True)))
+    assert len(world.store.read_now(lambda c: views.finders(c, run, [agreed, lone]))) == 2
+    found = world.store.read_now(lambda c: public.finders(c, run, [agreed, lone], NOW))
+    assert [(each.unit, each.pseudonym) for each in found] == [(agreed, "otter")], "the other may still be checked"
 
 
 def test_credit_waits_until_it_tells_nothing_of_one_unit(world: World) -> None:
@@ -135,8 +143,8 @@ def test_credit_waits_until_it_tells_nothing_of_one_unit(world: World) -> None:
     def told() -> dict[str, int]:
         return world.store.read_now(lambda c: public.credit(c, views.run_view(c, run, NOW)))
 
-    for unit in units[:-1]:
-        world.compute(unit, "a", otter, wren)
+    for each in units[:-1]:
+        world.compute(each, "a", otter, wren)
     assert told() == {}
     world.compute(units[-1], "a", otter, wren)
     assert set(told()) == {"otter", "wren"}
@@ -147,8 +155,8 @@ def test_credit_waits_until_it_tells_nothing_of_one_unit(world: World) -> None:
 def test_credit_of_a_small_run_is_told_when_it_has_ended(world: World) -> None:
     otter, wren = world.join("otter"), world.join("wren")
     run = world.submit("Work")
-    (unit,) = world.step(run, args=[1])
-    world.compute(unit, "a", otter, wren)
+    (one,) = world.step(run, args=[1])
+    world.compute(one, "a", otter, wren)
     assert world.store.read_now(lambda c: public.credit(c, views.run_view(c, run, NOW))) == {}
     world.step(run, finished=True, result=1)
     told = world.store.read_now(lambda c: public.credit(c, views.run_view(c, run, NOW)))
