@@ -41,7 +41,7 @@ async def check_some(hub: Hub, boxes: Boxes, work_dir: Path) -> None:
     if boxes.level is None:
         await asyncio.Event().wait()
     hub.own.key = await hub.store.write(lambda c: secret(c, own.KEY))
-    hub.own.restore(await hub.store.read(own.waited))
+    hub.own.restore(await hub.store.write(own.waited))
     while True:
         hub.own.share = await hub.store.read(own.share)
         try:

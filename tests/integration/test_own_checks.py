@@ -218,7 +218,7 @@ async def test_what_was_drawn_is_computed_after_a_restart(tmp_path: Path, monkey
         await work(two)
 
         async def noted() -> bool:
-            return await running.hub.store.read(own.waited) == drawn[1:]
+            return await running.hub.store.write(own.waited) == drawn[1:]
 
         await until(noted)
     monkeypatch.undo()

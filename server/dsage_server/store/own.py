@@ -73,12 +73,13 @@ def note_waiting(connection: Connection, drawn: Sequence[int]) -> None:
 
 
 def waited(connection: Connection) -> list[int]:
-    """Return which waited when that was last written down."""
+    """Return which waited in this process when that was last written down; to be called in a change, which knows which
+    process this is."""
     return [int(number) for number in (recall(connection, _waiting_of(connection)) or "").split()]
 
 
 def _waiting_of(connection: Connection) -> str:
-    return f"own_waiting.{connection.info.get('slot', 0)}"
+    return f"own_waiting.{connection.info['slot']}"
 
 
 def counted(connection: Connection) -> dict[str, int]:
