@@ -6,8 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from dsage import perturbing
@@ -23,13 +21,12 @@ from dsage.errors import (
 )
 from dsage.sandbox import Outcome
 from dsage.sandbox.verdict import NO_INSTRUCTION
-from dsage.trust.documents import UnitDocument
-from dsage.trust.envelope import parse
 from dsage.wire import MAX_OUTPUT, Holding
 from dsage_client.events import Event, Tell
 from dsage_client.gate import Gate
 from dsage_client.held import Checkpoint, Held, Lease
 from dsage_client.inputs import InputLost, Inputs
+from dsage_client.jobs import Job, claimed
 from dsage_client.lacking import Lacking
 from dsage_client.library import Library, Proven
 from dsage_client.policy import backoff_s, smoothed, tell_s
@@ -43,31 +40,6 @@ MAX_TOLD = 64 * MAX_OUTPUT
 """What one call tells of what running units have printed (bytes); the rest is told by the next."""
 INPUT_TRIES = 3
 """Times that an input is asked for which the server does not have, before its unit is handed back."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Job:
-    """A held lease on its way. `cpu_s` is how far its child has come, over all its lives.
-
-    `output` is the end of what it has printed and `heard` what of that the server was told; `tell_at` is when it is to
-    hear of more at the latest.
-    """
-
-    lease: Lease
-    unit: int
-    app: str
-    checkpoint: Checkpoint | None
-    saved_at: float = float("-inf")
-    cpu_s: float = 0.0
-    output: bytes = b""
-    heard: bytes = b""
-    tell_at: float | None = None
-    proven: Proven | None = None
-    inputs: dict[str, Path] = field(default_factory=dict)
-    started: float | None = None
-    fraction: float | None = None
-    shows: dict[str, Any] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Slots:
@@ -156,7 +128,7 @@ class Slots:
         """Start on a lease: a fresh one is kept on disk first, one from the disk goes on from its checkpoint."""
         if lease.replica in self._jobs:
             return
-        unit, app = _claimed(lease)
+        unit, app = claimed(lease)
         job = Job(lease=lease, unit=unit, app=app, checkpoint=checkpoint)
         job.cpu_s = checkpoint.cpu_s if checkpoint is not None else 0.0
         self._jobs[lease.replica] = job
@@ -196,9 +168,9 @@ class Slots:
             for job in jobs:
                 if job.lease.replica in self._jobs:
                     text = f"unit {job.unit} was called off ({reason})"
-                    self._tell(Event(kind="aborted", text=text, data=_names(job)))
+                    self._tell(Event(kind="aborted", text=text, data=job.names))
                     value = None if job.checkpoint is None else job.checkpoint.state
-                    self._finish(job, "aborted", reason=reason, value=value, cpu_s=job.cpu_s)
+                    self._finish(job.finished("aborted", reason=reason, value=value, cpu_s=job.cpu_s))
 
     def give_back(self, most: int) -> None:
         """Hand back the newest units that were not begun, `most` at most."""
@@ -206,12 +178,12 @@ class Slots:
         for job in waiting[len(waiting) - min(most, len(waiting)) :]:
             if job.task is not None:
                 job.task.cancel()
-            self._finish(job, "returned", reason="surplus")
+            self._finish(job.finished("returned", reason="surplus"))
 
     def give_up(self) -> None:
         """Hand back all that is held, begun or not; nothing may be running."""
         for job in list(self._jobs.values()):
-            self._finish(job, "returned", reason="left")
+            self._finish(job.finished("returned", reason="left"))
 
     async def recheck(self) -> None:
         """Judge every unit by a newer root.json; those that no longer hold end at once."""
@@ -233,7 +205,7 @@ class Slots:
             if job.lease.replica not in self._jobs:
                 continue
             if job not in begun:
-                self._finish(job, "returned", reason="shutdown")
+                self._finish(job.finished("returned", reason="shutdown"))
             elif job.checkpoint is not None:
                 self._save(job)
 
@@ -263,36 +235,36 @@ class Slots:
                 self._inputs.release(proven.unit.inputs)
         except InstructionMissing as error:
             self._lacks(job)
-            self._finish(job, "returned", reason=error.code, detail=error.message)
+            self._finish(job.finished("returned", reason=error.code, detail=error.message))
         except InputLost as error:
             text = f"unit {job.unit} is handed back: {error.message}"
-            self._tell(Event(kind="lost-input", text=text, data=_names(job)))
-            self._finish(job, "returned", reason=error.code, detail=error.message)
+            self._tell(Event(kind="lost-input", text=text, data=job.names))
+            self._finish(job.finished("returned", reason=error.code, detail=error.message))
         except OSError as error:
             text = f"unit {job.unit} is handed back: {error.strerror or error}"
-            self._tell(Event(kind="storage", text=text, data=_names(job)))
-            self._finish(job, "returned", reason=StorageFull.code, detail=str(error))
+            self._tell(Event(kind="storage", text=text, data=job.names))
+            self._finish(job.finished("returned", reason=StorageFull.code, detail=str(error)))
         except TrustError as error:
             self._tell(
                 Event(
                     kind="refused",
                     text=f"REFUSED unit {job.unit}, it was not run: {error.message}",
-                    data=_names(job) | {"code": error.code},
+                    data=job.names | {"code": error.code},
                 )
             )
-            self._finish(job, "failed", reason=error.code, detail=error.message)
+            self._finish(job.finished("failed", reason=error.code, detail=error.message))
         except SandboxRefused as error:
-            self._finish(job, "returned", reason=error.code, detail=error.message)
+            self._finish(job.finished("returned", reason=error.code, detail=error.message))
             self._fail(error)
         except DSageError as error:
             self._tell(
                 Event(
                     kind="failed",
                     text=f"unit {job.unit} cannot run here: {error.message}",
-                    data=_names(job) | {"reason": error.code},
+                    data=job.names | {"reason": error.code},
                 )
             )
-            self._finish(job, "failed", reason=error.code, detail=error.message)
+            self._finish(job.finished("failed", reason=error.code, detail=error.message))
 
     def _lacks(self, job: Job) -> None:
         """Remember that this computer cannot run an app, and say so once."""
@@ -300,7 +272,7 @@ class Slots:
             return
         title = job.app[:12] if job.proven is None else job.proven.manifest.title or job.app[:12]
         text = f"this computer's processor lacks instructions that {title} uses: no unit of it is tried here again"
-        self._tell(Event(kind="lacking", text=text, data=_names(job) | {"app": job.app}))
+        self._tell(Event(kind="lacking", text=text, data=job.names | {"app": job.app}))
         try:
             self._lacking.add(job.app)
         except StorageFull as error:
@@ -327,7 +299,7 @@ class Slots:
                 delay_s = backoff_s(attempt, random.random(), low_s=low_s, high_s=high_s)
                 attempt += 1
                 text = f"unit {job.unit} waits for its source or inputs: {error.message}; next try in {delay_s:.0f} s"
-                self._tell(Event(kind="waiting", text=text, data=_names(job) | {"retry_s": delay_s}))
+                self._tell(Event(kind="waiting", text=text, data=job.names | {"retry_s": delay_s}))
                 await asyncio.sleep(delay_s)
 
     def _wanted(self, job: Job, proven: Proven) -> Room:
@@ -337,7 +309,7 @@ class Slots:
         if not self._gate.fits(wanted):
             said = f"it may use {most.memory_bytes >> 20} MiB, and {self._gate.room.memory_bytes >> 20} MiB are for all"
             text = f"unit {job.unit} waits until units that run leave it memory: {said}"
-            self._tell(Event(kind="memory", text=text, data=_names(job)))
+            self._tell(Event(kind="memory", text=text, data=job.names))
         return wanted
 
     async def _run(self, job: Job, proven: Proven) -> None:
@@ -369,7 +341,7 @@ class Slots:
             Event(
                 kind="working",
                 text=f"working on unit {job.unit} of project {proven.manifest.project}{again}",
-                data=_names(job) | {"project": proven.manifest.project, "title": proven.manifest.title},
+                data=job.names | {"project": proven.manifest.project, "title": proven.manifest.title},
             )
         )
         outcome = await self._runner.run(
@@ -392,7 +364,7 @@ class Slots:
         job.output = outcome.output or job.output
         if outcome.reason == InstructionMissing.code:
             self._lacks(job)
-            self._finish(job, "returned", reason=outcome.reason, detail=outcome.detail[-SHOWN_DETAIL:])
+            self._finish(job.finished("returned", reason=outcome.reason, detail=outcome.detail[-SHOWN_DETAIL:]))
             return
         if status == "done":
             self._mean_unit_s = smoothed(self._mean_unit_s, outcome.wall_s)
@@ -401,49 +373,24 @@ class Slots:
             Event(
                 kind="finished" if status == "done" else status,
                 text=f"unit {job.unit} {text}{reason} after {outcome.wall_s:.1f} s",
-                data=_names(job) | {"cpu_s": outcome.cpu_s, "wall_s": outcome.wall_s, "reason": outcome.reason},
+                data=job.names | {"cpu_s": outcome.cpu_s, "wall_s": outcome.wall_s, "reason": outcome.reason},
             )
         )
         self._finish(
-            job,
-            status,
-            value=outcome.value if status == "done" else None,
-            reason=outcome.reason,
-            detail=outcome.detail[-SHOWN_DETAIL:],
-            cpu_s=before + outcome.cpu_s,
-            wall_s=outcome.wall_s,
-        )
-
-    def _finish(
-        self,
-        job: Job,
-        status: str,
-        *,
-        value: bytes | None = None,
-        reason: str = "",
-        detail: str = "",
-        cpu_s: float = 0.0,
-        wall_s: float = 0.0,
-    ) -> None:
-        replica = job.lease.replica
-        del self._jobs[replica]
-        self._done(
-            Finished(
-                replica=replica,
-                lease=job.lease.lease,
-                unit=job.unit,
-                app=job.app,
-                status=status,
-                value=value,
-                reason=reason,
-                detail=detail,
-                cpu_s=cpu_s,
-                wall_s=wall_s,
-                output=job.output,
-                project="" if job.proven is None else job.proven.manifest.project,
+            job.finished(
+                status,
+                value=outcome.value if status == "done" else None,
+                reason=outcome.reason,
+                detail=outcome.detail[-SHOWN_DETAIL:],
+                cpu_s=before + outcome.cpu_s,
+                wall_s=outcome.wall_s,
             )
         )
-        self._held.drop(replica)
+
+    def _finish(self, finished: Finished) -> None:
+        del self._jobs[finished.replica]
+        self._done(finished)
+        self._held.drop(finished.replica)
 
     def _save(self, job: Job) -> None:
         if job.checkpoint is not None:
@@ -461,16 +408,3 @@ _STATUS = {
     "broken": ("failed", "could not run: its sandbox broke"),
 }
 """Status of a box's outcome -> status of the report, words for people."""
-
-
-def _claimed(lease: Lease) -> tuple[int, str]:
-    """Return the unit and app that a lease claims to be of, unchecked: to name it when it is refused."""
-    try:
-        unit = parse(lease.document, UnitDocument)
-    except TrustError:
-        return 0, ""
-    return unit.unit, unit.app
-
-
-def _names(job: Job) -> dict[str, int | str]:
-    return {"unit": job.unit, "replica": job.lease.replica}

@@ -20,8 +20,8 @@ from dsage_client.guest.preferences import Preferences
 from dsage_client.guest.reasons import Reason, Standing, Work
 from dsage_client.guest.seen import Presence
 from dsage_client.guest.sentences import sentence
+from dsage_client.jobs import Job
 from dsage_client.parts import Part
-from dsage_client.slots import Job
 
 ORDER: Final = (Reason.NO_WORK, Reason.CONNECTING, Reason.FAILING, Reason.SERVER_AWAY)
 """Of several servers that have no work, the one that is nearest to having some speaks for all."""
