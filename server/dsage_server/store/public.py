@@ -23,6 +23,10 @@ from dsage_server.store.schema import among, event, run, tally
 FEW: Final = 20
 """Counts of fewer units that go on would tell how each of them stands, and so who is being checked."""
 NEEDS: Final = reasons.NEEDS()
+INSTEAD: Final = {
+    "needs ": NEEDS, "its researcher paused it": reasons.PAUSED_FOR_ALL(), "its driver is away": reasons.AWAY_FOR_ALL(),
+}  # fmt: skip
+"""What others are told of why a run waits, by how the researcher's sentence begins."""
 OF_RUNS: Final = (
     "approved", "archived", "cancelled", "corrected", "correcting", "correction",
     "discovery", "done", "failed", "hosted", "paused", "replayed", "resumed", "retired", "retried", "running",
@@ -71,8 +75,8 @@ def counts(units: dict[str, int], replicas: dict[str, int]) -> tuple[dict[str, i
 
 
 def reason(told: str) -> str:
-    """Return why a run waits, without the unit that it waits for."""
-    return NEEDS if told.startswith("needs ") else told
+    """Return why a run waits, without the unit that it waits for and the command that only its researcher may give."""
+    return next((said for begins, said in INSTEAD.items() if told.startswith(begins)), told)
 
 
 def view(seen: wire.RunView) -> wire.RunView:
