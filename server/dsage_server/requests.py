@@ -24,7 +24,7 @@ from dsage.trust.envelope import hash_of
 from dsage_server.blobs import answers
 from dsage_server.sessions import DRIVER, Session
 from dsage_server.signing import SignedUnits, parted, sign_units
-from dsage_server.store import blobs, hosting, known, projects, quotas, reopening, runs, units
+from dsage_server.store import blobs, hosting, known, projects, quotas, reopening, runs, unfolded, units
 from dsage_server.store.meta import recall
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Requests:
 
         def query(connection: Connection) -> wire.Answers:
             runs.check_driver(connection, number, session.key, fence)
-            return runs.answers(connection, number)
+            return unfolded.answers(connection, number)
 
         while True:
             since = self.hub.waiting.moment()

@@ -14,7 +14,7 @@ from dsage import wire
 from dsage.errors import Busy, NotFound, StorageFull
 from dsage.trust.documents import SignedResult
 from dsage_server.blobs.library import Blobs
-from dsage_server.store import reports, runs
+from dsage_server.store import reports, unfolded
 from dsage_validator.checks import is_value
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ async def fill(blobs: Blobs, found: wire.Answers) -> None:
     empty = [answer.unit for answer in told if answer.value == b""]
     if not empty:
         return
-    hashes = await blobs.store.read(lambda c: runs.large_answers(c, empty))
+    hashes = await blobs.store.read(lambda c: unfolded.large_answers(c, empty))
     for answer in told:
         if answer.value == b"":
             answer.value = await read(blobs, hashes.get(answer.unit, "0" * 64))

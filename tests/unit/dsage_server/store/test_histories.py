@@ -28,7 +28,19 @@ from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.signing import sign_units
-from dsage_server.store import checking, control, credit, deadlines, hosts, leases, runs, tallies, units, views
+from dsage_server.store import (
+    checking,
+    control,
+    credit,
+    deadlines,
+    hosts,
+    leases,
+    runs,
+    tallies,
+    unfolded,
+    units,
+    views,
+)
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
 from dsage_server.store.ready import ready_units
@@ -162,7 +174,7 @@ class Tables(RuleBasedStateMachine):
             )
             for i, quorum in enumerate(quorums)
         ]  # fmt: skip
-        heard = self.do(lambda c: runs.answers(c, run.number)).answers if fold else []
+        heard = self.do(lambda c: unfolded.answers(c, run.number)).answers if fold else []
         step = wire.Step(
             fence=1, step=number, units=new, cancel_groups=["g0"] * cancel, state=b"%d" % number,
             finished=ends == "done", failed="it broke" * (ends == "failed"),
@@ -531,7 +543,7 @@ class Tables(RuleBasedStateMachine):
     def the_driver_is_offered_what_it_has_not_folded(self, c: Connection) -> None:
         for run in self.runs:
             mine = {n: self.model[n] for n, r in self.run_of.items() if r is run}
-            heard = runs.answers(c, run.number)
+            heard = unfolded.answers(c, run.number)
             ended = {n for n, u in mine.items() if u.state in (UnitState.VALID, UnitState.FAILED)}
             assert {a.unit for a in heard.answers} == ended - self.folded.keys()
             assert heard.open_units == sum(not u.final for u in mine.values())

@@ -28,7 +28,20 @@ from dsage.trust.documents import Authorisation, Manifest, SignedResult, UnitDoc
 from dsage.trust.envelope import hash_of, seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.signing import sign_units
-from dsage_server.store import control, events, hosts, leases, looking, reopening, runs, steps, tallies, units, views
+from dsage_server.store import (
+    control,
+    events,
+    hosts,
+    leases,
+    looking,
+    reopening,
+    runs,
+    steps,
+    tallies,
+    unfolded,
+    units,
+    views,
+)
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import answer, aside, replica, run, run_step, signed_unit, unit
 from dsage_server.store.testing import POSTGRESQL, fresh
@@ -140,10 +153,10 @@ class Tables:
 
     async def answers(self, run: int, *, fence: int, wait_s: float, hungry: bool) -> wire.Answers:
         self.store.read_now(lambda c: runs.check_driver(c, run, KEY.public, fence))
-        found = self.store.read_now(lambda c: runs.answers(c, run))
+        found = self.store.read_now(lambda c: unfolded.answers(c, run))
         if wait_s and not found.answers and not found.retracted:
             self.work(self.pace)
-            found = self.store.read_now(lambda c: runs.answers(c, run))
+            found = self.store.read_now(lambda c: unfolded.answers(c, run))
         found.hungry = max(0, 3 - found.open_units)
         return found
 
