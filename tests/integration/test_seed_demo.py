@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select, text
+from sqlalchemy import Connection, Table, insert, select, text
 
 from dsage.errors import Conflict, NotFound
 from dsage.states import HOLDS_PLACE, MOVES, ReplicaState, RunState
@@ -18,10 +19,21 @@ from dsage.trust.envelope import Envelope, open_as
 from dsage_server.admin import admin
 from dsage_server.seeding.filling import fill, made_signers
 from dsage_server.seeding.people import Size, crowd
-from dsage_server.store import daybook, recount
+from dsage_server.store import census, daybook, recount
 from dsage_server.store.engine import Store
 from dsage_server.store.place import remember
-from dsage_server.store.schema import discovery, document, host, metadata, proof, replica, run, unit
+from dsage_server.store.schema import (
+    credit_entry,
+    credit_unfolded,
+    discovery,
+    document,
+    host,
+    metadata,
+    proof,
+    replica,
+    run,
+    unit,
+)
 from dsage_server.store.testing import fresh, on_postgresql, shared_cluster
 
 NOW = 1_795_400_000.0
@@ -37,11 +49,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def contents(store: Store) -> dict[str, str]:
-    """Return a hash of every table's rows."""
+    """Return a hash of every table's rows; but for the census, in which PostgreSQL adds doubles in whatever order."""
+
+    def look(c: Connection, table: Table) -> list[str]:
+        return sorted(repr(row) for row in c.execute(select(table)) if not store.shared or row[0] != census.KEPT)
+
     return {
-        table.name: hashlib.sha256(
-            repr(store.read_now(lambda c, t=table: sorted(map(repr, c.execute(select(t)).all())))).encode()
-        ).hexdigest()
+        table.name: hashlib.sha256(repr(store.read_now(partial(look, table=table))).encode()).hexdigest()
         for table in metadata.sorted_tables
     }
 
@@ -51,6 +65,19 @@ def test_every_sum_is_that_of_the_ledger_and_every_day_is_as_its_hash_says(fille
     assert filled.read_now(daybook.first_changed) is None
     assert len(filled.read_now(lambda c: daybook.days(c, 100))) == SIZE.days
     assert not filled.read_now(lambda c: c.exec_driver_sql("SELECT * FROM credit_unfolded").all())
+
+
+def test_the_ledger_goes_on_as_on_any_server(filled: Store) -> None:
+    given = {"volunteer_id": 1, "project": "", "kind": "manual", "amount_milli": 1, "granted": NOW, "id": 10**9}
+
+    def add(connection: Connection) -> list[int]:
+        savepoint = connection.begin_nested()
+        connection.execute(insert(credit_entry).values(given))
+        noted = list(connection.execute(select(credit_unfolded.c.entry_id)).scalars())
+        savepoint.rollback()
+        return noted
+
+    assert filled.write_now(add) == [10**9]
 
 
 def test_no_row_points_to_one_that_is_not_there(filled: Store) -> None:

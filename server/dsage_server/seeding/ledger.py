@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Table, insert
 
 from dsage_server.seeding.people import DAY_S, Machine
 from dsage_server.store import credit, daybook
@@ -26,7 +27,6 @@ from dsage_server.store.schema import (
     credit_sum,
     credit_team,
     credit_team_daily,
-    credit_unfolded,
     ledger_day,
     ledger_span,
     run_credit,
@@ -35,6 +35,10 @@ from dsage_server.store.tallies import add_up
 
 KEPT: Final = 600_000
 """Sums that are kept at hand before they are written: more would be memory, fewer the same rows again and again."""
+
+
+NOTED: Final = "credit_entry_noted"
+"""The trigger that notes each new row of the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,8 @@ class Ledger:
     def write(self, connection: Connection, *, last: bool = False) -> None:
         """Write the rows that were made since the last time, and sums if there are many or it is the `last` time."""
         if self._rows:
-            insert_rows(connection, credit_entry, daybook.COLUMNS, self._rows)
-            connection.execute(delete(credit_unfolded))
+            with _unnoted(connection):
+                insert_rows(connection, credit_entry, daybook.COLUMNS, self._rows)
             span = (self._number, self._rows[0][0], self._rows[-1][0])
             insert_rows(connection, ledger_span, daybook.SPAN, [span])
             self._rows = []
@@ -167,6 +171,23 @@ class Ledger:
         kept[1] += valid
         if score:
             kept[2] += score[0]
+
+
+@contextmanager
+def _unnoted(connection: Connection) -> Iterator[None]:
+    """Let the database not note that rows are still to be added up, until the end of the block: that takes as long as
+    the rows themselves. Whoever breaks off leaves all as it was, in one transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ALTER TABLE credit_entry DISABLE TRIGGER {NOTED}")
+        yield
+        connection.exec_driver_sql(f"ALTER TABLE credit_entry ENABLE TRIGGER {NOTED}")
+        return
+    known = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?", (NOTED,))
+    made = known.scalar()
+    connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {NOTED}")
+    yield
+    if made is not None:
+        connection.exec_driver_sql(made)
 
 
 def _hashed(number: int, day: int, before: str, rows: Iterable[tuple[Any, ...]]) -> str:
