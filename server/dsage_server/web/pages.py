@@ -100,7 +100,7 @@ def make_pages(
 
     """
     files = assets.load(STATIC)
-    site = Site(name, files)
+    site = Site(name, files, joining.origin if joining else "")
     open_streams = streams or Streams(period_s=period_s)
     rankings = Rankings(store, period_s=period_s)
     answering = Answering(store, site, server_id, name, clock, open_streams, Shared(period_s=period_s), rankings)

@@ -48,10 +48,12 @@ SHUFFLED: Final = sorted(range(18 * 8), key=lambda place: hashlib.sha256(bytes([
 
 
 class Site:
-    """The templates in every language, with what all pages share: the server's name and the static files."""
+    """The templates in every language, with what all pages share: the server's name, the static files, and the origin
+    under which visitors know it (empty if nobody said)."""
 
-    def __init__(self, name: str, assets: Mapping[str, Asset]) -> None:
+    def __init__(self, name: str, assets: Mapping[str, Asset], origin: str = "") -> None:
         self._name = name
+        self._origin = origin
         self._assets = assets
         self._environments: dict[str, Environment] = {}
 
@@ -71,7 +73,7 @@ class Site:
 
     def _in(self, code: str) -> Environment:
         if code not in self._environments:
-            self._environments[code] = _environment(self._name, self._assets, language(code))
+            self._environments[code] = _environment(self._name, self._assets, self._origin, language(code))
         return self._environments[code]
 
 
@@ -79,7 +81,7 @@ def _looks(look: Look) -> dict[str, object]:
     return {"theme": look.theme, "researcher": look.researcher}
 
 
-def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> Environment:
+def _environment(name: str, assets: Mapping[str, Asset], origin: str, spoken: Language) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False, extensions=["jinja2.ext.i18n"],
@@ -97,7 +99,8 @@ def _environment(name: str, assets: Mapping[str, Asset], spoken: Language) -> En
         "coded": coded, "told": telling.html, "who": telling.who, "said": telling.plain, "opening": telling.opening,
     }  # fmt: skip
     environment.globals |= {
-        "site": {"name": name, "version": __version__}, "assets": assets, "meaning": MEANING, "kind": kind,
+        "site": {"name": name, "version": __version__, "origin": origin}, "assets": assets, "meaning": MEANING,
+        "kind": kind,
         "sentence_of": find,
         "columns": columns, "shape_of": shape_of, "curve_of": curve_of, "tile_of": place,
         "names_of": names_of, "language": spoken, "languages": LANGUAGES,

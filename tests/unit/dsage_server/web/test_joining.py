@@ -65,6 +65,7 @@ async def test_a_visitor_is_offered_the_package_for_their_system(client: Client,
     )
     assert "https://science.example.org/client/dsage_1.4.0_amd64.deb" in page
     assert "The &lt;Lab&gt; people" in page
+    assert '<link rel="canonical" href="https://science.example.org/join">' in page
     assert "cannot run work yet" not in page
 
 
