@@ -21,6 +21,8 @@ MAX_TEXT: Final = 4000
 """Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""
 NESTED: Final = frozenset({"why", "state"})
 """Places at which a sentence or a word of the table stands."""
+COUNTS: Final = frozenset({"n", "bytes", "credits"})
+"""Places at which a number stands as English writes it."""
 DEEPEST: Final = 3
 MOST_PARTS: Final = 8
 COMMAND: Final = re.compile(r"`[^`]+`")
@@ -73,7 +75,7 @@ class Telling:
             elif name in NESTED:
                 values[name] = self._told(value, depth + 1, form, own)
             else:
-                values[name] = self._number(value) if _NUMBER.fullmatch(value) else own(value)
+                values[name] = self._number(value) if name in COUNTS and _NUMBER.fullmatch(value) else own(value)
         return form(self._form(found.sentence, values)) % values
 
     def _form(self, sentence: Sentence, values: Mapping[str, Any]) -> str:

@@ -37,6 +37,8 @@ def test_english_stays_as_the_tables_have_it() -> None:
          "die Fassung seiner App wurde widerrufen; archiviert am 2026-01-02, Datei run-1.jsonl"),
         (news.GIVEN_UP(unit=3, why="it failed once on one volunteer's computer, last with: an error"),
          "Einheit 3 wurde aufgegeben: sie misslang einmal auf dem Computer von jemandem, zuletzt mit: ein Fehler"),
+        ("unit 3.1 failed: an error (unit_failed)", "Einheit 3.1 misslang: ein Fehler (unit_failed)"),
+        ("gave 1,234.5 credits by hand", "hat von Hand 1.234,5 Gutschriften gegeben"),
         (reasons.TOO_LARGE(bytes="12,345", command="`dsage results 3`"),
          "12.345 Bytes sind zu viel für eine Seite: `dsage results 3` holt sie"),
     ],
