@@ -99,7 +99,7 @@ def serve(path: Path, port: Any, ready: multiprocessing.synchronize.Event, perio
     """Serve the pages of a database in a process of its own, without limits for each visitor; with no `period_s` each
     page is made anew for each look at it, but for boards, which are made beside the visitors."""
     if not period_s:
-        pages.Shared = Anew  # type: ignore[misc]
+        pages.Shared = Anew  # type: ignore[attr-defined]
 
     async def run() -> None:
         allow_files(VISITORS * 3)
