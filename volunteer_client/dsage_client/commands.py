@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from dsage.cli.options import json_option, key_option, server_option, yes_option
-from dsage.errors import NoAgent, UsageError
+from dsage.errors import NoAgent
 from dsage.trust.invite import Link
 
 if TYPE_CHECKING:
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from dsage_client.door.words import Status
     from dsage_client.guest.preferences import Preferences
     from dsage_client.install.switch import Switch
-    from dsage_client.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 PREFERENCES: Final = "dsage.preferences/1"
 LOG: Final = "dsage.log/1"
-STOPPING_S: Final = 20.0
 STARTING_S: Final = 60.0
 
 
@@ -119,10 +117,11 @@ def prefs(changes: tuple[str, ...], home: Path | None, as_json: bool) -> None:
     """
     from dsage.cli.output import emit
     from dsage_client.guest import preferences as preferred
+    from dsage_client.guest import written
 
     folder = _folder(home)
     kept, damage = preferred.load(folder / "preferences.json")
-    wanted = _changes(changes, kept)
+    wanted = written.changes(changes, kept)
 
     async def act() -> Preferences:
         from dsage_client.door.desk import Desk
@@ -139,7 +138,7 @@ def prefs(changes: tuple[str, ...], home: Path | None, as_json: bool) -> None:
     fresh = asyncio.run(act())
     if damage:
         click.echo(damage, err=True)
-    emit(PREFERENCES, fresh, as_json, _preferences_text(fresh))
+    emit(PREFERENCES, fresh, as_json, written.text_of(fresh))
 
 
 @click.command(short_help="Show what this computer did.")
@@ -250,80 +249,23 @@ def leave(server: str, erase: bool, home: Path | None, yes: bool) -> None:
     """
     from dsage.cli.asking import sure
     from dsage.home import Home
+    from dsage_client.farewell import await_end, left
 
     whose = Home() if home is None else Home(home.absolute())
     if erase:
         sure("the key of this computer's account is removed for good", yes)
-    for told in asyncio.run(_left(whose.client, server, erase)):
+    for told in asyncio.run(left(whose.client, server, erase=erase)):
         click.echo(told)
     if not server:
         from dsage_client.install.leaving import leave as remove
 
-        _await_end(whose.client)
+        await_end(whose.client)
         for path in remove(whose, _switch(), erase=erase):
             click.echo(f"removed {path}")
         from dsage_client.install.screensaver import Saver
 
         for path in Saver(Path.home(), whose.client).release():
             click.echo(f"{path} is as it was")
-
-
-def _await_end(folder: Path) -> None:
-    """Wait until the agent that was told to stop has gone. Raises Conflict if it does not."""
-    import time
-
-    from dsage.errors import Conflict
-    from dsage_client.membership import locked
-    from dsage_client.settings import Settings
-
-    ends = time.monotonic() + STOPPING_S
-    while folder.exists():
-        try:
-            with locked(Settings(folder=folder).lock_file):
-                return
-        except Conflict:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.05)
-
-
-async def _left(folder: Path, server: str, erase: bool) -> list[str]:
-    """Leave through the agent if one runs, else directly; return what happened."""
-    from dsage.errors import NotFound
-    from dsage_client import parts
-    from dsage_client.door.desk import Desk
-    from dsage_client.settings import Settings
-
-    try:
-        async with await Desk.open(folder) as desk:
-            servers = {each.server: each.url for each in (await desk.status()).servers}
-            chosen = {id: url for id, url in servers.items() if server in ("", id, url)}
-            for each, url in chosen.items():
-                chosen[each] = url + parts.parting(await desk.leave(each, erase=erase), erase=erase)
-            if not server:
-                await desk.stop()
-    except NoAgent:
-        chosen = await _left_directly(Settings(folder=folder), server, erase)
-    if server and not chosen:
-        raise NotFound(f"this computer does not work for {server!r}", hint="`dsage status` lists its servers.")
-    return [f"left {url}" for url in chosen.values()]
-
-
-async def _left_directly(settings: Settings, server: str, erase: bool) -> dict[str, str]:
-    """Leave servers while no agent runs; return their addresses by id, with what came of it."""
-    from dsage_client import parts
-    from dsage_client.membership import Membership, locked
-
-    chosen: dict[str, str] = {}
-    if settings.servers.parent.is_dir():
-        with locked(settings.lock_file):
-            for own in parts.known(settings):
-                member = Membership.load(own.membership_file)
-                if member is not None and server in ("", member.server.server_id, member.server.url):
-                    left = await parts.farewell(own, member, erase=erase)
-                    parts.forget(own)
-                    chosen[own.folder.name] = member.server.url + parts.parting(left, erase=erase)
-    return chosen
 
 
 def _switch() -> Switch:
@@ -399,50 +341,3 @@ def _show(found: Status, as_json: bool) -> None:
     if found.notice:
         lines.append(found.notice)
     emit(SCHEMA, found, as_json, "\n".join(lines))
-
-
-def _changes(texts: tuple[str, ...], kept: Preferences) -> dict[str, Any]:
-    """Return changes as plain data: `in_use.percent=25` changes one field of a part, `a,b` is a list of words."""
-    import msgspec
-
-    present: dict[str, Any] = msgspec.to_builtins(kept)
-    wanted: dict[str, Any] = {}
-    for text in texts:
-        name, mark, value = text.partition("=")
-        if not mark:
-            raise UsageError(f"{text!r} changes nothing", hint="Write NAME=VALUE, such as when=idle.")
-        first, _, rest = name.partition(".")
-        given = _value(value, wanted.get(first, present.get(first)), whole=not rest)
-        if rest:
-            before = wanted.get(first, present.get(first))
-            wanted[first] = (before if isinstance(before, dict) else {}) | {rest: given}
-        else:
-            wanted[first] = given
-    return wanted
-
-
-def _value(text: str, before: Any, *, whole: bool) -> Any:
-    import msgspec
-
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        pass
-    if text in ("yes", "no", "on", "off"):
-        return text in ("yes", "on")
-    if whole and isinstance(before, (list, tuple)):
-        return [word.strip() for word in text.split(",") if word.strip()]
-    return text
-
-
-def _preferences_text(preferences: Preferences) -> str:
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(preferences)
-    flat = {
-        f"{name}.{inner}" if isinstance(value, dict) else name: each
-        for name, value in fields.items()
-        for inner, each in (value.items() if isinstance(value, dict) and value else [("", value)])
-    }
-    width = max(map(len, flat))
-    return "\n".join(f"{name:<{width}}  {msgspec.json.encode(value).decode()}" for name, value in flat.items())
