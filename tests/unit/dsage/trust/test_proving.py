@@ -58,6 +58,23 @@ def test_a_proof_says_whose_key_it_is_and_is_another_each_time() -> None:
         (PREFIX, UsageError),
         ("", UsageError),
     ],
+    ids=[
+        "another server",
+        "another key",
+        "two signatures",
+        "old",
+        "to come",
+        "another kind",
+        "changed",
+        "unsigned",
+        "no time",
+        "no envelope",
+        "a key alone",
+        "no letters",
+        "long",
+        "empty",
+        "nothing",
+    ],
 )
 def test_what_proves_nothing(text: str, error: type[Exception]) -> None:
     with pytest.raises(error):
