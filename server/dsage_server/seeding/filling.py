@@ -31,6 +31,7 @@ from dsage_server.seeding.people import DAY_S, Crowd, Size, crowd
 from dsage_server.seeding.plans import KEPT, Old, old_runs
 from dsage_server.seeding.play import Plan, Play
 from dsage_server.seeding.works import Signers
+from dsage_server.sentences import news
 from dsage_server.store import census, deeds, earned, projects, runs
 from dsage_server.store.engine import Store
 from dsage_server.store.ids import reserve
@@ -219,7 +220,9 @@ def _write_runs(
 def _told(number: int, play: Play) -> list[dict[str, Any]]:
     said: list[tuple[float, str, str, int | None]] = []
     said.append((play.begun, "submitted", f"run {number} ({play.manifest.title}) was submitted", None))
-    said += [(each.at, each.kind, each.text, each.unit) for each in play.told]
+    for each in play.told:
+        text = news.PAUSED(run=number) if each.kind == "paused" else each.text
+        said.append((each.at, each.kind, text, each.unit))
     if play.finished is not None:
         why = f": {play.reason}" if play.reason else ""
         said.append((play.finished, play.state.value, f"run {number} is {play.state.value}{why}", None))
