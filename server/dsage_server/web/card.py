@@ -29,12 +29,10 @@ def _lines(line: RunLine, server: str, address: str, speech: Speech) -> Iterator
     told = [each for part in line.summary.splitlines() for each in wrapped("code", part, 84, 20)]
     yield from told[:LINES]
     yield "text", "", 18
-    right = {"n": speech.count(line.units.get("valid", 0)), "people": speech.count(line.volunteers)}
-    by = n_(
-        "%(n)s units of work found right, by %(people)s volunteer.",
-        "%(n)s units of work found right, by %(people)s volunteers.", line.volunteers,
-    )  # fmt: skip
-    yield "text", by % right, 26
+    right, people = line.units.get("valid", 0), line.volunteers
+    found = n_("%(n)s unit of work was found right.", "%(n)s units of work were found right.", right)
+    helped = n_("%(n)s volunteer helped.", "%(n)s volunteers helped.", people)
+    yield "text", f"{found % {'n': speech.count(right)}} {helped % {'n': speech.count(people)}}", 26
     worth = _("%(n)s credits: minutes of work on one core of the reference machine.")
     yield "text", worth % {"n": speech.digits(f"{line.credit:,.1f}")}, 26
     yield "text", ends.get(line.state) or _("It goes on."), 40

@@ -27,6 +27,8 @@ STYLES: Final = {
     "code": 'font-family="\'DejaVu Sans Mono\', Consolas, monospace" font-size="13" fill="#17202a"',
 }
 """How lines look. These are attributes, since a style sheet in a file is refused by the pages' own policy."""
+ROOM: Final = {"title": (40, 38), "text": (84, 24), "small": (100, 20), "code": (84, 19)}
+"""How many characters of each find room beside each other, and how far two lines of a longer one are apart."""
 
 Line = tuple[str, str, int]
 """A style, what is written, and how far the next line is below."""
@@ -41,8 +43,10 @@ def sheet(title: str, lines: Iterable[Line], speech: Speech) -> str:
     """Return lines on a sheet with a frame; it has a `title` for whoever cannot see it."""
     y, written = MARGIN + 10, []
     for style, words, below in lines:
-        if words:
-            written.append(f'<text {STYLES[style]} x="{MARGIN}" y="{y}">{_told(words)}</text>')
+        wide, step = ROOM[style]
+        for place, line in enumerate(textwrap.wrap(words, wide)):
+            y += step if place else 0
+            written.append(f'<text {STYLES[style]} x="{MARGIN}" y="{y}">{_told(line)}</text>')
         y += below
     height = max(HEIGHT, y + MARGIN - 20)
     return (

@@ -90,7 +90,10 @@ def _lines(
     yield "title", row.pseudonym, 44
     given = _("whose computers have given %(n)s credits to research here:")
     yield "text", given % {"n": speech.digits(f"{row.amount_milli / 1000:,.1f}")}, 26
-    right = _("%(n)s answers that were checked and found right, since %(day)s.")
+    right = speech.words.ngettext(
+        "%(n)s answer that was checked and found right, since %(day)s.",
+        "%(n)s answers that were checked and found right, since %(day)s.", row.valid,
+    )  # fmt: skip
     yield "text", right % {"n": speech.count(row.valid), "day": date(row.created)}, 40
     apps = sorted(earned.by_app(connection, row.id).items(), key=lambda each: -each[1])
     for app, amount in apps[:MOST_APPS]:

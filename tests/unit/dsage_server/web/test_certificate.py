@@ -154,5 +154,5 @@ async def test_whatever_is_printed_is_in_the_visitors_language(world: World, bro
     strange = await (await client.get(path, headers={"Cookie": "language=en-XA"})).text()
     written = {"steady-otter-417", "73", "Test <Lab>"}
     same = {line for line in words(english) if re.search("[a-z]{2}", line)} & set(words(strange))
-    assert len(words(english)) == len(words(strange)) or "badge" in path
+    assert max(map(len, words(strange))) <= 100
     assert {line for line in same if not line.startswith("http")} <= written
