@@ -63,10 +63,7 @@ def new(role: str, name: str, as_json: bool) -> None:
     key.save(path)
     say(f"The {role} key is in {path}. Nobody else may see that file; keep a copy in a safe place.")
     if role == "code":
-        say(
-            "Send the line below to the server's operator, or ask on the server's page /certify; compare the fingerprint"
-        )
-        say("by another way:")
+        say("Send the line below to the server's operator, and compare the fingerprint by another way:")
         say(f"  {fingerprint(key.public)}")
     data = {"role": role, "file": str(path), "public": public_text(key.public), "fingerprint": fingerprint(key.public)}
     emit(SCHEMA, data, as_json, public_text(key.public))

@@ -1,7 +1,7 @@
 """Proof that somebody has a key, as one line of text: made by the command line, pasted into a page.
 
-Its challenge is the maker's own, so nobody needs to be asked for one first. It is good for the server that it names, for
-an hour, and once: the server remembers each until it has run out.
+Its challenge is the maker's own, so nobody needs to be asked for one first. It is good for the server that it names,
+for an hour, and once: the server remembers each until it has run out.
 """
 
 from __future__ import annotations

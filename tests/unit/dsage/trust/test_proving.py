@@ -25,7 +25,8 @@ def line(envelope: Any) -> str:
 
 
 def said(**changed: Any) -> Possession:
-    return Possession(**{"server_id": "lab", "key": KEY.public, "challenge": b"c" * 16, "made": NOW} | changed)
+    honest = Possession(server_id="lab", key=KEY.public, challenge=b"c" * 16, made=NOW)
+    return msgspec.structs.replace(honest, **changed)
 
 
 def test_a_proof_says_whose_key_it_is_and_is_another_each_time() -> None:

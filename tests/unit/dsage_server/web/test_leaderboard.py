@@ -105,7 +105,7 @@ async def test_a_team_has_its_board_and_its_link(world: World, browse: Open, peo
     data = await board(client, "?team=7")
     assert (rows(data), data["team"]["slug"]) == ([(1, "calm", 2.0)], "7-hokkaido-club")
     text = await (await client.get("/leaderboard?team=7")).text()
-    assert '<a href="/team/7-hokkaido-club">Hokkaidō &lt;Club&gt;</a>' in text
+    assert '<a href="/team/7-hokkaido-club"><bdi translate="no">Hokkaidō &lt;Club&gt;</bdi></a>' in text
     assert (await client.get("/leaderboard?team=8")).status == 404
 
 
