@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -266,7 +267,7 @@ async def test_a_run_that_changed_meanwhile_keeps_its_rows(tmp_path: Path, monke
     async with place(tmp_path) as world:
         hub, driver = world.running.hub, await finished(world)
         counts = iter([{"unit.valid": 4}, {"unit.valid": 5}])
-        monkeypatch.setattr(archive, "tallies", lambda *_: next(counts))
+        monkeypatch.setattr(archive, "tallies", SimpleNamespace(of=lambda *_: next(counts)))
         with pytest.raises(Conflict, match="changed while"):
             await archive_run(hub.blobs, tmp_path / "archive", driver.run, hub.clock)
         assert rows(tmp_path, "SELECT count(*) FROM unit") == [(5,)]
