@@ -10,7 +10,7 @@ from typing import Final
 
 PLACE: Final = re.compile(r"%\(([a-z_]+)\)([ds])")
 """`%(name)d` is a whole number, `%(name)s` any text."""
-LONGEST: Final = 2000
+LONGEST: Final = 600
 """Characters of a text at a place, so that looking for sentences in a hostile text ends soon."""
 
 
