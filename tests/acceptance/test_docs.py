@@ -51,6 +51,8 @@ ASSUMED: Final = {
 }
 """What a document's reader has before its first block."""
 READY: Final = {"serve": "On this computer you are logged in", "join": "connected to the server"}
+ENDS: Final = (0, 130, -signal.SIGINT)
+"""How a program ends in good order; the last if it was at its end already, as a client whose last server was left."""
 OURS: Final = re.compile(r"^(\$ )?(dsage|make)\b", re.MULTILINE)
 QUOTED: Final = re.compile(r"# (dsage_projects/[\w/]+\.py)\n+")
 LANGUAGES: Final = {"sh", "console", "python", "text"}
@@ -170,7 +172,7 @@ class Session:
             self._running.remove(process)
             process.send_signal(signal.SIGINT)
             try:
-                assert process.wait(30) in (0, 130), process.args
+                assert process.wait(30) in ENDS, process.args
             finally:
                 process.kill()
                 process.wait()

@@ -168,8 +168,9 @@ async def test_a_link_logs_in_once(site: Site, browser: Browser, role: Role, scr
     link = site.link(role)
     await eyes.page.goto(link)
     await eyes.page.get_by_role("main").get_by_role("button").click()
+    await eyes.page.wait_for_load_state()
     assert eyes.page.url == site.address + HOMES[role]
-    answer = await eyes.page.reload()
+    answer = await eyes.page.goto(eyes.page.url)
     assert answer is not None
     assert answer.status == 200
     answer = await eyes.page.goto(link)
