@@ -135,7 +135,8 @@ class Lane:
                 verdict = judged(talk, report, self._printed)
             cpu_s = max(0.0, processes.usage(processes.tree(self.pid)).cpu_s - before.cpu_s)
             output = self._printed.tail()
-            verdict = self._printed_too_much() or verdict if verdict.reason in ("disk", "exception") else verdict
+            if verdict.status != "limit" or verdict.reason == "disk":
+                verdict = self._printed_too_much() or verdict
             verdict = self._starved() or verdict if verdict.reason == "crash" else verdict
             if report is None or not self._printed.clear() or not self.is_clean():
                 await self.end()
