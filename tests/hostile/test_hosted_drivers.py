@@ -169,7 +169,7 @@ async def test_an_honest_driver_folds_and_ends(boxes: Boxes, tmp_path: Path) -> 
     [
         ("loops", "cpu: "),
         ("sleeps", "wall: "),
-        ("prints", "File too large"),
+        ("prints", "disk: the hosted driver went beyond its limit|it printed more than"),
         ("forks", "BlockingIOError|cpu: |wall: "),
         ("crashes", "crash: "),
         ("leaves", "crash: "),
