@@ -93,7 +93,7 @@ def _environment(name: str, assets: Mapping[str, Asset], origin: str, spoken: La
     telling = Telling(said)
     environment.filters |= {
         "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
-        "country": said.country,
+        "size": said.size, "country": said.country,
         "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
         "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "own": own,
         "coded": coded, "told": telling.html, "who": telling.who, "said": telling.plain, "opening": telling.opening,

@@ -10,8 +10,11 @@ from babel import Locale
 
 from dsage_server.web.words import PSEUDO, SOURCE, Language, language, pseudo
 
+FAST: Final = "\u00a0"
+"""The space between a number and its unit, at which no line is broken."""
 _PARTS: Final = ((86400, 10**9), (3600, 24), (60, 60), (1, 60))
 """Seconds in a day, an hour, a minute, a second, and after how many of each the next larger one is counted."""
+_SIZES: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 class Speech:
@@ -46,23 +49,28 @@ class Speech:
 
     def percent(self, share: float) -> str:
         """Return a share as a percentage that says 100 only when all is done."""
-        return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %".translate(self._marks)
+        return f"100{FAST}%" if share >= 1 else f"{min(share * 100, 99.9):.1f}{FAST}%".translate(self._marks)
+
+    def size(self, length: int) -> str:
+        """Return a length in bytes in the largest unit of which it has one."""
+        worth, unit = next(((worth, unit) for worth, unit in _SIZES if length >= worth), (1, "B"))
+        return f"{self.digits(f'{length / worth:,.1f}') if worth > 1 else length}{FAST}{unit}"
 
     def lasting(self, seconds: float) -> str:
         """Return a duration in its two largest units."""
         if seconds < 10:
-            return f"{max(seconds, 0):.1f} s".translate(self._marks)
+            return f"{max(seconds, 0):.1f}{FAST}{self._units()[-1]}".translate(self._marks)
         whole = round(seconds)
         parts = [(whole // size % most, unit) for (size, most), unit in zip(_PARTS, self._units(), strict=True)]
         first = next(index for index, (number, _) in enumerate(parts) if number)
-        return " ".join(f"{self.count(number)} {unit}" for number, unit in parts[first : first + 2] if number)
+        return " ".join(f"{self.count(number)}{FAST}{unit}" for number, unit in parts[first : first + 2] if number)
 
     def ago(self, now: float, at: float) -> str:
         """Return how long before `now` something was, coarsely, so that it changes seldom."""
         seconds = now - at
         for (size, _), unit in zip(_PARTS[:3], self._units(), strict=False):
             if seconds >= size:
-                return self._("%(time)s ago") % {"time": f"{self.count(int(seconds // size))} {unit}"}
+                return self._("%(time)s ago") % {"time": f"{self.count(int(seconds // size))}{FAST}{unit}"}
         return self._("just now")
 
     def country(self, code: str) -> str:

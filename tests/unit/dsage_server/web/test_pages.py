@@ -116,7 +116,13 @@ async def test_the_front_page_and_its_twin_say_the_same(busy: World, browse: Ope
     assert front["others"] == {"people": 1, "credit": 2.5, "recent": pytest.approx(0.2475, abs=1e-3), "valid": 1}
     running = front["running"][0]
     assert (running["phase"], running["fraction"], running["eta_s"]) == (HOSTILE, 0.25, 192)
-    for shown in ("steady-otter-417", "1 volunteer who would rather not be listed", "25.0 %", "3 min 12 s", "7 of 28"):
+    for shown in (
+        "steady-otter-417",
+        "1 volunteer who would rather not be listed",
+        "25.0\xa0%",
+        "3\xa0min 12\xa0s",
+        "7 of 28",
+    ):
         assert shown in text
 
 

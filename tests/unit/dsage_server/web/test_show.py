@@ -21,7 +21,7 @@ from dsage.wire import RunView
 from dsage_server.web import plain, show
 from dsage_server.web.public import lines
 from dsage_server.web.shapes import Factorisation, shape_of
-from dsage_server.web.speech import Speech
+from dsage_server.web.speech import FAST, Speech
 from dsage_server.web.testing import World
 from dsage_server.web.words import language
 
@@ -44,12 +44,29 @@ FACTORED = {
      (7200, "2 h"), (90000, "1 d 1 h"), (86400 * 4000.0, "4,000 d"), (-1, "0.0 s")],
 )  # fmt: skip
 def test_durations(seconds: float, text: str) -> None:
-    assert ENGLISH.lasting(seconds) == text
+    assert ENGLISH.lasting(seconds).replace(FAST, " ") == text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [ENGLISH.lasting(7500), ENGLISH.lasting(5), ENGLISH.ago(500.0, 0.0), ENGLISH.percent(0.5), ENGLISH.percent(1.0),
+     GERMAN.lasting(90000), GERMAN.ago(90000.0, 0.0), ENGLISH.size(5), ENGLISH.size(3_200_000)],
+)  # fmt: skip
+def test_no_line_ends_between_a_number_and_its_unit(said: str) -> None:
+    assert re.search(rf"\d{FAST}[a-z%]", said, re.IGNORECASE)
+    assert not re.search(r"\d ", said)
+
+
+@pytest.mark.parametrize(
+    ("length", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1,0 kB"), (3_249_000, "3,2 MB"), (10**15, "1.000,0 TB")]
+)
+def test_sizes_are_written_as_the_language_does(length: int, text: str) -> None:
+    assert GERMAN.size(length).replace(FAST, " ") == text
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0.0 %"), (0.99999, "99.9 %"), (1.0, "100 %"), (0.4317, "43.2 %")])
 def test_a_hundred_per_cent_means_done(share: float, text: str) -> None:
-    assert ENGLISH.percent(share) == text
+    assert ENGLISH.percent(share).replace(FAST, " ") == text
 
 
 def test_small_words() -> None:
