@@ -29,7 +29,7 @@ from dsage_server.books import books
 from dsage_server.fleet_cli import apps as apps_command
 from dsage_server.fleet_cli import hosts as hosts_command
 from dsage_server.notices_cli import announce, maintenance
-from dsage_server.operating_cli import checks, deletions, health, limits, overview, web
+from dsage_server.operating_cli import checks, deletions, health, limits, overview, share_told, web
 from dsage_server.own_cli import own_checks
 from dsage_server.published import Published
 from dsage_server.requests_cli import approve, listing, refuse
@@ -39,8 +39,9 @@ from dsage_server.retention.restore import restore as put_back
 from dsage_server.retention.restore import verify
 from dsage_server.scheduling.terms import NEWCOMER
 from dsage_server.seeding.command import seed_demo
+from dsage_server.sentences import deeds as said
 from dsage_server.settings import Quota, Settings
-from dsage_server.store import hosts, house, quotas
+from dsage_server.store import deeds, hosts, house, quotas
 from dsage_server.store.engine import Store
 from dsage_server.store.place import MOVED, existing, shown
 from dsage_server.store.transfer import migrate_store
@@ -51,14 +52,13 @@ DAY_S: Final = 86400.0
 RELEASE_DAYS: Final = 400.0
 WELCOME: Final = "welcome"
 """The project of the gallery that newcomers get a unit of."""
-LIMITS: Final = {"runs": "open runs", "open_units": "units that have not ended", "blob_bytes": "bytes of blobs"}
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group(short_help="Back up, restore, archive and move a server's data.")
+@click.group(short_help="Look after a server: people, limits, news, credit, backups.")
 def admin() -> None:
-    """Back up, restore, archive and move a server's data.
+    """Look after a server: people, limits, news, credit, backups.
 
     Each command works on the server's own machine.
     """
@@ -263,16 +263,13 @@ def quota(
     store = Store(existing(home.server))
     try:
         keys = _named(home, name)
-        for key in keys.values() if limits else ():
-            store.write_now(partial(quotas.change, researcher=key, limits=limits))
-        for key in keys.values() if clear else ():
-            store.write_now(partial(quotas.clear, researcher=key))
+        if name is not None and (limits or clear):
+            store.write_now(partial(_set_quota, name=name, key=keys[name], limits=limits))
         shown = {who: store.read_now(partial(_quota, key=key)) for who, key in sorted(keys.items())}
     finally:
         store.close()
     lines = [
-        f"{who}: " + ", ".join(f"{has[0]:,} of {has[1]:,} {LIMITS[what]}" for what, has in each.items())
-        for who, each in shown.items()
+        f"{who}: " + ", ".join(share_told(what, *has) for what, has in each.items()) for who, each in shown.items()
     ]
     data = {who: {w: {"used": u, "allowed": a} for w, (u, a) in each.items()} for who, each in shown.items()}
     emit("dsage.quota/1", data, as_json, "\n".join(lines))
@@ -292,6 +289,8 @@ def trust(pseudonyms: tuple[str, ...], withdraw: bool, as_json: bool) -> None:
     def change(connection: Connection) -> None:
         for name in pseudonyms:
             hosts.trust(connection, name, not withdraw)
+        did = "withdrew trust in" if withdraw else "vouched for"
+        deeds.record(connection, time.time(), "operator", did, count(len(pseudonyms), "volunteer"))
 
     try:
         store.write_now(change)
@@ -316,8 +315,15 @@ def own_accounts(name: str, pseudonyms: tuple[str, ...], off: bool, as_json: boo
     home = Home()
     key = _named(home, name)[name]
     store = Store(existing(home.server))
+
+    def change(connection: Connection) -> None:
+        house.link(connection, key, pseudonyms, off=off)
+        if pseudonyms:
+            about = f"{count(len(pseudonyms), 'account')} as {'not ' if off else ''}belonging to {name}"
+            deeds.record(connection, time.time(), "operator", "noted", about)
+
     try:
-        store.write_now(partial(house.link, researcher=key, pseudonyms=pseudonyms, off=off))
+        store.write_now(change)
         found = store.read_now(partial(house.accounts, researcher=key))
     finally:
         store.close()
@@ -348,10 +354,20 @@ def _named(home: Home, name: str | None) -> dict[str, bytes]:
     return {name: keys[name]}
 
 
+def _set_quota(connection: Connection, name: str, key: bytes, limits: dict[str, int]) -> None:
+    """Set some limits for a researcher; none of them lets the server's settings hold again."""
+    if limits:
+        quotas.change(connection, key, limits)
+    else:
+        quotas.clear(connection, key)
+    detail = ", ".join(f"{limit:,} {quotas.WORDS[what][0]}" for what, limit in limits.items())
+    deeds.record(connection, time.time(), "operator", "changed", f"what {name} may have", detail or said.USUAL())
+
+
 def _quota(connection: Connection, key: bytes) -> dict[str, tuple[int, int]]:
     """Return what a researcher has, and may have."""
     limits = quotas.allowed(connection, key, Quota())
-    return {what: (quotas.used(connection, key, what), getattr(limits, what)) for what in LIMITS}
+    return {what: (quotas.used(connection, key, what), getattr(limits, what)) for what in quotas.WORDS}
 
 
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:

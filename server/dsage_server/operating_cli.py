@@ -14,7 +14,7 @@ from dsage.cli.output import count, emit, say, size, table
 from dsage.errors import NotFound
 from dsage.home import Home
 from dsage_server.settings import Settings
-from dsage_server.store import visits
+from dsage_server.store import quotas, visits
 from dsage_server.store.attention import Glance, Matter
 from dsage_server.store.meta import recall
 from dsage_server.store.place import opened
@@ -121,7 +121,7 @@ def limits(as_json: bool) -> None:
     found = _read(upkeep.limits, upkeep.LimitsPage)
     lines = [f"each {each.name}: {each.burst:,} at once, {each.rate_per_s:,g} a second" for each in found.limits]
     for share in found.quotas:
-        has = ", ".join(f"{share.used[what]:,} of {share.allowed[what]:,} {what}" for what in share.allowed)
+        has = ", ".join(share_told(what, share.used[what], may) for what, may in share.allowed.items())
         lines.append(f"{share.name}: {has}")
     emit(found.schema, found, as_json, "\n".join(lines))
 
@@ -148,6 +148,14 @@ def web(as_json: bool) -> None:
 def told(matter: Matter) -> str:
     """Return a matter in words."""
     return ("! " if matter.urgent else "  ") + WORDS[matter.what].format(n=f"{matter.n:,}")
+
+
+def share_told(what: str, has: int, may: int) -> str:
+    """Return how much a researcher has, and may have, of what `quotas.WORDS` names."""
+    words = quotas.WORDS[what][0]
+    if what == "blob_bytes":
+        return f"{size(has)} of {size(may)} for {words.removeprefix('bytes of ')}"
+    return f"{has:,} of {may:,} {words}"
 
 
 def date(seconds: float) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 
 import click
+from sqlalchemy import Connection
 
 from dsage.cli.asking import sure
 from dsage.cli.options import json_option, yes_option
 from dsage.cli.output import count, emit, say
 from dsage.home import Home
+from dsage_server.store import deeds
 from dsage_server.store import teams as kept
 from dsage_server.store.place import opened
 
@@ -47,8 +49,14 @@ def ls(as_json: bool) -> None:
 @json_option
 def rename(number: int, name: str, as_json: bool) -> None:
     """Give a team another name: its members keep it and its credit."""
+
+    def change(connection: Connection) -> str:
+        called = kept.rename(connection, number, name)
+        deeds.record(connection, time.time(), "operator", "renamed", f"team {number}")
+        return called
+
     with opened(Home().server) as store:
-        called = store.write_now(lambda c: kept.rename(c, number, name))
+        called = store.write_now(change)
     emit("dsage.team-renamed/1", {"team": number, "name": called}, as_json, called)
 
 
@@ -62,7 +70,14 @@ def close(number: int, yes: bool, as_json: bool) -> None:
     Nobody loses credit: what was granted to its members stays with them and with the closed team.
     """
     sure(f"team {number} is closed for good", yes)
+    now = time.time()
+
+    def change(connection: Connection) -> int:
+        out = kept.close(connection, number, now)
+        deeds.record(connection, now, "operator", "closed", f"team {number}")
+        return out
+
     with opened(Home().server) as store:
-        out = store.write_now(lambda c: kept.close(c, number, time.time()))
+        out = store.write_now(change)
     emit("dsage.team-closed/1", {"team": number, "members": out}, as_json, str(number))
     say(f"{count(out, 'member')} had it, and may join others.")

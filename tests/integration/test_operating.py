@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select
 
+from dsage import wire
 from dsage.errors import Conflict, DSageError, NotFound
 from dsage.home import Home
 from dsage.trust.ceremony import first_keys, load_root, read
 from dsage.trust.keys import PrivateKey
 from dsage_server.admin import admin
-from dsage_server.store import deeds, requests, visits
+from dsage_server.sentences.found import find
+from dsage_server.store import deeds, hosts, open_links, requests, teams, visits
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import remember
+from dsage_server.store.schema import volunteer
 from dsage_server.store.testing import fresh
 
 Type = Callable[..., Any]
@@ -121,3 +125,49 @@ def test_a_name_that_another_key_has_is_not_certified_twice(home: Home) -> None:
     number = asked(home, PrivateKey.generate().public, "lab")
     assert "another code key is named 'lab'" in typed("approve", str(number)).message
     assert [each["state"] for each in typed("requests")] == ["waiting"]
+
+
+def test_what_an_operator_does_by_command_stands_in_the_audit_log(home: Home) -> None:
+    root = read(load_root(home.root_file))
+
+    def people(connection: Any) -> str:
+        remember(connection, "url", "https://localhost:8470")
+        code = hosts.make_invite(connection, 1, 60.0, 1e9)
+        who = hosts.enrol(connection, b"v" * 32, code, wire.Privacy(), 1e9).volunteer
+        teams.act(connection, who, wire.TeamWish(do="create", name="Otters"), 1e9)
+        named = connection.execute(select(volunteer.c.pseudonym).where(volunteer.c.id == who))
+        return str(named.scalar_one())
+
+    name = change(home, people)
+    researcher = root.code_keys[0].name
+    told = [
+        (["trust", name], "vouched for 1 volunteer", ""),
+        (["trust", name, "--withdraw"], "withdrew trust in 1 volunteer", ""),
+        (["quota", researcher, "--runs", "5"], f"changed what {researcher} may have", "5 open runs"),
+        (["quota", researcher, "--clear"], f"changed what {researcher} may have", "the server's settings hold"),
+        (["house", researcher, name], f"noted 1 account as belonging to {researcher}", ""),
+        (["house", researcher, name, "--off"], f"noted 1 account as not belonging to {researcher}", ""),
+        (["team", "rename", "1", "Voles"], "renamed team 1", ""),
+        (["team", "close", "1", "--yes"], "closed team 1", ""),
+        (["own-checks", "--share", "0.02"], "set how much the server checks itself to 2.00%", ""),
+    ]
+    for words, did, detail in told:
+        typed(*words)
+        deed = change(home, lambda c: deeds.newest(c, 1))[0]
+        assert (deed.actor, f"{deed.action} {deed.about}", deed.detail) == ("operator", did, detail)
+        assert find(did) is not None
+    for words in (["quota"], ["house", researcher], ["own-checks"]):
+        typed(*words)
+    assert change(home, deeds.count) == len(told)
+
+
+def test_public_links_stand_in_the_audit_log(home: Home) -> None:
+    def work(connection: Any) -> list[str]:
+        number, _ = open_links.make(connection, per_hour=1, per_prefix=1, valid_s=60.0, now=1e9)
+        for _ in range(2):
+            open_links.revoke(connection, number, 1e9)
+        return [f"{deed.action} {deed.about}" for deed in deeds.newest(connection, 9)]
+
+    told = change(home, work)
+    assert told == ["withdrew public link 1", "made public link 1"]
+    assert all(map(find, told))

@@ -76,7 +76,7 @@ GROUPS = {
         "serve": "Run a project server.",
         "invite": "Make a link that lets volunteers join.",
         "keys": "Make, certify and revoke keys.",
-        "admin": "Back up, restore, archive and move a server's data.",
+        "admin": "Look after a server: people, limits, news, credit, backups.",
     },
     "This command": {
         "completion": "Print what makes a shell complete commands.",

@@ -18,6 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dsage.errors import Busy, InviteRefused, NotFound
+from dsage_server.store import deeds
 from dsage_server.store.meta import recall, remember
 from dsage_server.store.schema import open_link, open_use
 
@@ -62,6 +63,7 @@ def make(
             expires=now + valid_s, verifiable_only=verifiable_only,
         )
     )  # fmt: skip
+    deeds.record(connection, now, "operator", "made", f"public link {number}")
     return number, code
 
 
@@ -110,10 +112,11 @@ def links(connection: Connection, now: float) -> list[OpenLink]:
 
 def revoke(connection: Connection, number: int, now: float) -> None:
     """Let a link take in nobody any more; who has joined by it stays. Raises NotFound."""
-    found = connection.execute(
-        update(open_link).where(open_link.c.number == number).values(revoked=func.coalesce(open_link.c.revoked, now))
-    )
-    if not found.rowcount:
+    here = open_link.c.number == number
+    held = connection.execute(update(open_link).where(here, open_link.c.revoked.is_(None)).values(revoked=now)).rowcount
+    if held:
+        deeds.record(connection, now, "operator", "withdrew", f"public link {number}")
+    elif connection.execute(select(open_link.c.number).where(here)).first() is None:
         raise NotFound(f"there is no public link {number}", hint="`dsage invite --list` shows those that there are.")
 
 

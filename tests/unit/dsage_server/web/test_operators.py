@@ -136,9 +136,13 @@ async def test_pages_say_what_they_are_for(busy: World, enter: Enter) -> None:
         "/admin/apps": ["Sums"],
         "/admin/checks": ["it was &lt;i&gt;wrong", "-2.50", "left-2"],
         "/admin/deletions": ["statistics files, until"],
-        "/admin/limits": ["2,000", "lab"],
+        "/admin/limits": [
+            "2,000",
+            "lab",
+            '<data value="107374182400" title="107,374,182,400 bytes">107.4\u00a0GB</data>',
+        ],
         "/admin/keys": ["root.json", "lab"],
-        "/admin/health": ["MB", "are free"],
+        "/admin/health": [' bytes">', "are free"],
         "/admin/requests": ["dsage admin approve 1", "&lt;script&gt;", fingerprint(b"k" * 32)],
     }.items():
         text = await (await client.get(address)).text()
