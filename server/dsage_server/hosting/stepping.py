@@ -78,9 +78,9 @@ class Boxed:
 def _checked(outcome: Outcome, at: Position, heard: Answers) -> Made:
     """Return what a step made, if the server could take it. Raises Misstep."""
     if outcome.value is None:
-        words = "went beyond its limit" if outcome.status == "limit" else "ended"
         raise Misstep(
-            f"{outcome.reason}: the hosted driver {words} in step {at.step + 1}: {_last_line(outcome.detail)}"
+            f"{outcome.reason}: the hosted driver {'went beyond its limit' if outcome.status == 'limit' else 'ended'} "
+            f"in step {at.step + 1}: {_last_line(outcome.detail)}"
         )
     try:
         made = msgspec.msgpack.decode(codec.decode(outcome.value), type=Made)

@@ -59,8 +59,20 @@ ELSEWHERE: Final = Sentence("it is large: %(command)s fetches it")
 OF_DRIVERS: Final = (
     Sentence("unit %(key)s failed: %(why)s (%(where)s)"),
     Sentence("unit %(key)s failed: %(why)s"),
+    Sentence("%(what)s raised %(error)s: %(words)s (%(file)s line %(line)d)"),
+    Sentence("%(code)s: the hosted driver ended in step %(step)d: %(words)s"),
+    Sentence("%(code)s: the hosted driver went beyond its limit in step %(step)d: %(words)s"),
+    Sentence("sandbox: the box of the hosted driver failed %(times)d times: %(words)s"),
+    Sentence("%(words)s (the app, loaded where its run is hosted)"),
+    Sentence("codec: step %(step)d of the hosted driver makes no sense: %(words)s"),
+    Sentence("codec: the hosted driver made step %(step)d in place of step %(other)d"),
+    Sentence("codec: step %(step)d of the hosted driver folds what it has not heard of"),
+    Sentence("codec: the hosted driver's state has %(size)d bytes; %(most)d are kept"),
+    Sentence("output: step %(step)d of the hosted driver has more than %(most)d bytes"),
+    Sentence("codec: step %(step)d of the hosted driver ends the run without an answer"),
+    Sentence("codec: step %(step)d of the hosted driver has an answer before its end"),
 )
-"""Why a driver ends its run, if its author says nothing else."""
+"""Why a driver ends its run, if its author says nothing else; the last ones say why the server ends a hosted one."""
 OF_UNITS: Final = (
     Sentence("given up"),
     Sentence("it passed its time limit (%(code)s)"),
@@ -90,6 +102,8 @@ OF_COPIES: Final = Sentence("wrong answer"), Sentence("no answer in time"), Sent
 """Why a copy counted for nothing, where no code says it, and all reasons that are rare."""
 OF_CHECKS: Final = (
     Sentence("%(function)s failed (%(words)s)"),
+    Sentence("%(function)s failed (%(words)s): %(last)s"),
+    Sentence("%(function)s gave what is no value: %(words)s"),
     Sentence("%(function)s gave %(words)s, where %(other)s belongs"),
     Sentence("what came is no value: %(words)s"),
 )
