@@ -25,6 +25,8 @@ from dsage_server.web.show import Site, etag
 
 FRONT: Final = "/index"
 """The address of the front page with a form; without, it is `/`."""
+PACKED: Final = ("image/png",)
+"""Kinds of files that are compressed as they are."""
 VARY: Final = "Accept-Encoding, Accept-Language, Cookie"
 
 
@@ -174,7 +176,7 @@ def send_as(
     known = request.if_none_match or ()
     if any(tag.value in (name, "*") for tag in known):
         return web.Response(status=304, headers=headers)
-    small = "gzip" in request.headers.get("Accept-Encoding", "")
+    small = kind not in PACKED and "gzip" in request.headers.get("Accept-Encoding", "")
     if small:
         headers["Content-Encoding"] = "gzip"
     headers["Content-Type"] = kind if kind.startswith("image/") else f"{kind}; charset=utf-8"

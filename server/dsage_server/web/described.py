@@ -13,6 +13,7 @@ from dsage_server.api.declared import JSON, RESEARCHER, UNCHANGED, Call, Says, c
 from dsage_server.web import joining
 from dsage_server.web.operators.desk import ROOMS as OPERATORS
 from dsage_server.web.page import NUMBERED, Page
+from dsage_server.web.personal import ways
 from dsage_server.web.personal.serving import ROOMS
 from dsage_server.web.public import PAGES
 from dsage_server.web.public.discoveries import DISCOVERIES
@@ -44,6 +45,8 @@ def page_calls(app: web.Application) -> Iterator[Call]:
     yield _read("/api/v1/discoveries", "The published discoveries, under an address that stays", kept)
     join = Says(gives=joining.Twin, media=JSON, schema=joining.SCHEMA)
     yield _read("/join.json", "What somebody would join, and with which client", join)
+    says = Says(gives=ways.WaysPage, media=JSON, schema=ways.WaysPage.schema)
+    yield _read("/login.json", "How one logs in, and as what this browser is", says)
     index = Says(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})
     yield _read("/export.json", "The files for statistics sites, with their hashes", index)
     signed = Says(gives=dict[str, Any], media=JSON, also={304: UNCHANGED})

@@ -31,8 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: put the security headers on every answer, streams and errors included."""
+    """Signal handler: put the security headers on every answer, streams and errors included. Pictures, all of them
+    public, may be shown elsewhere: beside a link to the page that they stand on."""
     response.headers.update(HEADERS)
+    if response.content_type == "image/png":
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
 
 def refusing(site: Site) -> Middleware:

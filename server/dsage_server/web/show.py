@@ -30,7 +30,7 @@ from dsage_server.web.plain import decimal, digits_in
 from dsage_server.web.public.lines import NOBODY, PAGE_ROWS, failure
 from dsage_server.web.shapes import curve_of, shape_of
 from dsage_server.web.speech import Speech
-from dsage_server.web.telling import Telling, coded, cut, own
+from dsage_server.web.telling import Telling, brief, coded, cut, own
 from dsage_server.web.words import LANGUAGES, SOURCE, Language, language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -95,7 +95,7 @@ def _environment(name: str, assets: Mapping[str, Asset], origin: str, spoken: La
         "count": said.count, "credit": said.credit, "percent": said.percent, "lasting": said.lasting,
         "size": said.size, "country": said.country,
         "ago": pass_context(lambda context, at: said.ago(context["now"], at)),
-        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "own": own,
+        "stamp": stamp, "utc": utc, "digits": decimal, "digits_in": digits_in, "cut": cut, "brief": brief, "own": own,
         "coded": coded, "told": telling.html, "who": telling.who, "said": telling.plain, "opening": telling.opening,
     }  # fmt: skip
     environment.globals |= {

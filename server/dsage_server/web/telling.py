@@ -17,6 +17,8 @@ from dsage_server.sentences.sentence import PLACE, Sentence
 from dsage_server.store.discoveries import NOBODY
 from dsage_server.web.speech import Speech
 
+MAX_BRIEF: Final = 200
+"""Characters of a page's description; whoever shows a link beside it has room for no more."""
 MAX_TEXT: Final = 4000
 """Longer texts and hexadecimal numbers in a value are cut on the page; its JSON twin has all of them."""
 NESTED: Final = frozenset({"why", "state"})
@@ -95,6 +97,15 @@ def coded(text: str) -> Markup:
 def cut(text: str) -> str:
     """Return a text, or its beginning if it is very long."""
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def brief(text: str) -> str:
+    """Return a text on one line, or the words at its beginning if there is no room for more."""
+    line = " ".join(text.split())
+    if len(line) <= MAX_BRIEF:
+        return line
+    start, space, _ = line[: MAX_BRIEF - 1].rpartition(" ")
+    return f"{start}{space}…" if start else line[: MAX_BRIEF - 1] + "…"
 
 
 def own(text: str) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from dsage_server.web.visitors import PRIVATE, Visitors
 ROOMS: Final = (overview.ROOM, credit.ROOM, devices.ROOM, team.ROOM, privacy.ROOM, logins.ROOM)
 HOME: Final = overview.ROOM.route
 COPY: Final = "/me/copy.zip"
+EVERYBODY: Final = {"here": "/login", "json_url": "/login.json"}
+"""Where the page about logging in stands for people in all roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,17 @@ class Serving:
         more = {"did": request.query.get("did", ""), "passkeys_fit": self.place(request).fits}
         return self.visitors.page(request, template, more | context, status)
 
-    def out(self, request: web.Request, *, wrong: str = "", status: int = 200) -> web.Response:
-        """Return the page that says how to log in; `wrong` is what was wrong with a recovery code."""
-        local = request.secure or self.place(request).origin.startswith("https://") or _is_here(request.host)
-        return self.shown(request, "me_out", {"wrong": wrong, "kept": local, "here": HOME}, status)
+    def out(
+        self, request: web.Request, *, wrong: str = "", ways: Sequence[object] = (), status: int = 200
+    ) -> web.Response:
+        """Return the page that says how to log in; `wrong` is what was wrong with a recovery code. With the `ways` of
+        all roles it is for everybody, not for volunteers alone."""
+        context: dict[str, Any] = {"wrong": wrong, "kept": self.keeps(request), "ways": ways, "here": HOME}
+        return self.shown(request, "me_out", context | (EVERYBODY if ways else {}), status)
+
+    def keeps(self, request: web.Request) -> bool:
+        """Whether browsers keep a login of where this request found the pages."""
+        return request.secure or self.place(request).origin.startswith("https://") or _is_here(request.host)
 
     def _handler(self, room: Room) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

@@ -357,6 +357,26 @@ async def test_who_is_logged_out_is_told_the_ways_in(browse: Open) -> None:
         assert way in text
 
 
+async def test_the_way_in_is_told_to_everybody_in_each_role(mine: Mine, browse: Open) -> None:
+    stranger = Mine(await browse())
+    text = await stranger.get("/login")
+    html5lib.HTMLParser(strict=True).parse(text)
+    told = re.sub(r"<[^>]+>", "", text)
+    for way in ("dsage me", "By a passkey", "By your recovery code", "dsage web", "dsage admin web"):
+        assert way in told
+    assert "You are logged in" not in told
+    assert 'rel="canonical" href="/login"' in text
+    assert 'action="/me/recover"' in text, "the code is taken without JavaScript"
+    said = await stranger.data("/login.json")
+    assert [(way["role"], way["home"], way["here"]) for way in said["ways"]] == [
+        ("volunteer", "/me", False), ("researcher", "/runs", False), ("operator", "/admin", False),
+    ]  # fmt: skip
+    assert (said["kept"], said["passkeys"]) == (True, False)
+
+    assert "You are logged in here as a volunteer." in await mine.get("/login")
+    assert [way["here"] for way in (await mine.data("/login.json"))["ways"]] == [True, False, False]
+
+
 async def test_what_was_done_is_one_of_our_sentences(mine: Mine) -> None:
     assert 'class="did"' not in await mine.get(f"/me?did={HOSTILE}")
     assert "You have left the team." in await mine.get("/me?did=left")
