@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp.web_app
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -49,6 +51,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         _note(item.config, item.nodeid, "skipped")
     elif call.when == "call" and call.excinfo is None:
         _note(item.config, item.nodeid, "passed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the collector look no more at what was imported: that stays to the end, and is most of all there is."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Let go of the servers of the test: aiohttp keeps a thousand handlers, each with its server and store."""
+    aiohttp.web_app._cached_build_middleware.cache_clear()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -57,6 +57,12 @@ class LocalS3:
         """Answer nobody; what the bucket holds stays."""
         self._server.stop()
 
+    def end(self) -> None:
+        """Stop, and give back the memory of all that was put there."""
+        with urlopen(Request(f"{self.endpoint}/moto-api/reset", method="POST")):
+            pass
+        self.away()
+
 
 @contextmanager
 def local_s3() -> Iterator[LocalS3]:
@@ -66,7 +72,7 @@ def local_s3() -> Iterator[LocalS3]:
         try:
             yield server
         finally:
-            server.away()
+            server.end()
 
 
 def made_up(size: int, seed: int = 1) -> tuple[bytes, str]:

@@ -14,7 +14,7 @@ from dsage_server.store.engine import Store
 from dsage_server.store.testing import fresh
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3() -> Iterator[LocalS3]:
     with local_s3() as server:
         yield server
