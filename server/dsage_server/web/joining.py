@@ -23,7 +23,7 @@ from dsage.errors import TooLarge, UsageError
 from dsage.trust.invite import MAX_CHARACTERS, Link
 from dsage_server.published import ROUTE, Published
 from dsage_server.shared import Shared
-from dsage_server.store import accounts, open_links
+from dsage_server.store import accounts, announcements, open_links
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
@@ -47,6 +47,7 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     link: str
     projects: list[wire.ProjectOffer]
     welcome: bool
+    notices: list[announcements.Notice]
 
 
 class Twin(msgspec.Struct, kw_only=True, frozen=True):
@@ -96,6 +97,7 @@ class Joining:
         mine = [package for kind in FITTING.get(system, ()) for package in packages if package.system == kind]
         context: dict[str, Any] = {
             "here": "/join", "json_url": "/join.json", "operator": self.offer.operator, "facts": facts,
+            "notices": facts.notices,
             "system": system, "mine": mine, "others": [package for package in packages if package not in mine],
             "systems": SYSTEMS,
             "origin": self.offer.origin or _asked_for(request), "now": 0.0,
@@ -135,6 +137,7 @@ class Joining:
             return Facts(
                 url=recall(connection, "url") or "", link=open_links.shown(connection, self.clock()),
                 projects=accounts.offers(connection), welcome=runs_here(connection),
+                notices=announcements.current(connection, self.clock()),
             )  # fmt: skip
 
         async def make() -> Facts:

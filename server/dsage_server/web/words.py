@@ -34,6 +34,14 @@ class Language:
     words: gettext.NullTranslations
 
 
+class _Spoken(gettext.GNUTranslations):
+    """A text that has a plural elsewhere is found where it has none, as by Python 3.12 and later."""
+
+    def gettext(self, message: str) -> str:
+        said = super().gettext(message)
+        return self.ngettext(message, message, 1) if said == message else said
+
+
 class _Pseudo(gettext.NullTranslations):
     def gettext(self, message: str) -> str:
         return pseudo(message)
@@ -71,7 +79,7 @@ def language(code: str) -> Language:
     """Return a language that `wanted` named."""
     if code in PSEUDO:
         return Language(code, PSEUDO[code], _Pseudo())
-    return Language(code, "ltr", gettext.translation(DOMAIN, LOCALES, [code], fallback=True))
+    return Language(code, "ltr", gettext.translation(DOMAIN, LOCALES, [code], _Spoken, fallback=True))
 
 
 def _quality(said: str | None) -> float:

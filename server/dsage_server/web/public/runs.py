@@ -127,7 +127,9 @@ def units_page(connection: Connection, asked: Asked) -> UnitsPage:
     """Return some of the units of a run that are over; raises NotFound."""
     view = views.run_view(connection, asked.number, asked.now)
     state, line = asked.query["state"], run_line(view)
-    pages = min(MOST_PAGES, max(1, -(-view.units.get(state, 0) // PAGE_ROWS)))
+    archived = connection.execute(_ARCHIVED, {"run": view.run}).scalar()
+    there = 0 if archived else view.units.get(state, 0)
+    pages = min(MOST_PAGES, max(1, -(-there // PAGE_ROWS)))
     if asked.page > pages:
         raise NotFound(f"run {view.run} has no page {asked.page} of such units", hint=f"There are {pages}.")
     rows = connection.execute(
@@ -136,7 +138,7 @@ def units_page(connection: Connection, asked: Asked) -> UnitsPage:
     shown = over(connection, [row.id for row in rows], asked.now)
     return UnitsPage(
         run=view.run, title=line.title, state=state, page=asked.page, pages=pages, counts=line.units,
-        archived=connection.execute(_ARCHIVED, {"run": view.run}).scalar(),
+        archived=archived,
         units=[
             UnitLine(
                 unit=row.id, key=row.key, state=row.state, reason=row.reason, credit=row.credit_milli / 1000,

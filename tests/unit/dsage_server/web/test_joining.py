@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from dsage.trust.invite import Link
 from dsage_server.published import Published
-from dsage_server.store import open_links
+from dsage_server.store import announcements, open_links
 from dsage_server.store.meta import remember
 from dsage_server.web.joining import QR, Invitation, system_of
 from dsage_server.web.pages import make_pages
@@ -80,6 +80,13 @@ async def test_without_javascript_it_says_how_to_paste_the_link(client: Client) 
     page = await (await client.get("/join")).text()
     words = page.partition('<div class="scriptless">')[2].partition("</div>")[0]
     assert "dsage join &#39;LINK&#39;" in words or "dsage join 'LINK'" in words
+
+
+async def test_whoever_joins_reads_what_is_announced(client: Client, world: World) -> None:
+    world.store.write_now(lambda c: announcements.announce(c, "We move on Sunday.", world.now))
+    page = await (await client.get("/join")).text()
+    assert "We move on Sunday." in page
+    assert page.count('class="container notice"') == 1
 
 
 async def test_projects_and_packages_have_a_json_twin(client: Client, world: World) -> None:

@@ -132,7 +132,7 @@ async def test_a_run_shows_states_with_their_meaning_events_and_credit(busy: Wor
     for shown in (
         "is being computed",
         "checked and found right",
-        "n = 11^150+1",
+        "n\xa0=\xa011^150+1",
         "1000000000000000000000000000000",
         "31 digits",
     ):
@@ -158,7 +158,10 @@ async def test_a_unit_shows_its_replicas_and_only_an_accepted_answer(busy: World
     assert [(copy["pseudonym"], copy["state"], copy["credit"]) for copy in agreed["replicas"]] == [
         ("steady-otter-417", "valid", 2.5), ("a volunteer", "valid", 2.5)
     ]  # fmt: skip
-    assert "the accepted answer" in await read(client, "/unit/1")
+    shown = await read(client, "/unit/1")
+    assert "the accepted answer" in shown
+    assert '<a href="/u/steady-otter-417">' in shown
+    assert shown.count('href="/u/') == 1, "who would rather not be listed has no page to lead to"
     disputed = await read(client, "/unit/2.json")
     assert "right" not in disputed
     assert "wrong" not in disputed

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from PIL import Image
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import open_store
@@ -125,6 +125,20 @@ async def kept(world: World, painted: int, tmp_path: Path) -> int:
     await archive_run(blobs, tmp_path / "archive", painted, lambda: world.now)
     assert world.store.read_now(lambda c: c.execute(select(func.count()).select_from(unit)).scalar()) == 0
     return painted
+
+
+async def test_an_archived_run_has_no_pages_of_units_and_says_so(
+    world: World, browse: Open, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsage_server.web.public.runs.PAGE_ROWS", 1)
+    world.store.write_now(lambda c: c.execute(delete(event)))
+    client = await browse()
+    said = await data(client, f"/run/{kept}/units.json")
+    assert (said["counts"]["valid"], said["pages"], said["units"]) == (3, 1, [])
+    assert (await client.get(f"/run/{kept}/units?page=2")).status == 404
+    text = await read(client, f"/run/{kept}")
+    assert "No news of this run is kept any more." in text
+    assert "3 units in all" in text
 
 
 async def test_the_picture_of_an_archived_run_stays_with_its_makers(world: World, browse: Open, kept: int) -> None:

@@ -49,6 +49,12 @@ def test_the_language_that_is_wanted(cookie: str, accepted: str, code: str) -> N
     assert wanted(cookie, accepted) == code
 
 
+def test_a_text_is_translated_where_it_stands_alone_and_where_it_is_counted() -> None:
+    words = language("de").words
+    assert (words.gettext("run"), words.ngettext("run", "runs", 2)) == ("Lauf", "Läufe")
+    assert words.gettext("said by nobody") == "said by nobody"
+
+
 @given(st.text(max_size=2000), st.text(max_size=2000))
 def test_whatever_is_wanted_there_is_a_language(cookie: str, accepted: str) -> None:
     assert wanted(cookie, accepted) in {*LANGUAGES, *PSEUDO}
