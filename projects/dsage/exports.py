@@ -92,6 +92,12 @@ def csv_line(cells: Iterable[Any]) -> bytes:
     return text.getvalue().encode()
 
 
+def no_formula(text: str) -> str:
+    """Return a text for a cell of CSV: behind an apostrophe if spreadsheets would take it for a formula and compute
+    it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def unit_lines(kind: str, each: Iterable[Row]) -> Iterator[bytes]:
     """Yield the rows as lines of a streamed format, "jsonl" or "csv" (whose first line is `csv_line(COLUMNS)`)."""
     if kind == "csv":
@@ -195,7 +201,9 @@ def _columns(each: Iterable[Row]) -> dict[str, list[Any]]:
 
 
 def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, str | float):
+    if isinstance(value, str):
+        return no_formula(value)
+    if value is None or isinstance(value, float):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return decimal(value)

@@ -32,6 +32,8 @@ from dsage_server.settings import Settings
 SHUTDOWN_S: Final = 2.0
 BACKLOG: Final = 1024
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
+HEADERS: Final = {"Server": "DSage", "X-Content-Type-Options": "nosniff"}
+"""Of all answers: no browser guesses what they are, and nobody is told versions to look up holes of."""
 _HINTS: Final = {
     errno.EADDRINUSE: "Another program has this port, perhaps another server: choose another with --listen or --pages.",
     errno.EADDRNOTAVAIL: "That is no address of this computer: choose one that it has with --listen or --pages.",
@@ -56,6 +58,7 @@ async def listen(
     method and path, is served without the application's router and middlewares: they cost a quarter of a request.
     Those in `told` hear of each answer.
     """
+    app.on_response_prepare.append(_add_headers)
     sockets = stack.enter_context(ExitStack())
     runner = web.AppRunner(
         app,
@@ -101,12 +104,12 @@ def certificate_names(settings: Settings) -> list[str]:
     return list(dict.fromkeys(name for name in names if name not in EVERYWHERE))
 
 
-def page_names(settings: Settings) -> frozenset[str] | None:
-    """Return the names that pages served to this computer alone answer to; None if they are open to the network."""
-    if not only_here(f"https://{spelled(settings.pages)}" if settings.pages not in EVERYWHERE else "https://0.0.0.0"):
+def names_of(address: str, settings: Settings) -> frozenset[str] | None:
+    """Return the names that what is served on an address answers to; None if it is open to the network."""
+    if not only_here(f"https://{spelled(address)}" if address not in EVERYWHERE else "https://0.0.0.0"):
         return None
     named = {urlsplit(url).hostname or "" for url in (settings.public, settings.pages_url) if url}
-    return frozenset({settings.pages.lower(), socket.gethostname().lower()} | named)
+    return frozenset({address.lower(), socket.gethostname().lower()} | named)
 
 
 def public_url(settings: Settings, port: int) -> str:
@@ -158,6 +161,10 @@ def parse_address(text: str, default_port: int) -> tuple[str, int]:
     if parts.path or parts.query or parts.fragment or parts.username:
         raise UsageError(f"{text!r} is not an address", hint="It looks like HOST:PORT or [IPV6]:PORT.")
     return host, default_port if port is None else port
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

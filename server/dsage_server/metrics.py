@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -18,7 +19,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from dsage import __version__
+from dsage.errors import DSageError
 from dsage.states import ReplicaState, UnitState
+from dsage_server.api import problems
+from dsage_server.api.names import answering_to
 from dsage_server.store import attention, tallies
 from dsage_server.store.attention import Glance
 
@@ -84,6 +88,14 @@ class _Stand(Collector):
         yield from self.gauges
 
 
+@web.middleware
+async def _plainly(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except DSageError as error:
+        return problems.answer(error, request.path)
+
+
 class Metrics:
     """The handler: what the meters counted, and how the server stands now."""
 
@@ -92,9 +104,9 @@ class Metrics:
         self._machine = machine
         self._streams = streams
 
-    def app(self) -> web.Application:
-        """Return the application of the listener."""
-        app = web.Application()
+    def app(self, names: frozenset[str] | None = None) -> web.Application:
+        """Return the application of the listener; one for this computer alone answers to these `names` only."""
+        app = web.Application(middlewares=[_plainly, *([] if names is None else [answering_to(names)])])
         app.router.add_get(ROUTE, self.show)
         return app
 

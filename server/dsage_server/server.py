@@ -35,7 +35,7 @@ from dsage_server.listening import (
     certificate_names,
     host_of,
     listen,
-    page_names,
+    names_of,
     parse_address,
     public_url,
     spelled,
@@ -184,7 +184,7 @@ async def _listen(
         server_id=hub.server_id,
         name=settings.name,
         clock=hub.clock,
-        names=page_names(settings),
+        names=names_of(settings.pages, settings),
         joining=Invitation(published=published, operator=settings.operator, origin=settings.pages_url),
         exports=settings.folder / EXPORT,
         description=description,
@@ -233,9 +233,10 @@ def _hearers(stack: AsyncExitStack, hub: Hub, settings: Settings, listener: str)
 async def _listen_for_metrics(stack: AsyncExitStack, hub: Hub, home: Home, settings: Settings, streams: Streams) -> str:
     """Open the door for Prometheus; return its address."""
     address, port = parse_address(settings.metrics, METRICS_PORT)
-    app = Metrics(hub, Machine(home, settings), lambda: sum(streams.open.values())).app()
-    port = await listen(stack, app, address or "localhost", port, None)
-    return f"http://{spelled(address or 'localhost')}:{port}{ROUTE}"
+    address = address or "localhost"
+    app = Metrics(hub, Machine(home, settings), lambda: sum(streams.open.values())).app(names_of(address, settings))
+    port = await listen(stack, app, address, port, None)
+    return f"http://{spelled(address)}:{port}{ROUTE}"
 
 
 async def _sandbox(settings: Settings, work_dir: Path) -> Report | None:

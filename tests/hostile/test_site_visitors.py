@@ -41,6 +41,8 @@ HEADS: Final = (
     b"GET / HTTP/1.1\r\n" + HOST + b"Cookie: " + b"a=b; " * 800 + b"\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 1000,
     b"GET /me HTTP/1.1\r\n" + HOST + b"Cookie: __Host-volunteer=\xff\xfe; theme=\xff; language=\xff\r\n",
+    b"GET /runs.json HTTP/1.1\r\n" + HOST + b"Authorization: Bearer dsage_\xff\xfe\r\n",
+    b"GET /runs.json HTTP/1.1\r\n" + HOST + b"Authorization: \xff\r\n",
     b"GET /admin HTTP/1.1\r\n" + HOST + b"Cookie: __Host-operator=\xed\xa0\x80\r\n",
     b"POST /logout/operator HTTP/1.1\r\nOrigin: http://localhost\r\n" + HOST + b"Cookie: __Host-operator=\xff\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"Accept-Language: \xff;q=\xff,,,;;de;q=nan, de;q=1.1.1\r\nAccept: \xff\r\n",

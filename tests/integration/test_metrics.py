@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -54,6 +54,27 @@ async def told(world: World) -> dict[tuple[str, tuple[tuple[str, str], ...]], fl
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+async def test_what_is_for_this_computer_answers_to_its_own_names_only(world: World) -> None:
+    for host in ("evil.example", "localhost.evil.example:8472"):
+        with pytest.raises(HTTPError, match="403"):
+            await got(world.running.metrics_url, Host=host)
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8472"):
+        assert (await got(world.running.metrics_url, Host=host))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing"])
+async def test_no_listener_tells_versions_of_what_it_is_made_of(world: World, path: str) -> None:
+    async with ClientSession() as session:
+        for listener in (
+            world.running.url,
+            world.running.pages_url,
+            world.running.metrics_url.removesuffix("/metrics"),
+        ):
+            async with session.get(listener + path, ssl=False) as answer:
+                assert answer.headers["Server"] == "DSage"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_what_is_leased_reported_and_committed_is_counted(world: World) -> None:

@@ -117,4 +117,4 @@ def _token(row: Row[tuple[object, ...]]) -> ApiToken:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -163,6 +163,15 @@ def _address(page: Page, path: dict[str, str]) -> str:
     return "/".join(quote(path[name], safe="") if brace else literal for literal, brace, name in parts)
 
 
+def _reads_gzip(accepted: str) -> bool:
+    """Whether a visitor takes compressed bytes: a weight of 0 says that they do not (RFC 9110, section 12.5.3)."""
+    for each in accepted.split(","):
+        coding, _, weight = each.replace(" ", "").lower().partition(";q=")
+        if coding == "gzip":
+            return not weight or weight.strip("0.") != ""
+    return False
+
+
 def send(request: web.Request, body: Body, kind: str) -> web.StreamResponse:
     """Send bytes, compressed if the visitor can read that, or word that nothing has changed."""
     return send_as(request, body.plain, lambda: body.packed, body.etag, kind, "no-cache")
@@ -176,7 +185,7 @@ def send_as(
     known = request.if_none_match or ()
     if any(tag.value in (name, "*") for tag in known):
         return web.Response(status=304, headers=headers)
-    small = kind not in PACKED and "gzip" in request.headers.get("Accept-Encoding", "")
+    small = kind not in PACKED and _reads_gzip(request.headers.get("Accept-Encoding", ""))
     if small:
         headers["Content-Encoding"] = "gzip"
     headers["Content-Type"] = kind if kind.startswith("image/") else f"{kind}; charset=utf-8"

@@ -7,19 +7,17 @@ of its own, plain http on localhost or behind any proxy.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from sqlalchemy import text
 
 from dsage import assets
-from dsage.errors import NotAllowed
+from dsage_server.api.names import answering_to
 from dsage_server.api.openapi import Description
 from dsage_server.hub import Hub
 from dsage_server.shared import PERIOD_S, Shared
@@ -45,7 +43,7 @@ from dsage_server.web.public.discoveries import DISCOVERIES
 from dsage_server.web.public.leaderboard import LEADERBOARD
 from dsage_server.web.rankings import Rankings
 from dsage_server.web.reference import Reference
-from dsage_server.web.refusals import add_headers, refusing
+from dsage_server.web.refusals import adding_headers, refusing
 from dsage_server.web.show import STATIC, Site
 from dsage_server.web.standing import Standing
 from dsage_server.web.thanks import Thanks
@@ -105,7 +103,7 @@ def make_pages(
     rankings = Rankings(store, period_s=period_s)
     answering = Answering(store, site, server_id, name, clock, open_streams, Shared(period_s=period_s), rankings)
     app = web.Application(
-        middlewares=[refusing(site), only_our_own, *([] if names is None else [_answering_to(names)])],
+        middlewares=[refusing(site), only_our_own, *([] if names is None else [answering_to(names)])],
         client_max_size=MOST_POSTED,
     )
     visitors = Visitors(store=store, site=site, clock=clock)
@@ -144,7 +142,7 @@ def make_pages(
         await asyncio.to_thread(rankings.close)
 
     app.on_cleanup.append(close_rankings)
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(adding_headers(origin))
     app.on_shutdown.append(close_streams)
     return app
 
@@ -156,26 +154,3 @@ def _health(store: Store) -> Handler:
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     return health
-
-
-def _answering_to(names: frozenset[str]) -> Middleware:
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_ours(request.headers.get("Host", ""), names):
-            raise NotAllowed(
-                "these pages are not served under this name", hint="A proxy must pass on the name given by --pages-url."
-            )
-        return await handler(request)
-
-    return middleware
-
-
-def _is_ours(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header names this machine: by an address, as "localhost", or by one of `names`."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        ipaddress.ip_address(name)
-    except ValueError:
-        name = host.partition(":")[0].lower().rstrip(".")
-        return name in names or name == "localhost" or name.endswith(".localhost")
-    return True

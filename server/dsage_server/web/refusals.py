@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -23,19 +24,31 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Server": "DSage",
 }
+TLS_ONLY_S: Final = 30 * 86400
+"""How long browsers keep to TLS after a visit: long enough for whoever comes once in a while, short enough for an
+operator who wants to serve something else under this name (docs/deployment.md)."""
 FRONT_HINT: Final = "The front page leads to everything there is."
 
 _log = logging.getLogger(__name__)
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: put the security headers on every answer, streams and errors included. Pictures, all of them
-    public, may be shown elsewhere: beside a link to the page that they stand on."""
-    response.headers.update(HEADERS)
-    if response.content_type == "image/png":
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+def adding_headers(origin: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return the signal handler that puts the security headers on every answer, streams and errors included.
+
+    Pictures, all of them public, may be shown elsewhere: beside a link to the page that they stand on. Where visitors
+    know the pages by an https `origin` of the usual port, their browsers come back by TLS only. A name with a port is
+    shared with other services, for which nobody can promise that here.
+    """
+    tls = origin.startswith("https://") and ":" not in origin.removesuffix(":443").removeprefix("https://")
+    headers = HEADERS | ({"Strict-Transport-Security": f"max-age={TLS_ONLY_S}"} if tls else {})
+
+    async def add(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers)
+        if response.content_type == "image/png":
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+    return add
 
 
 def refusing(site: Site) -> Middleware:

@@ -72,6 +72,13 @@ def test_csv_says_all_in_every_cell() -> None:
     assert told[2]["failed"] == "no"
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_a_volunteer_is_computed_by_a_spreadsheet(begin: str) -> None:
+    text = written("csv", f"{begin}cmd|'/c calc'!A0", -2.5, -3).decode()
+    told = [each["value"] for each in csv.DictReader(io.StringIO(text, newline=""))]
+    assert told[:3] == [f"'{begin}cmd|'/c calc'!A0", "-2.5", "-3"]
+
+
 @pytest.mark.parametrize(
     ("values", "read"),
     [

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Select, func, literal_column, select
 
+from dsage.exports import no_formula
 from dsage_server.store.schema import (
     among,
     consent,
@@ -149,8 +150,7 @@ def _csv(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value for spreadsheets, which take a text that begins with one of these for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return no_formula(value) if isinstance(value, str) else value
 
 
 def _valid(machine: int) -> tuple[Any, Any]:
