@@ -74,7 +74,7 @@ def test_nothing_survives_an_agent_that_is_killed() -> None:
         children = agent.children(recursive=True)
         assert children
         agent.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=30)
         assert alive == []
         said = lab.dsage("status", "--home", str(lab.folder / "client")).stdout
         assert "Not running" in said

@@ -69,7 +69,7 @@ async def tray(folder: Path, address: str, *arguments: str) -> AsyncIterator[Pro
 async def _appears(path: Path) -> str:
     async with asyncio.timeout(30):
         while not path.exists():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     return path.read_text().strip()
 
 

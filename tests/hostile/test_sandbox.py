@@ -26,7 +26,7 @@ ORDINARY = 1234
 """A user with no rights of their own, to be when the tests run as root."""
 
 
-async def until(condition, seconds=10.0):
+async def until(condition, seconds=60.0):
     """Wait until `condition()` holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -402,7 +402,7 @@ async def test_files_of_one_call_are_gone_for_the_next(box):
 async def test_cancelling_kills_everything_at_once(box, marker):
     ready = asyncio.Event()
     task = asyncio.create_task(call(box, "leave_and_hang", marker, on_checkpoint=lambda _: ready.set()))
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 60)
     await until(lambda: len(marked(marker)) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -414,7 +414,7 @@ async def test_cancelling_kills_everything_at_once(box, marker):
 async def test_cancelling_again_and_again_still_waits_until_all_is_gone(box, marker):
     ready = asyncio.Event()
     task = asyncio.create_task(call(box, "leave_and_hang", marker, on_checkpoint=lambda _: ready.set()))
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 60)
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
@@ -435,7 +435,7 @@ async def test_what_a_call_printed_outlives_its_box(box):
 async def test_closing_stops_a_running_call(box, marker):
     ready = asyncio.Event()
     task = asyncio.create_task(call(box, "leave_and_hang", marker, on_checkpoint=lambda _: ready.set()))
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 60)
     pids = processes.tree(box.pid)
     await box.close()
     assert (await task).status == "stopped"
@@ -497,7 +497,7 @@ async def test_nothing_outlives_a_host_that_is_killed(level, tmp_path, marker, u
         ("return", "done", LIMITS),
         ("raise", "failed", LIMITS),
         ("die", "failed", LIMITS),
-        ("hang", "limit", replace(LIMITS, wall_s=0.3)),
+        ("hang", "limit", replace(LIMITS, wall_s=1.5)),
         ("spin", "limit", replace(LIMITS, cpu_s=0.3)),
     ],
 )
@@ -539,7 +539,7 @@ async def test_one_call_cannot_spoil_what_the_next_prints(box):
 
 async def test_a_paused_box_uses_nothing_and_its_time_stands_still(box):
     began = time.monotonic()
-    task = asyncio.create_task(call(box, "spin_in_children", limits=replace(LIMITS, wall_s=0.7, cpu_s=60)))
+    task = asyncio.create_task(call(box, "spin_in_children", limits=replace(LIMITS, wall_s=2.0, cpu_s=60)))
     await until(lambda: processes.usage(processes.tree(box.pid)).cpu_s > 0.1)
     box.pause()
     paused = time.monotonic()
@@ -552,17 +552,19 @@ async def test_a_paused_box_uses_nothing_and_its_time_stands_still(box):
     box.resume()
     outcome = await task
     assert (outcome.status, outcome.reason) == ("limit", "wall")
-    assert outcome.wall_s >= 0.7
+    assert outcome.wall_s >= 2.0
     assert outcome.wall_s <= time.monotonic() - began - paused_s
 
 
 async def test_a_call_that_only_computes_progresses_by_its_processor_time(box, monkeypatch):
     monkeypatch.setattr("dsage.sandbox.lane.BEAT_S", 0.3)
     heard = []
-    await call(
-        box, "spin", limits=replace(LIMITS, wall_s=0.9, cpu_s=60), on_progress=lambda share, _: heard.append(share)
-    )
-    assert heard
+    limits = replace(LIMITS, wall_s=60, cpu_s=60)
+    task = asyncio.create_task(call(box, "spin", limits=limits, on_progress=lambda share, _: heard.append(share)))
+    await until(lambda: len(heard) > 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert set(heard) == {0.0}
 
 

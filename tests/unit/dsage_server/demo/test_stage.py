@@ -138,7 +138,7 @@ time.sleep(99)
         async with Stage(where, [], slots=1, needed=1, say=print) as stage:
             serving = asyncio.create_task(stage.serve(1))
             while not (where.server.folder / "ready").exists():
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             serving.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await serving

@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from types import ModuleType
 
 import pytest
@@ -61,10 +61,10 @@ def test_a_sentence_is_found_in_what_it_says(sentence: Sentence) -> None:
 
 def test_what_people_write_is_no_sentence_and_very_long_texts_are_given_up_soon() -> None:
     assert find("I went out") is None
-    began = perf_counter()
+    began = process_time()
     assert find("unit 5: " + "the answer of x was found wrong; " * 2000) is None
     find(("unit 5 was given up: " * 100)[:LONGEST])
-    assert perf_counter() - began < 1.0
+    assert process_time() - began < 1.0
 
 
 def test_each_code_of_an_error_that_pages_can_have_is_said_in_words() -> None:

@@ -114,5 +114,5 @@ async def test_after_the_end_nobody_waits_for_ever(where: Path | str) -> None:
     store = Store(where)
     store.close()
     with pytest.raises((Busy, ProgrammingError)):
-        await asyncio.wait_for(store.write(adding(1)), 1.0)
+        await asyncio.wait_for(store.write(adding(1)), 30.0)
     store.close()
