@@ -24,6 +24,7 @@ from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage.trust.tls import spki_hash
 from dsage_server import tracing
+from dsage_server.api.callers import parse_proxies
 from dsage_server.listening import host_of, only_here, parse_address, visited
 from dsage_server.roles import parse as parse_roles
 from dsage_server.server import METRICS_PORT, Running, serving
@@ -60,6 +61,10 @@ PER_NETWORK: Final = 5
 @click.option(
     "--pages-url", default="", metavar="URL", help="Where visitors reach the pages, if a proxy stands before them."
 )
+@click.option(
+    "--proxies", default="", metavar="LIST",
+    help="Proxies on other computers, with commas: addresses or networks whose X-Forwarded-For says who calls.",
+)  # fmt: skip
 @click.option(
     "--tls-cert",
     type=click.Path(resolve_path=True, dir_okay=False),
@@ -148,8 +153,8 @@ PER_NETWORK: Final = 5
 )
 @json_option
 def serve(
-    listen: str, public: str, pages: str, pages_url: str, metrics: str, traces: str, log_format: str,
-    tls_cert: str | None, tls_key: str | None, tls_ca: str,
+    listen: str, public: str, pages: str, pages_url: str, proxies: str, metrics: str, traces: str,
+    log_format: str, tls_cert: str | None, tls_key: str | None, tls_ca: str,
     name: str, operator: str, roles: str, own_work: bool, store: str, blobs: str, held_calls: int, archive_after: float,
     approve_first_runs: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -168,7 +173,7 @@ def serve(
     settings = Settings(
         folder=home.server, name=name, operator=operator, listen=address, port=port, public=public,
         pages=pages_address or "localhost", pages_port=pages_port, pages_url=pages_url.rstrip("/"),
-        metrics=metrics, traces=traces, log_format=log_format,
+        proxies=parse_proxies(proxies), metrics=metrics, traces=traces, log_format=log_format,
         tls_cert=tls_cert or "", tls_key=tls_key or "", tls_ca=tls_ca, sandbox_own=own_work, store=store,
         roles=parse_roles(roles),
         blobs=blobs, held_calls=held_calls, archive_after_days=archive_after,

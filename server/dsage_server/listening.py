@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from dsage.errors import Conflict, UsageError
+from dsage_server.api.callers import Proxies
 from dsage_server.api.doors import (
     KEEPALIVE_S,
     LINGERING_S,
@@ -49,6 +50,7 @@ async def listen(
     context: ssl.SSLContext | None,
     hot: Mapping[tuple[str, str], Handler] | None = None,
     told: Sequence[Told] = (),
+    proxies: Proxies = (),
 ) -> int:
     """Serve an app on an address (every one if empty, IPv4 and IPv6) and return the port.
 
@@ -56,7 +58,7 @@ async def listen(
 
     A handler is cancelled when its peer hangs up, so that no work is handed out to nobody. What is in `hot`, by
     method and path, is served without the application's router and middlewares: they cost a quarter of a request.
-    Those in `told` hear of each answer.
+    Those in `told` hear of each answer; `proxies` say from where their callers come.
     """
     app.on_response_prepare.append(_add_headers)
     sockets = stack.enter_context(ExitStack())
@@ -73,7 +75,7 @@ async def listen(
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    doors = Doors(runner, hot or {}, most_connections(), told)
+    doors = Doors(runner, hot or {}, most_connections(), told, proxies)
     watch = asyncio.create_task(doors.watch())
     stack.push_async_callback(_cancelled, watch)
     bound = port

@@ -127,14 +127,21 @@ def limits(as_json: bool) -> None:
 
 
 @click.command(short_help="Print a link to the operator's pages, good for a minute.")
+@click.option("--log-out", is_flag=True, help="Make no link: log every browser of the operator's out.")
 @json_option
-def web(as_json: bool) -> None:
+def web(log_out: bool, as_json: bool) -> None:
     """Print a link to the operator's pages, good for a minute.
 
     It logs one browser in, once, and the login ends after two weeks without a visit. Pages that are served without TLS
     open on this computer only.
     """
     now = time.time()
+    if log_out:
+        with opened(Home().server) as store:
+            gone = store.write_now(lambda c: visits.end(c, visits.Role.OPERATOR, ""))
+        emit("dsage.logged-out/1", {"browsers": gone}, as_json, str(gone))
+        say("No browser is logged in as the operator any more, and no link is open.")
+        return
     with opened(Home().server) as store:
         pages = store.read_now(lambda c: recall(c, "pages_url"))
         if not pages:

@@ -21,6 +21,7 @@ from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, maintenance, roles, timekeeping
 from dsage_server.api.accounts import dismiss
+from dsage_server.api.callers import visitor
 from dsage_server.api.doors import Told, most_connections
 from dsage_server.api.http import timely
 from dsage_server.api.limits import VISITORS, Limits
@@ -55,7 +56,7 @@ from dsage_server.store.migrate import upgrade
 from dsage_server.store.place import chosen
 from dsage_server.store.tokens import token_secret, use_challenge
 from dsage_server.web.joining import Invitation
-from dsage_server.web.live import Streams, visitor
+from dsage_server.web.live import Streams
 from dsage_server.web.operators.machine import Machine
 from dsage_server.web.pages import make_pages
 from dsage_validator.boxes import Boxes
@@ -196,7 +197,13 @@ async def _listen(
     Limits(VISITORS, address_of=visitor, free=FREE).add_to(pages_app)
     pages_app.middlewares.append(timely)
     pages = await listen(
-        stack, pages_app, settings.pages, settings.pages_port, None, told=_hearers(stack, hub, settings, "pages")
+        stack,
+        pages_app,
+        settings.pages,
+        settings.pages_port,
+        None,
+        told=_hearers(stack, hub, settings, "pages"),
+        proxies=settings.proxies,
     )
     pages_url = settings.pages_url or f"http://{spelled(settings.pages)}:{pages}"
     uploads = Uploads(hub.blobs, partial(hub.allowances.take, what="blob_bytes"))
@@ -208,7 +215,14 @@ async def _listen(
         visited=visited(pages_url),
     )  # fmt: skip
     port = await listen(
-        stack, api.app(), settings.listen, settings.port, context, api.hot(), _hearers(stack, hub, settings, "api")
+        stack,
+        api.app(),
+        settings.listen,
+        settings.port,
+        context,
+        api.hot(),
+        _hearers(stack, hub, settings, "api"),
+        settings.proxies,
     )
     url = public_url(settings, port)
     description.api_url, description.pages_url = url, pages_url

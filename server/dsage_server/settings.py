@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 
@@ -44,6 +45,8 @@ class Settings:
     pages_port: int = 8471
     pages_url: str = ""
     """The URL under which visitors reach the pages; empty: http://PAGES:PORT."""
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose word is taken for where a caller comes from (X-Forwarded-For), besides programs of this computer."""
     metrics: str = ""
     """HOST:PORT where Prometheus may ask how the server stands, in plain HTTP; empty: nowhere."""
     traces: str = ""

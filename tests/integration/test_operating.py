@@ -89,6 +89,18 @@ def test_a_link_logs_one_browser_in_as_the_operator(home: Home) -> None:
     assert change(home, lambda c: visits.use_link(c, code, now)) is None
 
 
+def test_every_browser_of_the_operator_is_logged_out(home: Home) -> None:
+    role = visits.Role.OPERATOR
+    change(home, lambda c: remember(c, "pages_url", "http://localhost:8471"))
+    tokens = [change(home, lambda c: visits.begin(c, role, "", "link", 1e9)) for _ in range(2)]
+    other = change(home, lambda c: visits.begin(c, visits.Role.VOLUNTEER, "1", "link", 1e9))
+    code = typed("web")["link"].rpartition("/")[2]
+    assert typed("web", "--log-out")["browsers"] == 2
+    assert change(home, lambda c: [visits.find(c, each, 1e9) for each in tokens]) == [None, None]
+    assert change(home, lambda c: visits.use_link(c, code, 0.0)) is None
+    assert change(home, lambda c: visits.find(c, other, 1e9)) is not None
+
+
 def test_a_request_is_approved_with_the_root_key(home: Home, tmp_path: Path) -> None:
     key = PrivateKey.generate().public
     number = asked(home, key)

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,6 +96,7 @@ ELSEWHERE: Final = {
         "admin announce --hours --later --end; admin maintenance --hours --later --off"
     ),
     "integration/test_operating.py::test_a_request_is_approved_with_the_root_key": "admin approve --days --root-key",
+    "integration/test_operating.py::test_every_browser_of_the_operator_is_logged_out": "admin web --log-out",
     "integration/test_operating.py::test_a_request_is_refused": "admin refuse --reason",
     "integration/test_outlying.py::test_a_host_that_stands_out_is_checked_and_shown": (
         "admin hosts --flagged; admin apps --copies"
@@ -160,6 +162,7 @@ ROOTED: Final = {
 SERVE: Final = {
     "--listen": ("127.0.0.1:7", "port", 7), "--public": ("https://a.example:7", "public", "https://a.example:7"),
     "--pages": ("127.0.0.1:8", "pages_port", 8), "--pages-url": ("https://b.example", "pages_url", "https://b.example"),
+    "--proxies": ("10.0.0.5", "proxies", (IPv4Network("10.0.0.5/32"),)),
     "--traces": ("http://c/v1/traces", "traces", "http://c/v1/traces"),
     "--metrics": ("127.0.0.1:9", "metrics", "127.0.0.1:9"), "--log-format": ("json", "log_format", "json"),
     "--tls-cert": ("/c.pem", "tls_cert", "/c.pem"), "--tls-key": ("/c.key", "tls_key", "/c.key"),

@@ -20,6 +20,7 @@ from typing import Any, Final
 from aiohttp import http_exceptions, web
 
 from dsage_server import tracing
+from dsage_server.api.callers import PROXIES, Proxies
 from dsage_server.api.http import Handler
 
 Told = Callable[[web.BaseRequest, str, int, float], None]
@@ -50,15 +51,17 @@ log = logging.getLogger(__name__)
 
 
 class Doors:
-    """The connections of one listener. `hot` is served by method and path before the application is asked.
+    """The connections of one listener. `hot` is served by method and path before the application is asked. What
+    `proxies` say of where their callers come from is believed (`callers.py`).
 
     Each request gets an id here. Those in `told` hear of each answer: the template of its address, its status (499: the
     peer had gone) and when its request began, by the performance counter.
     """
 
     def __init__(
-        self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int, told: Sequence[Told] = ()
-    ) -> None:
+        self, runner: web.AppRunner, hot: Mapping[tuple[str, str], Handler], most: int, told: Sequence[Told] = (),
+        proxies: Proxies = (),
+    ) -> None:  # fmt: skip
         server = runner.server
         assert server is not None
         self._server = server
@@ -66,6 +69,7 @@ class Doors:
         self._otherwise = server.request_handler
         self._most = most
         self._told = told
+        self._proxies = proxies
         self._looked = -math.inf
         self._open: set[web.RequestHandler] = set()
         self._silent: dict[web.RequestHandler, float] = {}
@@ -105,6 +109,7 @@ class Doors:
     async def _serve(self, request: Any) -> web.StreamResponse:
         self._silent.pop(request.protocol, None)
         hot = self._hot.get((request.method, request.raw_path))
+        request[PROXIES] = self._proxies
         name, began, status = tracing.begin(request), time.perf_counter(), GONE
         try:
             response: web.StreamResponse = await (hot or self._otherwise)(request)

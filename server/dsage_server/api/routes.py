@@ -38,6 +38,7 @@ from dsage.trust.documents import Authorisation, Enrolment, Login, Manifest, Roo
 from dsage.trust.envelope import Envelope, open_as, signers
 from dsage_server.api.accounts import Accounts
 from dsage_server.api.bearers import Bearers
+from dsage_server.api.callers import visitor
 from dsage_server.api.declared import DRIVER, HOST, IN_PARTS, JSON, OF_PARTS, RESEARCHER, Sealed, call, calls_of
 from dsage_server.api.discoveries import Discoveries
 from dsage_server.api.http import Handler, Reply, body, manners, number, read_capped, reply, seconds
@@ -54,7 +55,6 @@ from dsage_server.hub import Hub
 from dsage_server.published import Published
 from dsage_server.sessions import CHALLENGE_S, TOKEN_S, Session
 from dsage_server.store import hosts
-from dsage_server.web.live import visitor
 
 MAX_GREETING_BYTES = 16 << 10
 """An enrolment or login, of somebody whom nobody knows yet."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +19,7 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, DSageError
+from dsage_server.api.callers import visitor
 from dsage_server.api.limits import network
 from dsage_server.shared import PERIOD_S
 
@@ -127,16 +127,3 @@ class _News:
                 del self._made[next(iter(self._made))]
             self._made[key] = (seen, current, message)
         return self._made[key][2]
-
-
-def visitor(request: web.Request) -> str:
-    """Return the visitor's address; behind a proxy on this machine, the one that the proxy names."""
-    peer = request.remote or ""
-    lines = request.headers.getall("X-Forwarded-For", [""])
-    forwarded = lines[-1].rpartition(",")[2].strip()  # a proxy adds to the line that came, or one of its own
-    try:
-        if forwarded and (not peer or ipaddress.ip_address(peer).is_loopback):
-            return str(ipaddress.ip_address(forwarded))
-    except ValueError:
-        return peer
-    return peer

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, select
 
 from dsage.errors import TooMany, UsageError
 from dsage_server.api.buckets import Buckets, Policy
+from dsage_server.api.callers import visitor
 from dsage_server.store import passkeys, recovery
 from dsage_server.store.open_links import network
 from dsage_server.store.schema import volunteer
 from dsage_server.store.visits import Role
 from dsage_server.web.forms import form_of
-from dsage_server.web.live import visitor
 from dsage_server.web.personal import ceremonies
 from dsage_server.web.personal.acts import need_fresh
 from dsage_server.web.personal.serving import HOME, Serving

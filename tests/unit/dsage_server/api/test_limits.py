@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from dsage.wire import PROTOCOL_HEADER
 from dsage_server.api.buckets import Policy
+from dsage_server.api.callers import visitor
 from dsage_server.api.http import manners, reply
 from dsage_server.api.limits import Limits, head_of
-from dsage_server.web.live import visitor
 
 
 @dataclass
