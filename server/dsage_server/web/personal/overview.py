@@ -22,6 +22,7 @@ from dsage_server.store.schema import (
 from dsage_server.store.views import LIVE_S
 from dsage_server.web.page import Document
 from dsage_server.web.personal.mine import Mine, Room, is_in
+from dsage_server.web.public.made import Made, made_by
 
 
 class Next(msgspec.Struct, kw_only=True):
@@ -60,6 +61,7 @@ class Me(Document, kw_only=True):
     free: int
     steady: int
     steady_of: int
+    made: list[Made]
 
 
 def me(connection: Connection, mine: Mine) -> Me:
@@ -85,6 +87,7 @@ def me(connection: Connection, mine: Mine) -> Me:
         computers_here=sum(at is not None and mine.now - at < LIVE_S for at in computers),
         badges=got.badges, next=_next(connection, mine.number), streak=got.streak, longest=got.longest,
         free=got.free, steady=got.steady, steady_of=got.steady_of,
+        made=made_by(connection, mine.number, mine.now),
     )  # fmt: skip
 
 

@@ -11,18 +11,15 @@ from sqlalchemy import Connection
 from dsage import account
 from dsage.errors import NotFound
 from dsage_server import badges
-from dsage_server.store import earned, paintings, profiles, tiles
+from dsage_server.store import earned, profiles
 from dsage_server.store.boards import Place, Scope, device_of
 from dsage_server.store.credit import recent_average
-from dsage_server.store.tiles import Picture
 from dsage_server.web.page import Asked, Document, Page
+from dsage_server.web.public.made import Made, made_by
 from dsage_server.web.public.ranks import Ranked, TeamRef, ranked, refs
 
 DAYS: Final = 60
 MOST_FINDS: Final = 20
-MOST_MADE: Final = 36
-MOST_KEPT: Final = 12
-"""Pictures of archived runs."""
 DAY_S: Final = 86400
 
 
@@ -65,24 +62,6 @@ class Find(msgspec.Struct, kw_only=True):
     title: str
     published: float
     found: bool
-
-
-class MadeUnit(msgspec.Struct, kw_only=True):
-    """A unit whose accepted answer one of their computers had."""
-
-    unit: int
-    reported: float | None
-
-
-class Made(msgspec.Struct, kw_only=True):
-    """What their computers made for a run: the last of its `units`, if it is not archived, and their tiles of its
-    `picture`, if it paints one."""
-
-    run: int
-    title: str
-    project: str
-    units: list[MadeUnit]
-    picture: Picture | None = None
 
 
 class Device(msgspec.Struct, kw_only=True):
@@ -138,7 +117,7 @@ def profile(connection: Connection, asked: Asked) -> Profile:
         streak=won.streak, longest=won.longest, badges=[_badge(each) for each in won.badges],
         ahead=_ahead(earned.by_app(connection, row.id)),
         neighbours=_neighbours(connection, board.around(row.id), asked.now),
-        discoveries=_finds(connection, row), made=_made(connection, row.id, asked.now),
+        discoveries=_finds(connection, row), made=made_by(connection, row.id, asked.now),
         devices=[
             Device(platform=each.platform, size=device_of(each.cores))
             for each in (profiles.devices(connection, row.id) if row.devices else [])
@@ -201,21 +180,6 @@ def _finds(connection: Connection, row: Any) -> list[Find]:
         )
         for each in profiles.finds(connection, row.id, MOST_FINDS)
     ]  # fmt: skip
-
-
-def _made(connection: Connection, number: int, now: float) -> list[Made]:
-    found: dict[int, Made] = {}
-    for unit, reported in profiles.made(connection, number, now, MOST_MADE):
-        run = found.setdefault(
-            unit.run_id, Made(run=unit.run_id, title=unit.title or unit.project, project=unit.project, units=[])
-        )
-        run.units.append(MadeUnit(unit=unit.id, reported=reported))
-    for of, picture in tiles.of_units(connection, (each.unit for run in found.values() for each in run.units)).items():
-        found[of].picture = picture
-    return list(found.values()) + [
-        Made(run=run.run_id, title=run.title or run.project, project=run.project, units=[], picture=picture)
-        for run, picture in paintings.of_volunteer(connection, number)[:MOST_KEPT]
-    ]
 
 
 PAGES: Final = (Page(template="profile", route=r"/u/{name:[\w-]+}", load=profile, document=Profile, period_s=5.0),)

@@ -124,6 +124,22 @@ async def test_the_account_is_told_in_full(mine: Mine) -> None:
     assert "Nobody sees that" in text
 
 
+async def test_who_is_not_listed_sees_what_their_computers_made_and_nobody_else_does(
+    mine: Mine, otter: Caller, world: World
+) -> None:
+    made = (await mine.data("/me.json"))["made"]
+    assert [(run["run"], [each["unit"] for each in run["units"]]) for run in made] == [(1, [3, 1])]
+    text = await mine.get("/me")
+    assert '<a href="/unit/1">1</a>' in text
+    assert "Only you know here that they are yours." in text
+    assert "?of=" not in text, "pages of runs outline tiles of people who are listed"
+    await Mine(mine.client).get("/u/steady-otter-417", 404)
+    wren = Mine(mine.client)
+    await wren.follow_link(world, world.join("late-finch-001"))
+    assert (await wren.data("/me.json"))["made"] == []
+    assert "Nothing yet" in await wren.get("/me")
+
+
 async def test_credit_says_what_waits_and_why_and_what_was_taken_back(mine: Mine) -> None:
     credit = await mine.data("/me/credit.json")
     assert [(each["credit"], each["why"]) for each in credit["pending"]] == [(2.5, "second")]

@@ -164,7 +164,7 @@ async def test_a_profile_shows_the_picture_with_ones_own_tiles(world: World, bro
     assert [tile["top"] for tile in made["picture"]["tiles"]] == [0, 4]
     text = await read(client, "/u/otter")
     assert f'href="/run/{kept}?of=otter"><svg' in text
-    assert "2 tiles are theirs. The run is archived, its picture is kept." in text
+    assert "2 tiles of the picture. The run is archived, its picture is kept." in text
     assert "/picture.png" not in await read(client, "/u/wren")
 
 
