@@ -30,6 +30,11 @@ class Behaviour:
     """Units worth more are handed back unstarted."""
     clan: ClassVar[bool] = False
     """Whether all of its kind were invited by the same person."""
+    crew: ClassVar[int] = 1
+    """How many computers have one mind, and always call one right after the other."""
+
+    def took(self, unit: int, place: int) -> None:
+        """A copy of a unit was leased to one of its computers: the first of the crew, or one that called later."""
 
     def answer(self, unit: int, trusted: bool, rng: Random) -> int:
         """Return the answer to one unit; `trusted`: this host's word alone is taken where it is not checked."""
@@ -132,6 +137,33 @@ class Picker(Liar):
 
     name = "cherry-pickers"
     most_milli = 30_000
+
+
+class Accomplices(Colluder):
+    """Three accounts of one person that call in a row: the first takes what is left at the head of the queue, so the
+    second knows that it has the first copies of what follows, and the third gets the second copies of those that are
+    checked. The second lies in all of them once its word is taken alone, and before that where the third has a copy;
+    the third confirms it."""
+
+    name = "accomplices"
+    crew = 3
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
+        self.sure: set[int] = set()
+        self.both: set[int] = set()
+        self.highest = 0
+
+    def took(self, unit: int, place: int) -> None:
+        if place == 1 and unit == self.highest + 1:
+            self.sure.add(unit)
+        elif place == 2 and unit in self.sure:
+            self.both.add(unit)
+        self.highest = max(self.highest, unit)
+
+    def answer(self, unit: int, trusted: bool, rng: Random) -> int:
+        known = unit in self.both or (trusted and unit in self.sure)
+        return super().answer(unit, trusted, rng) if known else RIGHT
 
 
 class BadMemory(Liar):

@@ -78,6 +78,9 @@ class Host:
     """How many answers it had given when it lied first, and when a lie of it was refused first; -1: never."""
     convictions: int = 0
     open: set[int] = field(default_factory=set)
+    followers: list[Host] = field(default_factory=list)
+    """Hosts that call right after it, each time; `place` is where it stands in such a row itself."""
+    place: int = 0
     stood: list[int] = field(default_factory=list)
     """Units in whose accepted camp it stood once."""
 

@@ -10,8 +10,9 @@ from figures import figure, say
 
 from simulator.intervals import between, most_wrong
 from simulator.scenarios import (
+    BESIDE,
     EVERY,
-    LAST_WORDS,
+    KNOWN,
     LEARN,
     OPTION_WORLDS,
     OPTIONS,
@@ -96,7 +97,7 @@ def report(found: Sequence[Outcome]) -> None:
         say(HEAD)
         for world, (words, _) in WORLDS.items():
             say(f"{world}: {words}")
-            for rule in (*EVERY, UNCLOSED) if part == "short" and world in LAST_WORDS else EVERY:
+            for rule in (*EVERY, *BESIDE.get((part, world), ())):
                 _row(rule, sum_up(select(found, part, world, rule)))
     _beside(found)
     for part, units in (("long", 1000), ("short", 100)):
@@ -159,6 +160,8 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
             demanded = 1.05 if units == 1000 else 1.15
             figure(f"copies per accepted result: {at}", ours.replicas, "copies", bar=demanded,
                    peer=("BOINC's rule", boinc.replicas))  # fmt: skip
+            known = sum_up(select(found, part, world, KNOWN))
+            figure(f"copies per accepted result, with known answers: {at}", known.replicas, "copies")
             figure(f"time to validity, median: {at}", ours.median_h, "h", peer=("BOINC's rule", boinc.median_h))
             figure(f"time to validity, 99 %: {at}", ours.p99_h, "h", peer=("BOINC's rule", boinc.p99_h))
             continue
@@ -171,10 +174,13 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
         figure(f"net credit stolen: {at}", ours.net, "units", bar=0.0 if world in NO_PROFIT else None,
                peer=("BOINC's rule", boinc.net))  # fmt: skip
         figure(f"net credit stolen, upper 95 % limit: {at}", ours.net_high, "units")
-        if part == "short" and world in LAST_WORDS:
+        if UNCLOSED in BESIDE.get((part, world), ()):
             last = sum_up(select(found, part, world, UNCLOSED))
             figure(f"net credit stolen, last words unchecked: {at}", last.net, "units")
             figure(f"wrong in the end, last words unchecked: {at}", last.end, "per million")
+        if KNOWN in BESIDE.get((part, world), ()):
+            known = sum_up(select(found, part, world, KNOWN))
+            figure(f"wrong in the end, with known answers: {at}", known.end, "per million")
         figure(f"answers until a lie was refused, median: {at}", ours.to_detect, "answers",
                peer=("BOINC's rule", boinc.to_detect))  # fmt: skip
         figure(f"honest hosts convicted in the end: {at}", ours.convicted_now, f"of {ours.honest}")

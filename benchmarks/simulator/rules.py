@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from dsage.states import ReplicaState, UnitState
+from dsage_server.store.known import POOL, certain
 from dsage_validator import issuing, life
 from dsage_validator.reputation import RULES, Kind, Rules, drawn, evidence, stands, supporters, weighed
 from dsage_validator.unit import Replica, Trust, Unit
@@ -37,6 +38,9 @@ class Rule:
     def created(self, number: int) -> Unit:
         """Return a new unit."""
         return life.created(number, self.quorum)
+
+    def made(self, numbers: range) -> None:
+        """Do what is done when units are made."""
 
     def lease(self, unit: Unit, host: Host, replica: Replica) -> Unit:
         """Return a unit after a copy was leased to a host."""
@@ -112,21 +116,24 @@ class Ours(Rule):
 
     The rest are other ways, which the server does not go (docs/trust.md says what they bring). `pairing`: while either
     partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
-    unit itself. `spot`: the share of accepted units that it computes anyway. `known`: a check is a unit whose answer
-    is known, instead of a second copy. The server does what `closing` says: when a run has ended, one of the answers of
-    each host that were taken alone since its last check is asked of one more, so nobody's last word stays unchecked.
+    unit itself. `spot`: the share of accepted units that it computes anyway. The server does what `closing` says: when
+    a run has ended, one of the answers of each host that were taken alone since its last check is asked of one more, so
+    nobody's last word stays unchecked. And what `known` says, but for figures that are to be compared with others: for
+    each unit it makes such a share of units whose answer is certain (`dsage_server.store.known`).
     """
 
     learns = True
 
     def __init__(
         self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
-        spot: float = 0.0, known: bool = False, closing: bool = True,
+        spot: float = 0.0, known: float = 0.0, closing: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(2)
         self.name, self.rules, self.pairing, self.arbiter = name, rules, pairing, arbiter
         self.spot, self.known, self.closing = spot, known, closing
         self._closed: set[int] = set()
+        self._pool: list[int] = []
+        self._pooled: set[int] = set()
         self._fallen: deque[tuple[Host, bool]] = deque()
         self._looking = False
 
@@ -138,22 +145,16 @@ class Ours(Rule):
         trust = host.standing.trust(drawn(world.key, unit.id), world.now, self.rules)
         if trust is Trust.ALONE and not issuing.first_copy(unit):
             trust = Trust.KNOWN
-        elif trust is Trust.KNOWN and self.known and self._asks_known(host):
-            trust = Trust.ALONE
         return life.lease(unit, replace(replica, trust=trust) if trust else replica)
 
-    def _asks_known(self, host: Host) -> bool:
-        """Have a host answer a unit again, under a new name, that two others have answered; whether there was one."""
+    def made(self, numbers: range) -> None:
         world, rng = self.world, self.world.rng
-        for _ in range(8):
-            unit = world.units[rng.randrange(1, len(world.units))]
-            camp = supporters(unit)
-            if len(camp) > 1 and all(r.host != host.number for r in camp):
-                world.tally.answers += 1
-                right = host.behaviour.answer(-unit.id, True, rng) == world.lies.get(camp[0].id, RIGHT)
-                self._weigh(host, Kind.PASSED if right else Kind.LIED)
-                return True
-        return False
+        for _ in range(sum(rng.random() < self.known for _ in numbers)):
+            while self._pool:
+                number = self._pool.pop(rng.randrange(len(self._pool)))
+                if certain(world.units[number]):
+                    world.change(life.asked_again(world.units[number]))
+                    break
 
     def barred(self, unit: Unit) -> frozenset[int]:
         if not self.pairing:
@@ -201,6 +202,10 @@ class Ours(Rule):
             return
         for each in evidence(was, unit):
             self._weigh(self.world.hosts[each.host - 1], each.kind)
+        if self.known and unit.id not in self._pooled and certain(unit):
+            self._pooled.add(unit.id)
+            if self.world.rng.random() < POOL:
+                self._pool.append(unit.id)
         if self.spot and unit.state is UnitState.VALID and was.state is not UnitState.VALID:
             self._compute(unit)
         self._look_back()

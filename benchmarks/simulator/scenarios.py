@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from dsage_server.store.known import SHARE
 from dsage_validator.reputation import RULES, Rules
 from simulator import adversaries as who
 from simulator.rules import Boinc, Ours, Rule
@@ -30,30 +31,39 @@ WORLDS: Final[dict[str, tuple[str, Others]]] = {
     "constants": ("2 % return a constant, 20 times as fast as one can compute", ((partial(who.Constant, 1.0), 0.02),)),
     "credit farmers": ("2 % return at once what is right one time in five", ((partial(who.Farmer, 0.8), 0.02),)),
     "cherry-pickers": ("5 % hand back long units, and lie in 10 % of the others", ((partial(who.Picker, 0.1), 0.05),)),
+    "accomplices": ("3 % are accounts of one person, three in a row that call one right after the other",
+                    ((partial(who.Accomplices, 1.0), 0.03),)),
     "bad memory": ("10 % are honest and wrong in one answer of 1,000", ((partial(who.BadMemory, 0.001), 0.1),)),
 }  # fmt: skip
-CROWDED: Final = frozenset({"liars", "rare liars"})
-"""Worlds with so few who are not honest, or so low a bar, that more hosts are asked for."""
+CROWDED: Final = {
+    "long": frozenset({"liars", "rare liars"}), "short": frozenset({"liars", "rare liars", "cherry-pickers"}),
+}  # fmt: skip
+"""Worlds with so few who are not honest, or so few lies, that more hosts are asked for."""
 EVERY: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours, "BOINC": Boinc, "quorum 2": partial(Rule, 2), "quorum 3": partial(Rule, 3),
     "no checking": partial(Rule, 1),
 }  # fmt: skip
 LEARN: Final = ("DSage", "BOINC")
 FIXED: Final = tuple([rule for rule in EVERY if rule not in LEARN])
-LAST_WORDS: Final = ("honest", "sleepers", "colluding sleepers")
-"""Worlds in which it is tried what it brings to check everybody's last word."""
 CHECKED: Final = "DSage, server checks 0.5 %"
 UNCLOSED: Final = "DSage, last words unchecked"
+KNOWN: Final = "DSage, known answers"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
     UNCLOSED: partial(Ours, closing=False),
-    "DSage, known answers": partial(Ours, known=True),
+    KNOWN: partial(Ours, known=SHARE),
     CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
     "DSage, probation 20": partial(Ours, Rules(probation=20.0, audit=RULES.audit)),
     "DSage, audit 6 %": partial(Ours, Rules(probation=RULES.probation, audit=0.06)),
 }
+BESIDE: Final = {
+    ("long", "honest"): (KNOWN,), ("long", "accomplices"): (KNOWN,), ("short", "honest"): (UNCLOSED, KNOWN),
+    ("short", "sleepers"): (UNCLOSED,), ("short", "colluding sleepers"): (UNCLOSED,),
+    ("short", "accomplices"): (KNOWN,),
+}  # fmt: skip
+"""What is tried beside the rules that learn, by part and world."""
 SHARED: Final = {
     "colluders": ("DSage", CHECKED, "BOINC", "quorum 2"),
     "colluding sleepers": ("DSage", "BOINC", "quorum 2"),
@@ -131,6 +141,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     dossiers: list[Dossier]
 
 
+def learners(part: str, world: str) -> tuple[str, ...]:
+    """Return the rules that learn, and what is tried beside them in this world."""
+    return *LEARN, *BESIDE.get((part, world), ())
+
+
 def jobs(size: Size) -> Iterator[Job]:
     """Yield all worlds to be tried."""
     for part, units, learning, fixed in (
@@ -138,9 +153,8 @@ def jobs(size: Size) -> Iterator[Job]:
         ("short", 100, size.short, size.short_fixed),
     ):
         for name in WORLDS:
-            hosts, seeds = learning[0] * (learning[2] if name in CROWDED else 1), range(1, learning[1] + 1)
-            rules = (*LEARN, UNCLOSED) if part == "short" and name in LAST_WORDS else LEARN
-            yield from [Job(part, name, rule, hosts, units, seed) for rule in rules for seed in seeds]
+            hosts, seeds = learning[0] * (learning[2] if name in CROWDED[part] else 1), range(1, learning[1] + 1)
+            yield from [Job(part, name, rule, hosts, units, seed) for rule in learners(part, name) for seed in seeds]
             hosts, seeds = fixed[0], range(1, fixed[1] + 1)
             yield from [Job(part, name, rule, hosts, units, seed) for rule in FIXED for seed in seeds]
     yield from _shares(size)

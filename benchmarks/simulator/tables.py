@@ -11,15 +11,14 @@ from typing import Final
 from simulator.report import Sum, select, sum_up
 from simulator.scenarios import (
     FIXED,
-    LAST_WORDS,
     LEARN,
     OPTION_WORLDS,
     OPTIONS,
     SHARED,
     SHARES,
-    UNCLOSED,
     WORLDS,
     Outcome,
+    learners,
 )  # fmt: skip
 
 MARKED: Final = re.compile(r"(<!-- simulated: (\w+) -->\n).*?(<!-- simulated end -->)", re.DOTALL)
@@ -47,7 +46,7 @@ def learning(found: Sequence[Outcome], part: str) -> str:
     """Every world under the rules that learn."""
     rows: list[tuple[str, ...]] = [LEARNING]
     for world in WORLDS:
-        for rule in (*LEARN, UNCLOSED) if part == "short" and world in LAST_WORDS else LEARN:
+        for rule in learners(part, world):
             s = sum_up(select(found, part, world, rule))
             rows.append((world if rule == LEARN[0] else "", rule, f"{s.accepted:,}", *_cells(s)))
     return _table(rows)

@@ -68,7 +68,7 @@ class World:
     def __init__(self, setting: Setting, rule: Rule, seed: int) -> None:
         self.setting, self.rule, self.rng, self.now = setting, rule, Random(seed), 0.0
         self.key = seed.to_bytes(8, "big")
-        self.ready, self.shares, self.blame = ReadyQueue(), FairShare(), Blame()
+        self.ready, self.shares, self.blame = ReadyQueue(Random(seed)), FairShare(), Blame()
         self.ready.open_run(RunTerms(run=RUN, project="simulated", researcher=b"r"))
         self.units: list[Unit] = [life.created(0, 1)]
         self.size_milli = array("l", [0])
@@ -99,7 +99,9 @@ class World:
             self.now, _, who = heapq.heappop(self._calls)
             while self._leases and self._leases[0][0] <= self.now:
                 self._run_out(heapq.heappop(self._leases)[2])
-            self._call(who)
+            calls = [at for each in (who, *who.followers) if (at := self._call(each)) is not None]
+            if calls:
+                self._call_at(max(calls), who)
         self.tally.close(self)
         return self.tally
 
@@ -107,59 +109,76 @@ class World:
         number = 0
         for make, share in self.setting.others:
             for _ in range(max(1, round(share * self.setting.hosts))):
-                self.join(make(), JOIN_S * self.rng.random())
+                behaviour = make()
+                if number % behaviour.crew:
+                    self._follow(self.hosts[-(number % behaviour.crew)])
+                else:
+                    self.join(behaviour, JOIN_S * self.rng.random())
                 number += 1
         for _ in range(self.setting.hosts - number):
             self.join(Behaviour(), JOIN_S * self.rng.random())
 
     def join(self, behaviour: Behaviour, at: float, kin: int | None = None) -> Host:
         """Let a new host take part from a time on."""
+        made = self._host(behaviour, at, kin)
+        self._call_at(at, made)
+        return made
+
+    def _follow(self, leader: Host) -> None:
+        """Add a host of the same mind as another, which calls right after it, each time."""
+        follower = self._host(leader.behaviour, leader.on_until, None)
+        follower.batch, follower.place = leader.batch, len(leader.followers) + 1
+        leader.followers.append(follower)
+
+    def _host(self, behaviour: Behaviour, at: float, kin: int | None) -> Host:
         number = len(self.hosts) + 1
         kin = kin if kin is not None else 0 if behaviour.clan else number
         made = host(number, kin, behaviour, at, self.rng, life_days=self.setting.life_days)
         self.hosts.append(made)
         self.kin.setdefault(made.kin, []).append(made)
-        self._call_at(at, made)
         return made
 
     def _call_at(self, at: float, who: Host) -> None:
         self._orders += 1
         heapq.heappush(self._calls, (at, self._orders, who))
 
-    def _call(self, who: Host) -> None:
+    def _call(self, who: Host) -> float | None:
+        """Let a host report and ask; return when it calls again, None if it never does."""
         if self.now >= who.leaves:
             self.join(copy.copy(who.behaviour), self.now + HOUR)
-            return
+            return None
         who.view.record.seen(self.now)
         for held in who.held:
             self._report(who, held)
         who.held = []
         if who.behaviour.reborn and who.standing.lies:
             self.join(copy.copy(who.behaviour), self.now + REBIRTH_S, who.kin)
-            return
+            return None
         if self.ready.unsent < AHEAD:
             self._make()
         choice = policy.choose(self.ready, self.shares, who.view, self.rule.may_have(who), self.now)
         if not choice.copies:
-            self._call_at(self.now + RETRY_S * (1 << who.refused) * (0.5 + self.rng.random()), who)
+            again = self.now + RETRY_S * (1 << who.refused) * (0.5 + self.rng.random())
             who.refused = min(MAX_RETRIES, who.refused + 1)
-            return
+            return again
         who.refused = 0
         work_s = sum([self._lease(who, each) for each in choice.copies])
         who.view.record.sent(len(choice.copies), self.now)
         at, lost = who.works(work_s, len(choice.copies), self.now, self.rng)
         if lost:
             who.held = []
-        self._call_at(at, who)
+        return at
 
     # -- units -------------------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
-        for number in range(len(self.units), min(len(self.units) + AHEAD, self.total + 1)):
+        numbers = range(len(self.units), min(len(self.units) + AHEAD, self.total + 1))
+        for number in numbers:
             self.units.append(self.rule.created(number))
             self.size_milli.append(int(MEDIAN_MILLI * self.rng.lognormvariate(0.0, SIZE_SIGMA)))
             self.begun.append(-1.0)
             self._queue(self.units[number])
+        self.rule.made(numbers)
 
     def _queue(self, unit: Unit) -> None:
         if not unit.unsent:
@@ -184,6 +203,7 @@ class World:
             id=self._replicas, volunteer=who.number, host=who.number, deadline=deadline, hard_deadline=math.inf
         )
         self.tally.leases += 1
+        who.behaviour.took(-unit.id if unit.final else unit.id, who.place)
         who.open.add(unit.id)
         held = Held(unit.id, replica.id, copy.credit_milli, self.now)
         who.held.append(held)

@@ -10,12 +10,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
+from random import Random
 from typing import Final
 
 from dsage_server.scheduling.terms import NEWCOMER, Needs, ReadyUnit, RunTerms
 
 SPARE: Final = 64
 """Dead entries that a line may hold beyond the number of live ones, before it is swept."""
+AMONG: Final = 64
+"""How far from the head a fresh unit is drawn: more than a call takes. From further away newcomers would wait longer to
+be confirmed, which costs copies: 1.154 an answer instead of 1.147 in the simulator's honest world."""
+TRIES: Final = 16
+"""Places that are looked at for a fresh unit, before an entry stays where it is."""
 MAX_PLACES: Final = 20_000
 """Volunteers whose places are remembered; then all begin at the head again, once."""
 
@@ -36,6 +42,14 @@ class Entry:
         """Whether no copy of it was ever sent."""
         self.denied = 0.0
         """When a slow host was first passed over for a faster one."""
+
+    def change_places(self, other: Entry) -> None:
+        """Let two entries of one line stand in each other's place."""
+        self.unit, other.unit = other.unit, self.unit
+        self.unsent, other.unsent = other.unsent, self.unsent
+        self.held, other.held = other.held, self.held
+        self.fresh, other.fresh = other.fresh, self.fresh
+        self.denied, other.denied = other.denied, self.denied
 
     def open_to(self, volunteer: int, kin: frozenset[str]) -> bool:
         """Whether a volunteer may have a copy, as far as is known here."""
@@ -62,6 +76,16 @@ class Line:
         self._entries.append(entry)
         self._numbers.append(entry.number)
         self.alive += 1
+
+    def fresh(self, rng: Random) -> Entry | None:
+        """Return one of the first entries of which no copy was ever sent: no volunteer's place lies beyond it."""
+        entries, head = self._entries, self._first_alive()
+        among = min(AMONG, len(entries) - head)
+        for _ in range(TRIES):
+            entry = entries[head + int(rng.random() * among)]
+            if entry.unsent and entry.fresh:
+                return entry
+        return None
 
     def lost(self) -> None:
         """One entry has died."""

@@ -6,7 +6,8 @@
 3. Of the run whose turn it is, units are passed over that the host cannot do: platform, features of its client,
    packages, tags, memory, disk (fitting.py), and time.
 4. Units are passed over of which the host's volunteer or its kin has a copy, or which it has failed repeatedly.
-5. Copies that came back go first, then units in the order their driver made them (line.py).
+5. Copies that came back go first, then units in the order their driver made them (line.py); second copies, and those
+   that decide between answers, stand anywhere among the first of these (ready.py).
 6. The last copies of a run wait a while for fast, reliable hosts (tail.py).
 7. What the run lacks for a full call comes from the next one.
 8. A host gets nothing of the projects that its owner refuses.

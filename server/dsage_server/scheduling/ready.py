@@ -6,12 +6,16 @@ unit stands (`put`), and which copies of a choice were not leased after all (`gi
 
 Each run has room for a number of units; what does not fit stays in the tables and is fetched run by run when there
 is room (`runs_to_refill`, `refill`), so that a big old run never keeps a new one out.
+
+A copy of a unit that somebody else has a copy of stands anywhere among those that wait: whoever calls next must not be
+sure to be the one who confirms what the last caller got, nor who decides between two answers as soon as they differ.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from random import Random, SystemRandom
 from typing import Final
 
 from dsage.errors import NotFound
@@ -25,6 +29,8 @@ CAPACITY: Final = 50_000
 RUN_CAPACITY: Final = 4_000
 RUN_FLOOR: Final = 50
 """A full call's worth: however many runs there are, each has this much room."""
+CROWD: Final = 16
+"""Where fewer units of a run wait for their first copy there is no crowd to stand in."""
 MAX_LANES: Final = 64
 """Different needs in one run, before those of which nothing waits are forgotten."""
 MAX_PROJECTS: Final = 20
@@ -34,7 +40,8 @@ MAX_PROJECTS: Final = 20
 class ReadyQueue:
     """Ready units by run and needs. `unsent` counts the copies that may be handed out to any host."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: Random | None = None) -> None:
+        self._rng = rng or SystemRandom()
         self.runs: dict[int, RunQueue] = {}
         self.unsent = 0
         self.woken: dict[int, RunTerms] = {}
@@ -139,6 +146,7 @@ class ReadyQueue:
 
     def reserve(self, entries: Iterable[Entry], volunteer: int) -> None:
         """Take one copy of each entry for a volunteer, until the tables have told."""
+        begun = []
         for entry in entries:
             entry.held = (*entry.held, volunteer)
             entry.unsent -= 1
@@ -147,11 +155,17 @@ class ReadyQueue:
             self.unsent -= run.counts
             if entry.fresh:
                 self._sent_first(entry, run)
+                begun.append(entry)
             if not entry.unsent:
                 run.units -= 1
                 entry.line.lost()
                 if run.more:
                     self._look_for_more(run)
+        for entry in begun:
+            if entry.unsent and entry.line.lane.run.fresh >= CROWD:
+                unsent = entry.unsent
+                self._delist(entry)
+                self._list(entry.unit, unsent, entry.held, first=False)
 
     def give_back(self, choice: Choice, leased: Collection[int] = ()) -> None:
         """What was chosen was not leased, except for the units named: the other copies go first now."""
@@ -244,7 +258,8 @@ class ReadyQueue:
         lane = self._lane(run, unit)
         lane.least_s = min(lane.least_s, unit.work_s) if lane.alive else unit.work_s
         self._number += 1
-        line = lane.first if first else lane.rest
+        anywhere = bool(held or unit.barred) and run.fresh >= CROWD
+        line = lane.first if first and not anywhere else lane.rest
         entry = self._entries[unit.unit] = Entry(unit, unsent, held, line, self._number)
         line.add(entry)
         run.newest = self._number
@@ -256,6 +271,10 @@ class ReadyQueue:
         run.units += 1
         run.copies += unsent
         self.unsent += unsent * run.counts
+        other = line.fresh(self._rng) if anywhere else None
+        if other is not None:
+            entry.change_places(other)
+            self._entries[entry.unit.unit], self._entries[unit.unit] = entry, other
 
     def _delist(self, entry: Entry) -> None:
         del self._entries[entry.unit.unit]

@@ -20,6 +20,7 @@ from simulator.tally import Tally
 from simulator.world import Setting, World
 
 from dsage.states import ReplicaState, UnitState
+from dsage_server.scheduling import ready
 
 LIARS = ((partial(adversaries.Liar, 0.3), 0.2),)
 COLLUDERS = ((partial(adversaries.Colluder, 1.0), 0.2),)
@@ -90,8 +91,8 @@ def test_every_option_makes_a_difference(name: str) -> None:
 
 
 def test_checking_everybody_s_last_word_finds_who_lied_at_the_end_of_a_run() -> None:
-    plotters = ((partial(adversaries.Conspirator, 1.0), 0.2),)
-    usual, checked = [gone(Ours(closing=closing), plotters, hosts=30, units=60, seed=1)[1] for closing in (False, True)]
+    plotters = ((partial(adversaries.Conspirator, 0.4), 0.2),)
+    usual, checked = [gone(Ours(closing=closing), plotters, hosts=30, units=60, seed=4)[1] for closing in (False, True)]
     assert usual.wrong > checked.wrong
     assert usual.answers < checked.answers < usual.answers * 1.1
     assert sum(d.kept for d in checked.dossiers) < sum(d.kept for d in usual.dossiers)
@@ -131,6 +132,23 @@ def test_what_each_of_them_answers() -> None:
     assert adversaries.Constant(1.0).answer(1, False, rng) == adversaries.Constant(1.0).answer(2, True, rng)
     farmed = [adversaries.Farmer(0.8).answer(1, False, rng) for _ in range(500)]
     assert 60 < farmed.count(adversaries.RIGHT) < 140
+
+
+def test_accomplices_know_who_has_the_second_copy_where_it_goes_to_the_next_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it was once: they confirmed each other's lies, and kept them."""
+    three = ((partial(adversaries.Accomplices, 1.0), 0.06),)
+    _, mixed = gone(Ours(), three, hosts=50, units=200, seed=1)
+    monkeypatch.setattr(ready, "CROWD", 10**9)
+    _, in_order = gone(Ours(), three, hosts=50, units=200, seed=1)
+    assert in_order.wrong > 20 > 2 >= mixed.wrong
+
+
+def test_known_answers_are_checks_that_nobody_else_answers() -> None:
+    usual, more = [gone(Ours(known=known), hosts=30, units=100)[1] for known in (0.0, 0.05)]
+    assert usual.accepted == more.accepted == 3000
+    assert usual.answers + 20 < more.answers < usual.answers * 1.06
 
 
 def test_cherry_pickers_hand_long_units_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from random import Random
 
 import msgspec
 import pytest
@@ -184,10 +185,17 @@ def test_one_run_goes_out_as_in_the_plain_model(steps: list[tuple[str, int, int]
         assert twin.ready.unsent == sum(max(0, twin.plain[0].unsent(n)) for n in twin.plain[0].units)
 
 
-@settings(max_examples=200, deadline=None)
-@given(STEPS, st.integers(2, 4))
-def test_many_runs_and_needs_give_what_fits_and_all_that_fits(steps: list[tuple[str, int, int]], runs: int) -> None:
-    twin = Twin(runs=runs, kinds=3)
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.integers(2, 4), st.sampled_from([1, ready.CROWD]))
+def test_many_runs_and_needs_give_what_fits_and_all_that_fits(
+    steps: list[tuple[str, int, int]], runs: int, crowd: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ready, "CROWD", crowd)
+        _gives_all_that_fits(Twin(runs=runs, kinds=3), steps)
+
+
+def _gives_all_that_fits(twin: Twin, steps: list[tuple[str, int, int]]) -> None:
     hosts = {v: host(v, offers=v % 2 == 0) for v in range(1, VOLUNTEERS + 1)}
     for step in steps:
         play(twin, step)
@@ -207,6 +215,53 @@ def test_many_runs_and_needs_give_what_fits_and_all_that_fits(steps: list[tuple[
             twin.plain[twin.truth[number].run].held.setdefault(number, []).append(caller.volunteer)
         twin.open.append(choice)
         assert twin.ready.unsent == sum(max(0, p.unsent(n)) for p in twin.plain for n in p.units)
+
+
+def crowded(unsent: int) -> tuple[ReadyQueue, FairShare]:
+    """Return a queue in which 300 units wait for their first copy."""
+    queue = ReadyQueue(Random(1))
+    queue.open_run(RunTerms(run=1, project="p", researcher=b"r"))
+    for number in range(1, 301):
+        queue.put(ReadyUnit(unit=number, run=1, unsent=unsent, needs=KINDS[0]))
+    return queue, FairShare()
+
+
+def test_who_calls_next_does_not_get_the_copies_that_confirm_the_last_caller() -> None:
+    queue, shares = crowded(unsent=1)
+    first = choose(queue, shares, host(1), 10, 1000.0).copies
+    for unit in first:
+        queue.put(msgspec.structs.replace(unit, barred=frozenset({1})))
+    taken = [choose(queue, shares, host(number), 10, 1000.0).units for number in range(2, 32)]
+    met = [len(set(units) & {unit.unit for unit in first}) for units in taken]
+    assert met[0] <= 3
+    assert max(met) <= 5
+    assert sum(met) == 10
+
+
+def test_nor_does_who_calls_in_the_same_turn() -> None:
+    queue, shares = crowded(unsent=2)
+    first, second = [choose(queue, shares, host(number), 10, 1000.0).units for number in (1, 2)]
+    assert len(set(first) & set(second)) <= 3
+    rest = [unit for number in range(3, 70) for unit in choose(queue, shares, host(number), 10, 1000.0).units]
+    assert Counter([*first, *second, *rest]) == dict.fromkeys(range(1, 301), 2)
+
+
+def test_nor_does_who_calls_when_two_answers_differ_decide_between_them() -> None:
+    queue, shares = crowded(unsent=1)
+    apart = choose(queue, shares, host(1), 10, 1000.0).copies
+    for unit in apart:
+        queue.put(msgspec.structs.replace(unit, barred=frozenset({1, 2}), freed=True))
+    assert len({unit.unit for unit in apart} & set(choose(queue, shares, host(3), 10, 1000.0).units)) <= 3
+
+
+def test_where_no_crowd_waits_the_second_copy_is_next() -> None:
+    queue, shares = ReadyQueue(), FairShare()
+    queue.open_run(RunTerms(run=1, project="p", researcher=b"r"))
+    for number in range(1, ready.CROWD + 1):
+        queue.put(ReadyUnit(unit=number, run=1, unsent=1, needs=KINDS[0]))
+    unit = choose(queue, shares, host(1), 1, 1000.0).copies[0]
+    queue.put(msgspec.structs.replace(unit, barred=frozenset({1})))
+    assert choose(queue, shares, host(2), 1, 1000.0).units == (unit.unit,)
 
 
 class Tables:
@@ -414,8 +469,8 @@ def test_a_volunteer_with_many_copies_out_is_not_walked_past_them_again() -> Non
         for unit in choose(queue, shares, caller, 50, 1000.0).copies:
             queue.put(msgspec.structs.replace(unit, unsent=1, barred=Watched({1})))
     looked = 0
-    assert choose(queue, shares, caller, 1, 1000.0).units == (2901,)
-    assert looked == 0
+    assert choose(queue, shares, caller, 1, 1000.0).units[0] > 2000
+    assert looked < 200
 
 
 def test_a_line_behind_a_unit_that_nobody_takes_does_not_grow() -> None:
