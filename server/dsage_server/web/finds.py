@@ -57,7 +57,8 @@ class Finds:
 
 
 def atom(found: list[DiscoveryView], *, server_id: str, name: str, origin: str) -> bytes:
-    """Return a feed of published discoveries, newest first. What an entry is called never changes."""
+    """Return a feed of published discoveries, newest first. What an entry is called never changes; a
+    correction is an entry of its own, so that those who have read of the discovery are told of it too."""
     feed = Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
     _add(feed, "id", f"tag:dsage,2026:{server_id}/discoveries")
     _add(feed, "title", f"{name}: discoveries")
@@ -66,16 +67,17 @@ def atom(found: list[DiscoveryView], *, server_id: str, name: str, origin: str) 
     SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{origin}/discoveries"})
     _add(SubElement(feed, "author"), "name", name)
     for each in found:
-        entry = SubElement(feed, "entry")
-        _add(entry, "id", f"tag:dsage,2026:{server_id}/discovery/{each.id}")
-        _add(entry, "title", each.title)
+        entry, holds = SubElement(feed, "entry"), each.state == "published"
+        _add(entry, "id", f"tag:dsage,2026:{server_id}/discovery/{each.id}{'' if holds else '/correction'}")
+        _add(entry, "title", each.title if holds else f"Correction: {each.title}")
+        _add(entry, "published", stamp(each.published or each.declared))
         _add(entry, "updated", stamp(each.published or each.declared))
         SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": f"{origin}/discovery/{each.id}"})
-        if each.state == "published":
+        if holds:
             by = ", ".join(each.confirmers) or "a proof of its own"
             _add(entry, "summary", f"Found by {each.finder}, confirmed by {by}.")
         else:
-            _add(entry, "summary", f"Correction: {each.correction}")
+            _add(entry, "summary", each.correction)
     body: bytes = tostring(feed, encoding="utf-8")
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + body
 

@@ -17,7 +17,7 @@ from dsage_server import discovering
 from dsage_server.store import discoveries
 from dsage_server.store.discoveries import NOBODY
 from dsage_server.web.certificate import svg
-from dsage_server.web.finds import ATOM
+from dsage_server.web.finds import ATOM, atom
 from dsage_server.web.speech import speech_of
 from dsage_server.web.testing import World
 
@@ -131,7 +131,29 @@ async def test_nothing_is_shown_before_it_is_published_and_names_only_with_conse
     feed_text = await (await client.get("/discoveries.atom")).text()
     assert discoveries.FELL in feed_text
     assert "steady-otter" not in feed_text
+    (entry,) = ElementTree.fromstring(feed_text).iter(f"{{{ATOM}}}entry")
+    assert [entry.findtext(f"{{{ATOM}}}{name}") for name in ("id", "title", "summary")] == [
+        "tag:dsage,2026:test-server/discovery/1/correction", f"Correction: {HOSTILE}", discoveries.FELL,
+    ]  # fmt: skip
     assert "steady-otter" not in page
+
+
+def test_the_feed_has_what_its_standard_asks_for() -> None:
+    """RFC 4287: an id, a title and a time of each, once; whole addresses; names of whoever wrote it."""
+    found = [view(id=2, state="candidate", correction="it fell"), view(id=1)]
+    feed = ElementTree.fromstring(atom(found, server_id="s", name="A & <B>", origin="https://lab.example.org"))
+    entries = list(feed.iter(f"{{{ATOM}}}entry"))
+    assert len(entries) == 2
+    for part in (feed, *entries):
+        for name in ("id", "title", "updated"):
+            assert len(part.findall(f"{{{ATOM}}}{name}")) == 1, name
+        for link in part.findall(f"{{{ATOM}}}link"):
+            assert link.attrib["href"].startswith("https://lab.example.org/")
+        assert [link.attrib["rel"] for link in part.findall(f"{{{ATOM}}}link")].count("alternate") == 1
+    for when in [*feed.iter(f"{{{ATOM}}}updated"), *feed.iter(f"{{{ATOM}}}published")]:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(when.text))
+    assert len({entry.findtext(f"{{{ATOM}}}id") for entry in entries}) == 2
+    assert feed.findtext(f"{{{ATOM}}}author/{{{ATOM}}}name") == "A & <B>"
 
 
 def test_a_certificate_is_in_the_visitors_language_and_names_its_tongue() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
 
@@ -22,6 +23,7 @@ Open = Callable[..., Awaitable[Client]]
 
 HOSTILE = '<script>alert("1")</script> & <b>'
 VOID = {"meta", "link", "img", "br", "input", "hr", "wbr"}
+TILE = r'<rect class="(\w+)" x="\d+" y="\d+" width="16"'
 EVERY_PAGE = ("/", "/leaderboard", "/run/1", "/unit/1", "/unit/2", "/unit/3", "/status", "/discoveries")
 
 
@@ -124,6 +126,23 @@ async def test_the_front_page_and_its_twin_say_the_same(busy: World, browse: Ope
         "7 of 28",
     ):
         assert shown in text
+
+
+async def test_tiles_of_the_front_page_are_a_unit_each_while_there_is_room(world: World, browse: Open) -> None:
+    client = await browse()
+    assert Counter(re.findall(TILE, await read(client, "/"))) == {"ready": 144}
+    run, (otter, heron) = world.submit("A run"), (world.join("otter"), world.join("heron"))
+    first, *_ = world.step(run, args=[1, 2, 3])
+    world.compute(first, "same", otter, heron)
+    text = await read(await browse(), "/")
+    drawn = Counter(re.findall(TILE, text))
+    assert drawn == {"valid": 1, "active": 2, "free": 141}
+    assert "3 units of work, a tile each:" in text
+    world.step(run, args=list(range(285)))
+    text = await read(await browse(), "/")
+    drawn = Counter(re.findall(TILE, text))
+    assert (drawn.total(), drawn["free"]) == (144, 0)
+    assert "288 units of work, each tile a share of them:" in text
 
 
 async def test_a_run_shows_states_with_their_meaning_events_and_credit(busy: World, browse: Open) -> None:
