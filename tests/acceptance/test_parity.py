@@ -143,7 +143,7 @@ def test_a_killed_program_leaves_no_descendant(tmp_path: Path) -> None:
             assert parent.stdout is not None
             assert parent.stdout.readline() == "ready\n"
             program = psutil.Process(parent.pid)
-            until(lambda: len(program.children(recursive=True)) > 5)  # a server, two clients, and what their boxes are of
+            until(lambda: len(program.children(recursive=True)) > 5)  # boxes too
             descendants = program.children(recursive=True)
         finally:
             parent.kill()
