@@ -77,6 +77,8 @@ class Host:
     detected: int = -1
     """How many answers it had given when it lied first, and when a lie of it was refused first; -1: never."""
     convictions: int = 0
+    odd: bool = False
+    """Whether it stood out once, to a rule that watches."""
     open: set[int] = field(default_factory=set)
     followers: list[Host] = field(default_factory=list)
     """Hosts that call right after it, each time; `place` is where it stands in such a row itself."""

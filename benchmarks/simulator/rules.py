@@ -13,6 +13,7 @@ from dsage_validator import issuing, life
 from dsage_validator.reputation import RULES, Kind, Rules, drawn, evidence, stands, supporters, weighed
 from dsage_validator.unit import Replica, Trust, Unit
 from simulator.adversaries import RIGHT
+from simulator.watch import Watch
 
 if TYPE_CHECKING:
     from simulator.hosts import Host
@@ -118,20 +119,22 @@ class Ours(Rule):
     partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
     unit itself. `spot`: the share of accepted units that it computes anyway. The server does what `closing` says: when
     a run has ended, one of the answers of each host that were taken alone since its last check is asked of one more, so
-    nobody's last word stays unchecked. And what `known` says, but for figures that are to be compared with others: for
-    each unit it makes such a share of units whose answer is certain (`dsage_server.store.known`).
+    nobody's last word stays unchecked. It also does what `known` and `watch` say, which most figures are without: for
+    each unit that is made such a share of units whose answer is certain (`dsage_server.store.known`), and more checks
+    for hosts that stand out.
     """
 
     learns = True
 
     def __init__(
         self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
-        spot: float = 0.0, known: float = 0.0, closing: bool = True,
+        spot: float = 0.0, known: float = 0.0, watch: bool = False, closing: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(2)
         self.name, self.rules, self.pairing, self.arbiter = name, rules, pairing, arbiter
         self.spot, self.known, self.closing = spot, known, closing
         self._closed: set[int] = set()
+        self._watch = Watch() if watch else None
         self._pool: list[int] = []
         self._pooled: set[int] = set()
         self._fallen: deque[tuple[Host, bool]] = deque()
@@ -200,6 +203,8 @@ class Ours(Rule):
     def learn(self, was: Unit, unit: Unit) -> None:
         if was.state is not UnitState.VALID is not unit.state:
             return
+        if self._watch is not None:
+            self._watch.learn(self.world, was, unit)
         for each in evidence(was, unit):
             self._weigh(self.world.hosts[each.host - 1], each.kind)
         if self.known and unit.id not in self._pooled and certain(unit):

@@ -48,11 +48,13 @@ FIXED: Final = tuple([rule for rule in EVERY if rule not in LEARN])
 CHECKED: Final = "DSage, server checks 0.5 %"
 UNCLOSED: Final = "DSage, last words unchecked"
 KNOWN: Final = "DSage, known answers"
+WATCHED: Final = "DSage, hosts that stand out"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
     UNCLOSED: partial(Ours, closing=False),
     KNOWN: partial(Ours, known=SHARE),
+    WATCHED: partial(Ours, watch=True),
     CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
     "DSage, probation 20": partial(Ours, Rules(probation=20.0, audit=RULES.audit)),
@@ -61,7 +63,7 @@ OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
 BESIDE: Final = {
     ("long", "honest"): (KNOWN,), ("long", "accomplices"): (KNOWN,), ("short", "honest"): (UNCLOSED, KNOWN),
     ("short", "sleepers"): (UNCLOSED,), ("short", "colluding sleepers"): (UNCLOSED,),
-    ("short", "accomplices"): (KNOWN,),
+    ("short", "accomplices"): (KNOWN,), ("short", "credit farmers"): (WATCHED,),
 }  # fmt: skip
 """What is tried beside the rules that learn, by part and world."""
 SHARED: Final = {

@@ -77,6 +77,8 @@ class World:
         self.kin: dict[int, list[Host]] = {}
         self.lies: dict[int, int] = {}
         """Wrong answers by replica; all others are right."""
+        self.leased: dict[int, float] = {}
+        """When each copy was leased."""
         self.total = setting.hosts * setting.units
         self.settled = 0
         self.contested: set[int] = set()
@@ -206,6 +208,7 @@ class World:
         who.behaviour.took(-unit.id if unit.final else unit.id, who.place)
         who.open.add(unit.id)
         held = Held(unit.id, replica.id, copy.credit_milli, self.now)
+        self.leased[replica.id] = self.now
         who.held.append(held)
         heapq.heappush(self._leases, (deadline, replica.id, [held]))
         self.change(self.rule.lease(unit, who, replica))

@@ -15,7 +15,7 @@ from simulator import adversaries, plots, report, tables
 from simulator.__main__ import main
 from simulator.intervals import between, most_wrong
 from simulator.rules import Boinc, Ours, Rule
-from simulator.scenarios import OPTIONS, TINY, WORLDS, Job, Outcome, jobs, outcome
+from simulator.scenarios import OPTIONS, TINY, WATCHED, WORLDS, Job, Outcome, jobs, outcome
 from simulator.tally import Tally
 from simulator.world import Setting, World
 
@@ -84,7 +84,7 @@ def test_the_server_s_own_checks_are_counted_apart_and_find_what_nobody_else_wou
     assert (tally.wrong, tally.honest_convicted) == (0, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("DSage", "DSage, kin kept apart")])
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("DSage", "DSage, kin kept apart", WATCHED)])
 def test_every_option_makes_a_difference(name: str) -> None:
     usual, other = [outcome(Job("option", "colluding sleepers", rule, 20, 60, 1)) for rule in ("DSage", name)]
     assert usual.answers != other.answers
@@ -149,6 +149,13 @@ def test_known_answers_are_checks_that_nobody_else_answers() -> None:
     usual, more = [gone(Ours(known=known), hosts=30, units=100)[1] for known in (0.0, 0.05)]
     assert usual.accepted == more.accepted == 3000
     assert usual.answers + 20 < more.answers < usual.answers * 1.06
+
+
+def test_who_answers_too_fast_stands_out_and_is_checked_more_often_and_nobody_honest_does() -> None:
+    farmers = ((partial(adversaries.Farmer, 0.5), 0.05),)
+    world, tally = gone(Ours(watch=True), farmers, hosts=40, units=120)
+    assert {h.number for h in world.hosts if h.odd} == {h.number for h in world.hosts if not h.behaviour.honest}
+    assert tally.accepted == 4800
 
 
 def test_cherry_pickers_hand_long_units_back() -> None:
