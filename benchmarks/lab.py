@@ -137,15 +137,18 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def wait_for(ask: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
-    """Return the first true answer. Raises TimeoutError, or RuntimeError if the process ended meanwhile."""
+    """Return the first true answer. Raises TimeoutError, or RuntimeError if the process ended meanwhile.
+
+    Whoever is asked gets as much time between two questions as one takes: many start a program.
+    """
     end = time.monotonic() + READY_S
-    while time.monotonic() < end:
+    while (began := time.monotonic()) < end:
         answer = ask()
         if answer:
             return answer
         if process is not None and process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
-        time.sleep(0.05)
+        time.sleep(max(0.05, time.monotonic() - began))
     raise TimeoutError("it did not come true in time")
 
 
