@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -30,6 +33,15 @@ STYLES: Final = {
 ROOM: Final = {"title": (40, 38), "text": (84, 24), "small": (100, 20), "code": (84, 19)}
 """How many characters of each find room beside each other, and how far two lines of a longer one are apart."""
 
+TILE: Final = 12
+STEP: Final = 20
+ROWS: Final = 2
+"""Tiles at the foot of a sheet: how large each is, how far the next one is, and how many stand above each other."""
+FOOT: Final = 100
+"""Where they begin, above the lower edge."""
+GREENS: Final = ("#1f7a4d", "#379a69", "#6fc59b", "#b5dfc4", "#e4efe9", "#e4efe9", "#f0f5f2", "#f0f5f2")
+LEAF: Final = re.findall(r' d="([^"]+)"', (Path(__file__).parent / "static" / "icon.svg").read_text())[0]
+
 Line = tuple[str, str, int]
 """A style, what is written, and how far the next line is below."""
 
@@ -41,20 +53,36 @@ def svg(view: DiscoveryView, server: str, address: str, speech: Speech) -> str:
 
 def sheet(title: str, lines: Iterable[Line], speech: Speech) -> str:
     """Return lines on a sheet with a frame; it has a `title` for whoever cannot see it."""
-    y, written = MARGIN + 10, []
-    for style, words, below in lines:
+    told = list(lines)
+    y, written = 0, []
+    for style, words, below in told:
         wide, step = ROOM[style]
         for place, line in enumerate(textwrap.wrap(words, wide)):
             y += step if place else 0
-            written.append(f'<text {STYLES[style]} x="{MARGIN}" y="{y}">{_told(line)}</text>')
+            written.append((f'<text {STYLES[style]} x="{MARGIN}"', y, _told(line)))
         y += below
-    height = max(HEIGHT, y + MARGIN - 20)
+    top, height = MARGIN + 20, max(HEIGHT, y + MARGIN + FOOT)
+    top += (height - FOOT - top - y) // 3
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img" lang="{speech.spoken.code}" aria-labelledby="title"><title id="title">{_told(title)}</title>\n'
         f'<rect fill="#ffffff" width="{WIDTH}" height="{height}"/>'
-        f'<rect fill="none" stroke="#1d4f6e" stroke-width="3" x="25" y="25" width="{WIDTH - 50}" '
-        f'height="{height - 50}" rx="8"/>\n' + "\n".join(written) + "\n</svg>\n"
+        f'<rect fill="none" stroke="#1f7a4d" stroke-width="3" x="25" y="25" width="{WIDTH - 50}" '
+        f'height="{height - 50}" rx="10"/><path fill="#3f8f6b" transform="translate({WIDTH - MARGIN - 44} 36) '
+        f'scale(1.4)" d="{LEAF}"/>{_tiles(title, height)}\n'
+        + "\n".join(f'{opened} y="{top + at}">{words}</text>' for opened, at, words in written)
+        + "\n</svg>\n"
+    )
+
+
+def _tiles(title: str, height: int) -> str:
+    """Return the tiles at the foot of a sheet: no two titles have the same."""
+    seed, across = title.encode(errors="replace"), (WIDTH - 2 * MARGIN) // STEP
+    lots = hashlib.shake_128(seed).digest(across * ROWS)
+    return "".join(
+        f'<rect x="{MARGIN + place % across * STEP}" y="{height - FOOT + place // across * STEP}" '
+        f'width="{TILE}" height="{TILE}" rx="3" fill="{GREENS[lot % len(GREENS)]}"/>'
+        for place, lot in enumerate(lots)
     )
 
 

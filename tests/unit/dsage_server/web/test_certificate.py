@@ -16,7 +16,7 @@ from dsage.wire import DiscoveryView
 from dsage_server import discovering
 from dsage_server.store import discoveries
 from dsage_server.store.discoveries import NOBODY
-from dsage_server.web.certificate import svg
+from dsage_server.web.certificate import FOOT, MARGIN, svg
 from dsage_server.web.finds import ATOM, atom
 from dsage_server.web.speech import speech_of
 from dsage_server.web.testing import World
@@ -60,10 +60,18 @@ def test_whatever_is_told_stays_text_and_inside_of_the_sheet(text: str) -> None:
         speech_of("en"),
     )
     root = ElementTree.fromstring(whole)
-    assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "rect", "text"}
+    assert {each.tag.partition("}")[2] for each in root.iter()} == {"svg", "title", "rect", "path", "text"}
     lines = [each for each in root.iter() if each.tag.endswith("text")]
-    assert max(float(each.attrib["y"]) for each in lines) < float(root.attrib["height"]) - 25
+    assert max(float(each.attrib["y"]) for each in lines) < float(root.attrib["height"]) - FOOT
+    assert min(float(each.attrib["y"]) for each in lines) > MARGIN
     assert max(len(each.text or "") for each in lines) <= 100
+
+
+def test_each_sheet_has_tiles_of_its_own_and_always_the_same() -> None:
+    one, same, other = (svg(view(title=title), "Test", "x", speech_of("en")) for title in ("A", "A", "B"))
+    drawn = [re.findall(r'rx="3" fill="([^"]+)"', each) for each in (one, same, other)]
+    assert len(drawn[0]) == 70
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_one_that_does_not_hold_is_a_correction_and_names_nobody() -> None:
