@@ -135,6 +135,17 @@ async def test_who_hands_a_unit_back_for_ever_is_not_given_it_for_ever(world: Wo
     assert unit_of(await other.fetch()) == 1
 
 
+@pytest.mark.parametrize("adaptive", [True, False])
+async def test_two_who_call_one_right_after_the_other_do_not_meet_in_the_same_units(
+    world: World, adaptive: bool
+) -> None:
+    one, two, run = await world.host(), await world.host(), await world.run()
+    await run.make(*range(100), quorum=2, adaptive=adaptive)
+    got = [{unit_of([each]) for each in await host.fetch(want=10)} for host in (one, two)]
+    assert [len(units) for units in got] == [10, 10]
+    assert len(got[0] & got[1]) < 8
+
+
 async def test_a_step_that_cancels_as_many_groups_as_it_may_holds_up_nobody(world: World) -> None:
     run = await world.run()
     await run.make(1, group="g7")
