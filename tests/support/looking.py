@@ -39,6 +39,10 @@ TOO_WIDE: Final = """() => {
   return page.scrollWidth + " px: " + [...new Set(wide.map(name))].slice(-6).join(" ");
 }"""
 
+TOO_LONG: Final = """() => [...document.querySelectorAll(".numbers dd")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent).join(" ")"""
+"""Numbers that do not fit into their boxes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -111,6 +115,8 @@ class Eyes:
             await self.page.set_viewport_size({"width": width, "height": HEIGHT})
             if wide := await self.page.evaluate(TOO_WIDE):
                 self.faults.append(f"{found.path} ({look.language}) at {width} px is {wide}")
+            if long := await self.page.evaluate(TOO_LONG):
+                self.faults.append(f"{found.path} ({look.language}) at {width} px has no room for {long}")
 
     async def dress(self, look: Look, height: int = HEIGHT) -> None:
         """Take on a look for the pages to come."""
