@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import re
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,7 @@ pytest_plugins = ["pytester"]
 PARITY: Final = Path(__file__).parent.parent / "docs" / "parity.md"
 PROOF: Final = re.compile(r"`(tests/[\w/]+\.py::\w+)`")
 OUTCOMES: Final = pytest.StashKey[dict[str, set[str]]]()
+TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def unproved(named: Iterable[str], outcomes: dict[str, set[str]], *, skips_allowed: bool) -> list[str]:
@@ -31,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = {}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell begins what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,9 +66,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown() -> None:
-    """Let go of the servers of the test: aiohttp keeps a thousand handlers, each with its server and store."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let go of the servers of the test: aiohttp keeps a thousand handlers, each with its server and store.
+
+    After the last test of a file the system gets back what is free; the C library would keep it.
+    """
     aiohttp.web_app._cached_build_middleware.cache_clear()
+    if TRIM is not None and (nextitem is None or nextitem.path != item.path):
+        TRIM(0)
 
 
 @pytest.hookimpl(optionalhook=True)
