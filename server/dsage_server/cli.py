@@ -38,6 +38,8 @@ PORT: Final = 8470
 PAGES_PORT: Final = 8471
 DAY_S: Final = 86400.0
 FOREVER_DAYS: Final = 3650.0
+log = logging.getLogger(__name__)
+
 PER_HOUR: Final = 60
 PER_NETWORK: Final = 5
 
@@ -204,10 +206,11 @@ async def _serve(home: Home, settings: Settings, as_json: bool) -> None:
         if running.url and home.code_key(LAB).exists():
             Login(link=str(running.link()), key=LAB).save(home)
         _settle_down()
-        _welcome(home, running)
+        tell = say if settings.log_format == tracing.FORMS[0] else log.info  # nothing else comes between JSON lines
+        _welcome(home, running, tell)
         emit("dsage.serve/1", _described(running), as_json)
         await stop.wait()
-        say("Stopping: volunteers keep their finished work and send it when the server is back.")
+        tell("Stopping: volunteers keep their finished work and send it when the server is back.")
 
 
 def _settle_down() -> None:
@@ -222,29 +225,29 @@ def _settle_down() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def _welcome(home: Home, running: Running) -> None:
+def _welcome(home: Home, running: Running, tell: Callable[[str], None]) -> None:
     keys = running.keys
     if keys.made:
-        say("First start: made every key that this server needs.")
+        tell("First start: made every key that this server needs.")
     if keys.root_key is not None:
-        say(f"The root key lies beside the server, in {keys.root_key}. Whoever has it rules every volunteer's trust:")
-        say("move it to a disk that you keep apart with `dsage keys export-root DEST`.")
+        tell(f"The root key lies beside the server, in {keys.root_key}. Whoever has it rules every volunteer's trust:")
+        tell("move it to a disk that you keep apart with `dsage keys export-root DEST`.")
     if not running.url:
-        say("This process answers nobody: its roles work on the database behind those that do.")
+        tell("This process answers nobody: its roles work on the database behind those that do.")
         return
     if running.sandbox is None:
-        say("No sandbox works here, so runs whose apps check answers themselves are refused.")
+        tell("No sandbox works here, so runs whose apps check answers themselves are refused.")
     elif running.sandbox.sentence:
-        say(f"Sandbox for checks: {running.sandbox.sentence}")
+        tell(f"Sandbox for checks: {running.sandbox.sentence}")
     if running.away_s > 60:
-        say(f"The server was away for {running.away_s:.0f} s; every open lease was extended by that.")
-    say(f"Machine API    {running.url}")
-    say(f"Public pages   {running.pages_url}")
+        tell(f"The server was away for {running.away_s:.0f} s; every open lease was extended by that.")
+    tell(f"Machine API    {running.url}")
+    tell(f"Public pages   {running.pages_url}")
     if running.metrics_url:
-        say(f"Metrics        {running.metrics_url}")
-    say("Volunteers     dsage invite            makes the link that they join with")
-    say(f"Researchers    dsage login '{running.link()}'")
-    say(f"On this computer you are logged in already ({home.folder}): dsage submit factor -p n=11^150+1")
+        tell(f"Metrics        {running.metrics_url}")
+    tell("Volunteers     dsage invite            makes the link that they join with")
+    tell(f"Researchers    dsage login '{running.link()}'")
+    tell(f"On this computer you are logged in already ({home.folder}): dsage submit factor -p n=11^150+1")
 
 
 def _described(running: Running) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -75,6 +77,24 @@ async def test_no_listener_tells_versions_of_what_it_is_made_of(world: World, pa
             async with session.get(listener + path, ssl=False) as answer:
                 assert answer.headers["Server"] == "DSage"
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_log_in_json_has_nothing_else_in_it(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "dsage", "serve", "--listen", "127.0.0.1:0", "--pages", "127.0.0.1:0")
+    process = await asyncio.create_subprocess_exec(
+        *command, "--log-format", "json", env=os.environ | {"DSAGE_HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    lines: list[dict[str, Any]] = []
+    async for line in process.stderr:
+        lines.append(json.loads(line))
+        if "dsage submit factor" in lines[-1]["message"]:
+            process.terminate()
+    assert await process.wait() == 0
+    assert {line["level"] for line in lines} == {"info"}
+    assert any(line["message"].startswith("Public pages") for line in lines)
+    assert lines[-1]["message"].startswith("Stopping")
 
 
 async def test_what_is_leased_reported_and_committed_is_counted(world: World) -> None:
