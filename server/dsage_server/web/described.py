@@ -43,7 +43,7 @@ def page_calls(app: web.Application) -> Iterator[Call]:
         schema=DISCOVERIES.document.schema,
     )  # fmt: skip
     yield _read("/api/v1/discoveries", "The published discoveries, under an address that stays", kept)
-    join = Says(gives=joining.Twin, media=JSON, schema=joining.SCHEMA)
+    join = Says(gives=joining.Twin, media=JSON, also={304: UNCHANGED}, schema=joining.SCHEMA)
     yield _read("/join.json", "What somebody would join, and with which client", join)
     says = Says(gives=ways.WaysPage, media=JSON, schema=ways.WaysPage.schema)
     yield _read("/login.json", "How one logs in, and as what this browser is", says)

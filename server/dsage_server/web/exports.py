@@ -12,6 +12,7 @@ from aiohttp import web
 
 from dsage.errors import NotFound
 from dsage_server.exporting import INDEX, Edition, newest
+from dsage_server.web.answering import Body, send
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
@@ -33,13 +34,13 @@ class Exports:
         app.router.add_get("/export.json", self.index)
         app.router.add_get(ROUTE + r"{name:[a-z][a-z_.]{1,40}}", self.file)
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.StreamResponse:
         """The same for people."""
         edition = newest(self.folder, self.clock())
         told = None if edition is None else msgspec.json.decode((edition / INDEX).read_bytes(), type=Edition)
         context = {"here": "/stats", "json_url": "/export.json", "now": self.clock(), "edition": told}
         text = self.site.page("stats", context, look_of(request))
-        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-cache"})
+        return send(request, Body(text.encode()), "text/html")
 
     async def index(self, _: web.Request) -> web.StreamResponse:
         """What files there are, with their hashes, the sums and the ledger's newest day."""

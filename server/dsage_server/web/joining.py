@@ -28,6 +28,7 @@ from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
 from dsage_server.web import plain
+from dsage_server.web.answering import VARY, Body, send
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
@@ -90,7 +91,7 @@ class Joining:
         app.router.add_post(QR, self.picture)
         app.router.add_get(ROUTE + "{name}", self.package)
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.StreamResponse:
         """The page, for the system that the visitor's browser names."""
         facts, packages = await self._facts(), self.offer.published.packages()
         system = system_of(request.headers.get("User-Agent", ""))
@@ -102,18 +103,18 @@ class Joining:
             "systems": SYSTEMS,
             "origin": self.offer.origin or _asked_for(request), "now": 0.0,
         }  # fmt: skip
-        headers = {"Cache-Control": "no-cache", "Vary": "User-Agent, Accept-Language, Cookie"}
-        text = self.site.page("join", context, look_of(request))
-        return web.Response(text=text, content_type="text/html", headers=headers)
+        answer = send(request, Body(self.site.page("join", context, look_of(request)).encode()), "text/html")
+        answer.headers["Vary"] = f"User-Agent, {VARY}"
+        return answer
 
-    async def twin(self, request: web.Request) -> web.Response:
+    async def twin(self, request: web.Request) -> web.StreamResponse:
         """The same as JSON."""
         facts = await self._facts()
         said = Twin(
             server_id=self.server_id, name=self.name, operator=self.offer.operator, url=facts.url,
             link=facts.link, projects=facts.projects, packages=self.offer.published.packages(),
         )  # fmt: skip
-        return web.Response(body=plain.to_json(SCHEMA, said), content_type="application/json")
+        return send(request, Body(plain.to_json(SCHEMA, said)), "application/json")
 
     async def picture(self, request: web.Request) -> web.Response:
         """Draw an invite link to this server as a QR code. Raises UsageError for any other text."""

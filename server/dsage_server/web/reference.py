@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from dsage_server.api.openapi import PATH, Description
+from dsage_server.web.answering import Body, send
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
 
@@ -52,7 +53,7 @@ class Reference:
         app.router.add_get(ROUTE, self.page)
         app.router.add_get(PATH, self.description.serve)
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.StreamResponse:
         """The page."""
         document = self.description.document()
         context = {
@@ -60,7 +61,7 @@ class Reference:
             "groups": groups(document), "schemas": schemas(document),
         }  # fmt: skip
         text = self.site.page("reference", context, look_of(request))
-        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-cache"})
+        return send(request, Body(text.encode()), "text/html")
 
 
 def groups(document: Mapping[str, Any]) -> dict[str, list[Operation]]:

@@ -56,7 +56,7 @@ async def test_a_visitor_is_offered_the_package_for_their_system(client: Client,
     sha = {each.system: each.sha256 for each in Published.of(tmp_path / "server").packages()}
     reply = await client.get("/join", headers={"User-Agent": LINUX})
     page = await reply.text()
-    assert (reply.status, reply.headers["Vary"]) == (200, "User-Agent, Accept-Language, Cookie")
+    assert (reply.status, reply.headers["Vary"]) == (200, "User-Agent, Accept-Encoding, Accept-Language, Cookie")
     before, _, after = page.partition("Packages for other systems")
     assert sha["deb"] in before
     assert sha["windows"] in after

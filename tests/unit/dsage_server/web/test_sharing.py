@@ -162,3 +162,16 @@ def test_what_is_brief_ends_with_a_whole_word() -> None:
     assert brief("word " * 99).endswith("word …")
     assert [len(brief(some)) <= MAX_BRIEF for some in ("word " * 99, "x" * 999, "x" * MAX_BRIEF)] == [True] * 3
     assert brief("x" * 999).startswith("xxx")
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "/login"])
+@pytest.mark.parametrize("form", ["", ".json"])
+async def test_what_has_not_changed_is_not_sent_again(filled: World, opened: Whole, path: str, form: str) -> None:
+    """Every public page and its twin, but for the one that says as what this browser is logged in."""
+    client = await opened(ORIGIN)
+    twins = {"/.json": "/index.json", "/api.json": "/api/v1/openapi.json", "/stats.json": "/index.json"}
+    address = twins.get(path + form, path + form)
+    first = await client.get(address, headers={"Accept": "*/*"})
+    assert first.status == 200, address
+    again = await client.get(address, headers={"Accept": "*/*", "If-None-Match": first.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
