@@ -90,7 +90,9 @@ class Desk:
             if request.match_info["form"]:
                 body = plain.to_json(document.schema, document)
                 return web.Response(body=body, content_type="application/json", headers=PRIVATE)
-            return self.visitors.page(request, room.template, {"page": document, "notices": told})
+            asks = f"?{request.query_string}" if request.query_string else ""
+            context = {"page": document, "notices": told, "json_url": f"{request.path}.json{asks}"}
+            return self.visitors.page(request, room.template, context)
 
         return handle
 

@@ -95,6 +95,7 @@ async def test_a_page_is_well_formed_also_where_there_is_nothing(
     html5lib.HTMLParser(strict=True).parse(text)
     assert "<script>" not in text
     assert f'<a href="{address}" aria-current="page">' in text
+    assert f'href="{address}.json"' in text
     twin = await client.get(address + ".json")
     assert (await twin.json())["schema"].startswith("dsage.")
 
