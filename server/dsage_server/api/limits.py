@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dsage.errors import TooMany
+from dsage.errors import DSageError, TooMany
 from dsage_server.api.buckets import MOST, Buckets, Policy, Verdict
 
 IPV6_PREFIX: Final = 64
@@ -35,8 +35,8 @@ NOTED: Final = web.RequestKey("NOTED", tuple[Policy, Verdict])
 class Limits:
     """The buckets of one listener's callers.
 
-    `key_of` tells who asks, None for somebody unknown; `address_of` from where. Addresses in `free` cost nothing:
-    what is counted in another way, or costs less than counting.
+    `key_of` tells who asks, None for somebody unknown; `address_of` from where. What is there at addresses in
+    `free` costs nothing: it is counted in another way, or costs less than counting.
     """
 
     def __init__(
@@ -58,16 +58,22 @@ class Limits:
         self._ticks = ticks
 
     def add_to(self, app: web.Application) -> None:
-        """Have an application keep to the limits; inside of what turns errors into answers."""
-        app.middlewares.append(self.guard)
+        """Have an application keep to the limits: before all else, but inside of its first middleware, which turns
+        errors into answers."""
+        app.middlewares.insert(1, self.guard)
         app.on_response_prepare.append(tell)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request through. Raises TooMany."""
+        """Let a request through; what is not there costs as much among the free addresses. Raises TooMany."""
         if not (self._free and request.path.startswith(self._free)):
             self.count(request)
-        return await handler(request)
+            return await handler(request)
+        try:
+            return await handler(request)
+        except (DSageError, web.HTTPException):
+            self.count(request)
+            raise
 
     def count(self, request: web.Request) -> None:
         """Take a token for a request. Raises TooMany."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -9,10 +10,10 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from dsage.errors import DSageError, RequestError
+from dsage.errors import DSageError, RequestError, TooMany
 from dsage_server.api import problems
 from dsage_server.sentences.refusals import CODES
-from dsage_server.web.looks import look_of
+from dsage_server.web.looks import Look, look_of
 from dsage_server.web.show import Site
 
 HEADERS: Final = {
@@ -81,12 +82,21 @@ def refusing(site: Site) -> Middleware:
 def _answer(site: Site, request: web.Request, error: DSageError, hint: str) -> web.Response:
     answer = problems.answer(error, request.path, hint)
     if not _wants_data(request):
-        meant = CODES.get(error.code, CODES["error"]).one
-        told = {"status": error.status, "meant": meant, "detail": error.message, "hint": hint}
-        answer.text = site.page("error", told, look_of(request))
+        make = _page_again if isinstance(error, TooMany) else _page
+        answer.body = make(site, error.status, error.code, error.message, hint, look_of(request))
         answer.content_type, answer.charset = "text/html", "utf-8"
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _page(site: Site, status: int, code: str, detail: str, hint: str, look: Look) -> bytes:
+    meant = CODES.get(code, CODES["error"]).one
+    told = {"status": status, "meant": meant, "detail": detail, "hint": hint}
+    return site.page("error", told, look).encode()
+
+
+_page_again = functools.lru_cache(maxsize=64)(_page)
+"""The same of what is said to whoever asks too often: if each made a page, refusing would cost more than answering."""
 
 
 def _wants_data(request: web.Request) -> bool:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import Handler
 
+from dsage.errors import NotAllowed
 from dsage.wire import PROTOCOL_HEADER
 from dsage_server.api.buckets import Policy
 from dsage_server.api.callers import visitor
@@ -70,6 +72,25 @@ async def test_every_answer_says_what_is_left_and_one_too_many_is_refused(
     clock.now += 1.0
     async with client.get("/") as answer:
         assert answer.status == 200
+
+
+async def test_what_is_not_there_is_not_free(client: TestClient[web.Request, web.Application]) -> None:
+    for path, status in [("/free/x", 200)] * 5 + [("/free/nothing", 404)] * 3 + [("/free/nothing", 429)]:
+        async with client.get(path) as answer:
+            assert answer.status == status
+    async with client.get("/free/x") as answer:
+        assert answer.status == 200
+
+
+async def test_what_another_middleware_refuses_is_counted() -> None:
+    @web.middleware
+    async def strict(request: web.Request, handler: Handler) -> web.StreamResponse:
+        raise NotAllowed("this came from another site")
+
+    app = web.Application(middlewares=[manners, strict])
+    Limits(Policy(name="network", rate_per_s=0.01, burst=2), address_of=visitor).add_to(app)
+    async with TestClient(TestServer(app), headers={PROTOCOL_HEADER: "1"}) as client:
+        assert [(await client.get("/")).status for _ in range(3)] == [403, 403, 429]
 
 
 async def test_a_key_has_a_bucket_of_its_own(client: TestClient[web.Request, web.Application]) -> None:

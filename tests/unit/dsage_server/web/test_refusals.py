@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from dsage import assets
+from dsage.errors import TooMany
 from dsage_server.web.answering import send_as
-from dsage_server.web.refusals import adding_headers
+from dsage_server.web.looks import PLAIN, Look
+from dsage_server.web.refusals import adding_headers, refusing
+from dsage_server.web.show import STATIC, Site
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,28 @@ async def test_browsers_come_back_by_tls_where_a_whole_name_is_ours(origin: str,
     await adding_headers(origin)(make_mocked_request("GET", "/"), response)
     said = response.headers.get("Strict-Transport-Security")
     assert said == ("max-age=2592000" if tls else None)
+
+
+async def test_refusing_a_flood_makes_no_page_for_each() -> None:
+    made: list[Look] = []
+
+    class Counting(Site):
+        def page(self, template: str, context: Mapping[str, Any], look: Look = PLAIN) -> str:
+            made.append(look)
+            return super().page(template, context, look)
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise TooMany("more than 7 requests at once", retry_s=len(made) + 1.5)
+
+    answering = refusing(Counting("Lab", assets.load(STATIC)))
+    for language in ("en", "en", "de", "de", "en"):
+        headers = {"Accept": "text/html", "Accept-Language": language}
+        answer = await answering(make_mocked_request("GET", "/", headers=headers), refuse)
+        assert isinstance(answer, web.Response)
+        assert (answer.status, answer.content_type) == (429, "text/html")
+        assert b'lang="%s"' % language.encode() in bytes(answer.body or b"")  # type: ignore[arg-type]
+        assert int(answer.headers["Retry-After"]) >= 2
+    assert [look.language for look in made] == ["en", "de"]
 
 
 @pytest.mark.parametrize(
