@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
 from dsage_server.api.openapi import PATH, Description
 from dsage_server.web.answering import Body, send
-from dsage_server.web.looks import look_of
+from dsage_server.web.looks import Look, look_of
 from dsage_server.web.show import Site
 
 ROUTE: Final = "/api"
@@ -43,10 +43,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The handlers."""
+    """The handlers. The page is large and stays as it is: it is `made` once in each form."""
 
     description: Description
     site: Site
+    made: dict[tuple[str, str, Look], Body] = field(default_factory=dict)
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -55,13 +56,19 @@ class Reference:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page."""
+        look = look_of(request)
+        form = (self.description.api_url, self.description.pages_url, look)
+        if form not in self.made:
+            self.made[form] = self._make(look)
+        return send(request, self.made[form], "text/html")
+
+    def _make(self, look: Look) -> Body:
         document = self.description.document()
         context = {
             "here": ROUTE, "json_url": PATH, "now": 0.0, "about": document["info"]["description"],
             "groups": groups(document), "schemas": schemas(document),
         }  # fmt: skip
-        text = self.site.page("reference", context, look_of(request))
-        return send(request, Body(text.encode()), "text/html")
+        return Body(self.site.page("reference", context, look).encode())
 
 
 def groups(document: Mapping[str, Any]) -> dict[str, list[Operation]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from sqlalchemy import insert
 
+from dsage_server.api.openapi import Description, describe
 from dsage_server.exporting import make_edition
 from dsage_server.store import census, deeds
 from dsage_server.store.census import Census, Group
@@ -121,3 +123,20 @@ async def test_the_reference_names_each_page_and_links_its_messages(world: World
     links = set(re.findall(r'href="#(\w+)"', text)) - {"main"}
     assert links
     assert links <= set(re.findall(r'id="(\w+)"', text))
+
+
+async def test_the_reference_is_made_once_in_each_form(
+    world: World, browse: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def described(self: Description) -> dict[str, Any]:
+        made.append(self.api_url)
+        return describe(self.api_calls, self.page_calls, api_url="/", pages_url="/")
+
+    monkeypatch.setattr(Description, "document", described)
+    client = await browse()
+    for language in ("en", "de", "en", "de"):
+        answer = await client.get("/api", headers={"Accept-Language": language})
+        assert f'<html lang="{language}"' in await answer.text()
+    assert len(made) == 2
