@@ -71,7 +71,8 @@ class Desk:
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         for room in ROOMS:
-            app.router.add_get(room.route + r"{form:|\.json}", self._handler(room))
+            route = room.route.replace("{number}", "{number:[0-9]+}")
+            app.router.add_get(route + r"{form:|\.json}", self._handler(room))
         app.router.add_post("/admin/announcements", self._form(notices.announce, "/admin/announcements"))
         app.router.add_post(r"/admin/announcements/{number:[0-9]+}/end", self._form(_end, "/admin/announcements"))
         app.router.add_post(r"/admin/requests/{number:[0-9]+}/refuse", self._form(_refuse, "/admin/requests"))

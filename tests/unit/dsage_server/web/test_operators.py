@@ -154,6 +154,13 @@ async def test_a_host_that_there_is_not(world: World, enter: Enter) -> None:
     assert (await (await enter()).get("/admin/host/7")).status == 404
 
 
+async def test_the_twin_of_a_host_is_where_its_page_says(world: World, enter: Enter) -> None:
+    world.join("steady-otter-417")
+    client = await enter()
+    assert 'href="/admin/host/1.json"' in await (await client.get("/admin/host/1")).text()
+    assert (await (await client.get("/admin/host/1.json")).json())["data"]["host"]["host"] == 1
+
+
 async def test_announcing_and_ending_it_by_the_form(world: World, enter: Enter) -> None:
     client = await enter()
     said = {"text": "Back `soon`.", "kind": "maintenance", "later": "", "hours": "2"}
