@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp.web_app
+import hypothesis
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -36,6 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = {}
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell begins what runs in its background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES"):  # what programs say is compared: a test asks for a language
+        os.environ.pop(name, None)
+    os.environ["LANG"] = "C.UTF-8"
+    hypothesis.settings.register_profile("suite", deadline=None)  # how long an example takes is the computer's affair
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
