@@ -102,6 +102,7 @@ async def test_who_lied_last_is_found_out_after_the_end(world: World) -> None:
     liar, *others = await proven(world, driver, 4)
     alone = await done(world, driver, liar, wrong)
     number = await asked(others[0])
+    await nothing_waits(world)  # the run is over for last words, and not for the unit that is contested now
     for each in others[1:]:
         assert await asked(each) == number, "established hosts contradict each other: a lead of two decides"
 
