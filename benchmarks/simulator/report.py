@@ -12,7 +12,6 @@ from simulator.intervals import between, most_wrong
 from simulator.scenarios import (
     BESIDE,
     EVERY,
-    KNOWN,
     LEARN,
     OPTION_WORLDS,
     OPTIONS,
@@ -21,6 +20,7 @@ from simulator.scenarios import (
     SHARES,
     TURN,
     UNCLOSED,
+    UNKNOWN,
     WORLDS,
     Outcome,
 )  # fmt: skip
@@ -160,8 +160,8 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
             demanded = 1.05 if units == 1000 else 1.15
             figure(f"copies per accepted result: {at}", ours.replicas, "copies", bar=demanded,
                    peer=("BOINC's rule", boinc.replicas))  # fmt: skip
-            known = sum_up(select(found, part, world, KNOWN))
-            figure(f"copies per accepted result, with known answers: {at}", known.replicas, "copies")
+            without = sum_up(select(found, part, world, UNKNOWN))
+            figure(f"copies per accepted result, without known answers: {at}", without.replicas, "copies")
             figure(f"time to validity, median: {at}", ours.median_h, "h", peer=("BOINC's rule", boinc.median_h))
             figure(f"time to validity, 99 %: {at}", ours.p99_h, "h", peer=("BOINC's rule", boinc.p99_h))
             continue
@@ -178,9 +178,9 @@ def _figures(found: Sequence[Outcome], part: str, units: int) -> None:
             last = sum_up(select(found, part, world, UNCLOSED))
             figure(f"net credit stolen, last words unchecked: {at}", last.net, "units")
             figure(f"wrong in the end, last words unchecked: {at}", last.end, "per million")
-        if KNOWN in BESIDE.get((part, world), ()):
-            known = sum_up(select(found, part, world, KNOWN))
-            figure(f"wrong in the end, with known answers: {at}", known.end, "per million")
+        if UNKNOWN in BESIDE.get((part, world), ()):
+            without = sum_up(select(found, part, world, UNKNOWN))
+            figure(f"wrong in the end, without known answers: {at}", without.end, "per million")
         figure(f"answers until a lie was refused, median: {at}", ours.to_detect, "answers",
                peer=("BOINC's rule", boinc.to_detect))  # fmt: skip
         figure(f"honest hosts convicted in the end: {at}", ours.convicted_now, f"of {ours.honest}")

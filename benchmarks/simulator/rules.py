@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec.structs import replace
 
 from dsage.states import ReplicaState, UnitState
-from dsage_server.store.known import POOL, certain
+from dsage_server.store.known import POOL, SHARE, certain
 from dsage_validator import issuing, life
 from dsage_validator.reputation import RULES, Kind, Rules, drawn, evidence, stands, supporters, weighed
 from dsage_validator.unit import Replica, Trust, Unit
@@ -117,18 +117,17 @@ class Ours(Rule):
 
     The rest are other ways, which the server does not go (docs/trust.md says what they bring). `pairing`: while either
     partner is new, no two of the same kin confirm each other. `arbiter`: where answers differ the server computes the
-    unit itself. `spot`: the share of accepted units that it computes anyway. The server does what `closing` says: when
-    a run has ended, one of the answers of each host that were taken alone since its last check is asked of one more, so
-    nobody's last word stays unchecked. It also does what `known` and `watch` say, which most figures are without: for
-    each unit that is made such a share of units whose answer is certain (`dsage_server.store.known`), and more checks
-    for hosts that stand out.
+    unit itself. `spot`: the share of accepted units that it computes anyway. The server does what `closing`, `known`
+    and `watch` say: when a run has ended, one of the answers of each host that were taken alone since its last check is
+    asked of one more, so nobody's last word stays unchecked; for each unit that is made such a share of units whose
+    answer is certain are asked again (`dsage_server.store.known`); and hosts that stand out are checked more often.
     """
 
     learns = True
 
     def __init__(
         self, rules: Rules = RULES, *, name: str = "DSage", pairing: bool = False, arbiter: bool = False,
-        spot: float = 0.0, known: float = 0.0, watch: bool = False, closing: bool = True,
+        spot: float = 0.0, known: float = SHARE, watch: bool = True, closing: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(2)
         self.name, self.rules, self.pairing, self.arbiter = name, rules, pairing, arbiter

@@ -47,23 +47,24 @@ LEARN: Final = ("DSage", "BOINC")
 FIXED: Final = tuple([rule for rule in EVERY if rule not in LEARN])
 CHECKED: Final = "DSage, server checks 0.5 %"
 UNCLOSED: Final = "DSage, last words unchecked"
-KNOWN: Final = "DSage, known answers"
-WATCHED: Final = "DSage, hosts that stand out"
+UNKNOWN: Final = "DSage, no known answers"
+UNWATCHED: Final = "DSage, nobody stands out"
 OPTIONS: Final[dict[str, Callable[[], Rule]]] = {
     "DSage": Ours,
     "DSage, kin kept apart": partial(Ours, pairing=True),
     UNCLOSED: partial(Ours, closing=False),
-    KNOWN: partial(Ours, known=SHARE),
-    WATCHED: partial(Ours, watch=True),
+    UNKNOWN: partial(Ours, known=0.0),
+    "DSage, four times the known answers": partial(Ours, known=4 * SHARE),
+    UNWATCHED: partial(Ours, watch=False),
     CHECKED: partial(Ours, spot=0.005),
     "DSage, server decides disputes": partial(Ours, arbiter=True),
     "DSage, probation 20": partial(Ours, Rules(probation=20.0, audit=RULES.audit)),
     "DSage, audit 6 %": partial(Ours, Rules(probation=RULES.probation, audit=0.06)),
 }
 BESIDE: Final = {
-    ("long", "honest"): (KNOWN,), ("long", "accomplices"): (KNOWN,), ("short", "honest"): (UNCLOSED, KNOWN),
+    ("long", "honest"): (UNKNOWN,), ("long", "accomplices"): (UNKNOWN,), ("short", "honest"): (UNCLOSED, UNKNOWN),
     ("short", "sleepers"): (UNCLOSED,), ("short", "colluding sleepers"): (UNCLOSED,),
-    ("short", "accomplices"): (KNOWN,), ("short", "credit farmers"): (WATCHED,),
+    ("short", "accomplices"): (UNKNOWN,), ("short", "credit farmers"): (UNWATCHED,),
 }  # fmt: skip
 """What is tried beside the rules that learn, by part and world."""
 SHARED: Final = {

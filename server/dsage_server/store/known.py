@@ -27,8 +27,9 @@ from dsage_validator import contest, life
 from dsage_validator.reputation import drawn, supporters
 from dsage_validator.unit import Trust, Unit
 
-SHARE: Final = 0.01
-"""For each adaptive unit that a step makes, how many known ones are made with it."""
+SHARE: Final = 0.0025
+"""For each adaptive unit that a step makes, how many known ones are made with it: an honest world has to stay within
+1.05 copies for each result, and each known unit is one (docs/trust.md)."""
 POOL: Final = 0.2
 """The share of units that may go out again: what pages say of these waits until their run has ended."""
 KEY: Final = "known_key"
@@ -42,7 +43,7 @@ def wanted(new: Sequence[wire.NewUnit], manifest: Manifest) -> int:
     computer, and where an answer proves itself and needs no such check."""
     if manifest.homogeneous or manifest.has_verify:
         return 0
-    return sum(entry.adaptive and entry.quorum > 1 and secrets.randbelow(1000) < 1000 * SHARE for entry in new)
+    return sum(entry.adaptive and entry.quorum > 1 and secrets.randbelow(10_000) < 10_000 * SHARE for entry in new)
 
 
 def pick(connection: Connection, number: int, most: int) -> dict[int, wire.NewUnit]:
