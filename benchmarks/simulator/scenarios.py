@@ -36,7 +36,8 @@ WORLDS: Final[dict[str, tuple[str, Others]]] = {
     "bad memory": ("10 % are honest and wrong in one answer of 1,000", ((partial(who.BadMemory, 0.001), 0.1),)),
 }  # fmt: skip
 CROWDED: Final = {
-    "long": frozenset({"liars", "rare liars"}), "short": frozenset({"liars", "rare liars", "cherry-pickers"}),
+    "long": frozenset({"liars", "rare liars", "bad memory"}),
+    "short": frozenset({"liars", "rare liars", "cherry-pickers", "bad memory"}),
 }  # fmt: skip
 """Worlds with so few who are not honest, or so few lies, that more hosts are asked for."""
 EVERY: Final[dict[str, Callable[[], Rule]]] = {
