@@ -89,6 +89,8 @@ class Tables:
     """How hosts stand with each app version: checks passed and lies."""
     kept: set[tuple[int, str]] = field(default_factory=set)
     """Of which units which answers are kept, by their hash."""
+    disguised: dict[int, int] = field(default_factory=dict)
+    """Under which other number a copy of an answered unit went out, to see what its host says."""
 
 
 _SUMS: Final = {
@@ -138,6 +140,7 @@ def _tables(connection: Connection) -> Tables:
             (row[0], row[1])
             for row in rows("SELECT unit_id, value_hash FROM answer JOIN replica ON replica.id = replica_id")
         },
+        disguised=dict([tuple(row) for row in rows("SELECT replica_id, id FROM known WHERE replica_id IS NOT NULL")]),
     )
     for table, query in _SUMS.items():
         n = _KEYS.get(table, 1)
@@ -277,9 +280,10 @@ def _canonical(found: Tables) -> Iterator[str]:
 def _lost(found: Tables, journal: Iterable[Noted]) -> Iterator[str]:
     for noted in journal:
         copy = found.copies.get(noted.replica)
-        if copy is None or copy.state not in ANSWERED or (copy.unit, copy.said) != (noted.unit, noted.said):
+        number = None if copy is None else found.disguised.get(copy.id, copy.unit)
+        if copy is None or copy.state not in ANSWERED or (number, copy.said) != (noted.unit, noted.said):
             yield f"copy {noted.replica} is {copy}"
-        elif (noted.unit, noted.said) not in found.kept:
+        elif (copy.unit, noted.said) not in found.kept:
             yield f"the answer of copy {noted.replica} is not kept"
 
 

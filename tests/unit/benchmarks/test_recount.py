@@ -108,6 +108,14 @@ def test_each_fault_is_found(change: Callable[[Tables], Tables], told: str) -> N
     assert told in "\n".join(faults(change(sound()), JOURNAL))
 
 
+def test_a_copy_that_went_out_under_another_number_is_the_one_that_was_answered_under_it() -> None:
+    journal = [each._replace(unit=7) if each.replica == 11 else each for each in JOURNAL]
+    assert "lost: copy 11" in "\n".join(faults(sound(), journal))
+    disguised = replace(sound(), disguised={11: 7})
+    assert faults(disguised, journal) == []
+    assert "lost: copy 11" in "\n".join(faults(disguised, JOURNAL))
+
+
 def test_who_has_made_up_for_a_lie_stands_for_an_answer_again() -> None:
     redeemed = replace(sound(), passed={200: [(0.0, 1)], 300: [(40.0, 1)]})
     assert caught(redeemed) == {200}
