@@ -319,11 +319,10 @@ def tell(done: Ordeal, kind: str) -> None:
     hosts = {copy.host for copy in found.copies.values()}
     caught, wrong = recount.caught(found), recount.wrong(found, noted)
     fixed = sum(not found.units[number].adaptive for number in wrong)
-    stolen = sum(
-        found.units[copy.unit].credit_milli
-        for copy in found.copies.values()
-        if copy.state == "valid" and copy.id in noted and noted[copy.id].lie
-    )
+    lies = {each.replica for each in done.journal if each.lie}
+    stolen = sum(entry.amount for entry in found.entries if entry.replica in lies)
+    cleared = [found.copies[entry.replica] for entry in found.entries if entry.kind == "manual" and entry.replica]
+    say(f"{kind}: cleared of a lie {Counter(copy.host for copy in cleared)}, of whom {sorted(liars)} lied")
     for name, value, unit in (
         ("kills", done.kills.total(), "kills"),
         ("acknowledged answers", len(noted), "answers"),
@@ -333,6 +332,7 @@ def tell(done: Ordeal, kind: str) -> None:
         ("units given up, with the reason", states["failed"], "units"),
         ("grants", entries["grant"], "rows"),
         ("reversals", entries["reversal"], "rows"),
+        ("answers that were cleared of a lie and paid again", len(cleared), "answers"),
         ("folded answers that researchers took back", done.taken_back, "answers"),
         ("hosts that lied", len(liars), "hosts"),
         ("of them found lying", len(liars & caught), "hosts"),

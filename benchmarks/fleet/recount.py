@@ -221,23 +221,23 @@ def _unwarranted(found: Tables) -> Iterator[str]:
 
 
 def _worth(found: Tables) -> Iterator[str]:
-    """What everybody has by copies that are valid is what the ledger says, and what the sums say."""
+    """What everybody has by copies that are valid, and by what they got back when they were cleared of a lie (which is
+    credit, and no answer found right), is what the ledger says, and what the sums say."""
     amounts: dict[str, Counter[Any]] = {table: Counter() for table in _SUMS}
     numbers: dict[str, Counter[Any]] = {table: Counter() for table in _SUMS}
     scores: dict[str, defaultdict[Any, list[float]]] = {table: defaultdict(list) for table in _SUMS}
-    grants = {entry.replica: entry for entry in found.entries if entry.kind == "grant"}
-    for copy in found.copies.values():
-        grant = grants.get(copy.id)
-        if copy.state != "valid" or grant is None:
+    for entry in found.entries:
+        copy = found.copies.get(entry.replica or 0)
+        if copy is None or entry.kind != ("grant" if copy.state == "valid" else "manual"):
             continue
-        run, day = found.units[copy.unit].run, int(grant.granted // 86400)
+        run, day = found.units[copy.unit].run, int(entry.granted // 86400)
         for table, key in (
-            ("credit_sum", copy.volunteer), ("credit_host", copy.host), ("credit_app", grant.app),
-            ("credit_daily", (copy.volunteer, day, grant.app)), ("run_credit", (run, copy.volunteer)),
+            ("credit_sum", copy.volunteer), ("credit_host", copy.host), ("credit_app", entry.app),
+            ("credit_daily", (copy.volunteer, day, entry.app)), ("run_credit", (run, copy.volunteer)),
         ):  # fmt: skip
             amounts[table][key] += _worth_of(found, copy)
-            numbers[table][key] += 1
-            scores[table][key].append(_worth_of(found, copy) / 1000 * 2 ** ((grant.granted - EPOCH) / WEEK_S))
+            numbers[table][key] += entry.kind == "grant"
+            scores[table][key].append(_worth_of(found, copy) / 1000 * 2 ** ((entry.granted - EPOCH) / WEEK_S))
     ledger: Counter[int] = Counter()
     for entry in found.entries:
         ledger[entry.volunteer] += entry.amount

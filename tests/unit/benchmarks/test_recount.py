@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fleet.recount import EPOCH, Copy, Entry, Noted, Tables, Unit, caught, faults, on_liars, wrong
+from fleet.recount import EPOCH, WEEK_S, Copy, Entry, Noted, Tables, Unit, caught, faults, on_liars, wrong
 
 DAY = EPOCH // 86400
 
@@ -114,6 +114,29 @@ def test_a_copy_that_went_out_under_another_number_is_the_one_that_was_answered_
     disguised = replace(sound(), disguised={11: 7})
     assert faults(disguised, journal) == []
     assert "lost: copy 11" in "\n".join(faults(disguised, JOURNAL))
+
+
+def cleared(was: Tables) -> Tables:
+    """Copy 10 was no lie after all, and its credit was given back, a week later."""
+    given = Entry(5, 10, 1000, 100, 1, "app", "manual", 1000, EPOCH + WEEK_S, None)
+    sums = {
+        "credit_sum": was.sums["credit_sum"] | {1000: (1000, 0, 2.0)},
+        "credit_host": was.sums["credit_host"] | {100: (1000, 0, 2.0)},
+        "credit_app": {"app": (2500, 2, 3.5)},
+        "credit_daily": was.sums["credit_daily"] | {(1000, DAY + 7, "app"): (1000, 0)},
+        "run_credit": was.sums["run_credit"] | {(1, 1000): (1000, 0)},
+    }
+    return replace(was, entries=[*was.entries, given], sums=sums)
+
+
+def test_credit_that_was_given_back_counts_and_is_no_answer_found_right() -> None:
+    assert faults(cleared(sound()), JOURNAL) == []
+    for table in sound().sums:
+        assert table in "\n".join(
+            faults(replace(cleared(sound()), sums=cleared(sound()).sums | {table: sound().sums[table]}), JOURNAL)
+        )
+    twice = cleared(cleared(sound()))
+    assert "do not warrant: copy 10" in "\n".join(faults(twice, JOURNAL))
 
 
 def test_who_has_made_up_for_a_lie_stands_for_an_answer_again() -> None:
