@@ -24,10 +24,11 @@ AGAIN_S: Final = 60.0
 async def decide_contests(hub: Hub) -> None:
     """Decide contested units, woken by whatever contests one."""
     while True:
+        hub.unlisted = False
         hub.contested.update(await hub.store.read(reopening.contested))
         with suppress(TimeoutError):
             async with asyncio.timeout(AGAIN_S):
-                while True:
+                while not hub.unlisted:
                     hub.contests.clear()
                     await decide(hub)
                     await hub.contests.wait()

@@ -160,14 +160,9 @@ def _errors(current: Unit) -> int:
 
 
 async def _hand_out(hub: Hub, looked: Looked, lent: set[int]) -> None:
-    """List what is wanted in the queue, and close there the runs of `lent` that have ended and want nothing more.
-
-    Units of theirs may be contested since, because of what was asked: those are listed again.
-    """
-    if over := lent - looked.ended:
-        for number in over - set(await hub.store.read(runs.running)):
-            hub.ended_here(number)
-        for contested in await hub.store.read(reopening.contested):
-            hub.contest(contested)
+    """List what is wanted in the queue, and close there the runs of `lent` that have ended and want nothing more."""
+    over = lent - looked.ended
+    for number in over - set(await hub.store.read(runs.running)) if over else ():
+        hub.ended_here(number)
     if looked.wanted:
         await hub.list_again(looked.wanted)

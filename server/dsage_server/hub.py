@@ -88,7 +88,9 @@ class Hub:
     contested: set[int] = field(default_factory=set)
     """Accepted units whose answer somebody contradicted, to be looked at."""
     contests: asyncio.Event = field(default_factory=asyncio.Event)
-    """Whether there are some."""
+    """Whether there are some, or `unlisted` is to be seen to."""
+    unlisted: bool = False
+    """Whether a run was closed in the queue, or opened again, so that its contested units are to be listed anew."""
     discovered: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether a discovery was declared, or an answer came that may confirm one."""
     retired: asyncio.Event = field(default_factory=asyncio.Event)
@@ -230,7 +232,7 @@ class Hub:
         book = await self.store.read(lambda c: units.Book.of(c, wanted, lock=False))
         for number in book.now:
             entry = book.entry(number)
-            if entry.unit.unsent:
+            if entry.unit.unsent and entry.head.run_state != RunState.PAUSED:
                 await self.run(entry.run)
                 self._put(entry)
         self.wake(len(wanted))
@@ -240,6 +242,11 @@ class Hub:
         if self.serves:
             self.contested.add(number)
             self.contests.set()
+
+    def list_contested(self) -> None:
+        """Contested units may have left the queue, or may go out again."""
+        self.unlisted = True
+        self.contests.set()
 
     def tell(self, number: int) -> None:
         """Call the driver and the watchers of a run: its own state changed."""
@@ -256,6 +263,7 @@ class Hub:
                 self._opened(number)
                 self.ready.more(number, anew=True)
                 self.refill()
+                self.list_contested()
             if self.store.shared:
                 self.neighbours.say.ready.add(number)
         self.tell(number)
@@ -269,8 +277,9 @@ class Hub:
             self.neighbours.say.over.add(number)
 
     def ended_here(self, number: int) -> None:
-        """What `over` means in this process."""
+        """What `over` means in this process. What was contested of a run that is done goes on."""
         self.ready.close_run(number)
+        self.list_contested()
         self.exchanges.blame.over(number)
         self._terms.pop(number, None)
         self.waiting.call(("run", number))

@@ -23,7 +23,7 @@ from dsage.errors import DSageError
 from dsage.states import ReplicaState, UnitState
 from dsage_server.api import problems
 from dsage_server.api.names import answering_to
-from dsage_server.store import attention, tallies
+from dsage_server.store import attention, reopening, tallies
 from dsage_server.store.attention import Glance
 
 if TYPE_CHECKING:
@@ -114,16 +114,19 @@ class Metrics:
         """Everything, in the text format of Prometheus."""
         now = self._hub.clock()
 
-        def look(connection: Connection) -> tuple[dict[str, int], Glance, Disk, list[Line]]:
+        def look(connection: Connection) -> tuple[dict[str, int], Glance, int, Disk, list[Line]]:
             sums, found = tallies.of(connection), attention.glance(connection, now)
-            return sums, found, self._machine.disk(connection), self._machine.keys(now)
+            contested = len(reopening.contested(connection))
+            return sums, found, contested, self._machine.disk(connection), self._machine.keys(now)
 
         stand = CollectorRegistry()
         stand.register(_Stand(self._gauges(*await self._hub.store.read(look))))
         body = generate_latest(self._hub.meters.registry) + generate_latest(stand)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
-    def _gauges(self, sums: dict[str, int], found: Glance, disk: Disk, keys: list[Line]) -> list[GaugeMetricFamily]:
+    def _gauges(
+        self, sums: dict[str, int], found: Glance, contested: int, disk: Disk, keys: list[Line]
+    ) -> list[GaugeMetricFamily]:
         hub, crowd, pressure = self._hub, self._hub.exchanges.crowd, self._hub.pressure
         told = [
             _by("units", "Units, by state.", "state", {s.value: sums.get(f"unit.{s}", 0) for s in UnitState}),
@@ -142,7 +145,7 @@ class Metrics:
             ("live_streams", "Live pages that are open at this process.", self._streams()),
             ("check_queue", "Units whose answers wait in this process to be judged.", len(hub.checks)),
             ("unjudged_units", "Units with an answer that nobody has judged.", found.unjudged),
-            ("contested_units", "Accepted units whose answer was contradicted, to be decided.", len(hub.contested)),
+            ("contested_units", "Accepted units whose answer was contradicted, to be decided.", contested),
             ("ledger_unfolded", "Rows of the ledger that are in no sum yet.", found.unfolded),
             ("ledger_lag_seconds", "Age of the oldest of them.", found.unfolded_s),
             ("silent_seconds", "Since a server process last said that it lives.", found.alive_s or 0.0),

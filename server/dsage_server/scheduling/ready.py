@@ -230,7 +230,7 @@ class ReadyQueue:
 
     def surrender(self, *, everything: bool = False) -> list[tuple[int, int]]:
         """Take half of the units out, the youngest, or all, for a process that has none; return (unit, run)."""
-        here = [entry for entry in self._entries.values() if entry.unsent and not entry.held]
+        here = [e for e in self._entries.values() if e.unsent and not e.held and not e.unit.accepted]
         given = here if everything else here[len(here) // 2 :]
         for entry in given:
             self._delist(entry)
@@ -245,12 +245,13 @@ class ReadyQueue:
         if run is None:
             raise NotFound(f"run {unit.run} of unit {unit.unit} was not opened in the ready queue")
         beyond = unit.unit > run.above
-        if (beyond and run.more) or run.units >= (self._room if beyond else 2 * self._room):
-            run.more = run.left = True
-            run.above = min(run.above, unit.unit - 1)
-            self._look_for_more(run)
-            return
-        run.above = max(run.above, unit.unit)
+        if not unit.accepted:
+            if (beyond and run.more) or run.units >= (self._room if beyond else 2 * self._room):
+                run.more = run.left = True
+                run.above = min(run.above, unit.unit - 1)
+                self._look_for_more(run)
+                return
+            run.above = max(run.above, unit.unit)
         self._list(unit, unit.unsent - len(held), held, first=unit.freed or not beyond)
 
     def _list(self, unit: ReadyUnit, unsent: int, held: tuple[int, ...], *, first: bool) -> None:

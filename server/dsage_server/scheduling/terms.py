@@ -84,7 +84,8 @@ class ReadyUnit(msgspec.Struct, frozen=True, gc=False):
     """A unit as it stands in the tables: `unsent` copies are to go out, to volunteers who are not `barred`, nor
     `kin` to one who has a copy.
 
-    `freed`: a copy came back, ran out of time or disagreed, so somebody waits for this unit already.
+    `freed`: a copy came back, ran out of time or disagreed, so somebody waits for this unit already. `accepted`: it has
+    an answer, which somebody else is asked about; no refill finds it.
     """
 
     unit: int
@@ -96,6 +97,7 @@ class ReadyUnit(msgspec.Struct, frozen=True, gc=False):
     credit_milli: int = 1000
     deadline_s: float = 3600.0
     freed: bool = False
+    accepted: bool = False
 
     @property
     def work_s(self) -> float:

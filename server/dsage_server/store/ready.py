@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, select
 
+from dsage.states import UnitState
 from dsage_server.scheduling.terms import ReadyUnit, RunTerms
 from dsage_server.store import kinship
 from dsage_server.store.bulk import among_ids, numbers
@@ -48,7 +49,7 @@ def as_ready(changed: Changed, terms: RunTerms, kind: str = "", kin: frozenset[s
             kind=kind,
         ),
         barred=frozenset([r.volunteer for r in current.replicas if not issuing.may_take(current, r.volunteer)]),
-        kin=kin,
+        kin=kin, accepted=current.state is UnitState.VALID,
     )  # fmt: skip
 
 

@@ -506,3 +506,15 @@ def test_a_run_that_goes_on_is_read_from_its_first_unit_though_a_later_one_was_p
     queue.refill(1, [ReadyUnit(unit=n, run=1, unsent=1, needs=KINDS[0]) for n in (7, 50)], complete=True)
     assert len(queue) == 2
     assert queue.runs_to_refill() == []
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_a_unit_with_an_answer_is_listed_wherever_it_stands_and_given_to_no_other_process() -> None:
+    queue = ReadyQueue()
+    queue.open_run(RunTerms(run=1, project="p", researcher=b"r"), in_tables=True)
+    numbers = [70, 5, *range(71, 89)]
+    for number in numbers:
+        queue.put(ReadyUnit(unit=number, run=1, unsent=1, needs=KINDS[0], accepted=True))
+    assert queue.surrender(everything=True) == []
+    assert sorted(choose(queue, FairShare(), host(1), 50, 0.0).units) == sorted(numbers)
+    assert queue.runs_to_refill() == [(1, 0, 8)], "what lies in the tables below them is fetched all the same"
