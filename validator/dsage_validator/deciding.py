@@ -106,9 +106,14 @@ def _hopeless(unit: Unit, unsent: int, camps: int, reason: str, detail: str) -> 
     enough = unit.retries is not None and lies and len(errors) + lies >= most and not answered
     if enough or (unsent and len(used) + unsent > unit.quorum + EXTRA_REPLICAS):
         wrong = [f"{lies} answer{'s were' if lies > 1 else ' was'} found wrong"] if lies else []
-        apart = [f"answers in {camps} camps, none of them {unit.quorum} strong"] if camps else []
+        apart = [_apart(camps, unit.quorum)] if camps else []
         return "; ".join(wrong + apart)
     return ""
+
+
+def _apart(camps: int, quorum: int) -> str:
+    one = camps == 1
+    return f"answers in {camps} camp{', which is not' if one else 's, none of them'} {quorum} strong"
 
 
 def _times(number: int) -> str:

@@ -81,7 +81,10 @@ OF_UNITS: Final = (
     Sentence("it failed %(times)d times on %(people)d volunteers' computers, last with: %(why)s"),
     Sentence("an error"),
     Sentence("%(n)d answer was found wrong", "%(n)d answers were found wrong"),
-    Sentence("answers in %(camps)d camps, none of them %(quorum)d strong"),
+    Sentence(
+        "answers in %(n)d camp, which is not %(quorum)d strong",
+        "answers in %(n)d camps, none of them %(quorum)d strong",
+    ),
 )
 """Why the validator gives a unit up."""
 FAILURES: Final = {

@@ -144,7 +144,7 @@ def test_answers_that_never_agree_end_in_a_named_failure() -> None:
     ("undecided", "reason"),
     [
         (None, "7 answers were found wrong"),
-        (4, "7 answers were found wrong; answers in 1 camps, none of them 2 strong"),
+        (4, "7 answers were found wrong; answers in 1 camp, which is not 2 strong"),
     ],
 )
 def test_so_do_answers_that_are_found_wrong(undecided: int | None, reason: str) -> None:

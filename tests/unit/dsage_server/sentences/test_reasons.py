@@ -55,6 +55,7 @@ def refused(*wrong: bool) -> str:
     [
         failed("cpu", splits=True), failed("crash", retries=0), failed("crash", "killed by SIGSEGV", retries=2),
         failed("crash", people=2), failed("", people=2), refused(True), refused(False), refused(True, False),
+        refused(True, False, *[True] * 9), "7 answers were found wrong; answers in 1 camps, none of them 2 strong",
     ],
 )  # fmt: skip
 def test_why_the_validator_gives_a_unit_up(reason: str) -> None:
