@@ -17,6 +17,7 @@ from aiohttp import web
 from dsage.errors import Conflict, UsageError
 from dsage_server.api.callers import Proxies
 from dsage_server.api.doors import (
+    HEADERS,
     KEEPALIVE_S,
     LINGERING_S,
     MAX_FIELD_BYTES,
@@ -33,8 +34,6 @@ from dsage_server.settings import Settings
 SHUTDOWN_S: Final = 2.0
 BACKLOG: Final = 1024
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
-HEADERS: Final = {"Server": "DSage", "X-Content-Type-Options": "nosniff"}
-"""Of all answers: no browser guesses what they are, and nobody is told versions to look up holes of."""
 _HINTS: Final = {
     errno.EADDRINUSE: "Another program has this port, perhaps another server: choose another with --listen or --pages.",
     errno.EADDRNOTAVAIL: "That is no address of this computer: choose one that it has with --listen or --pages.",

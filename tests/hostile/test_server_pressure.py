@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
@@ -203,6 +204,7 @@ async def test_a_body_that_comes_steadily_may_take_its_time(start: Start, monkey
         b"GET /v1/hello HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 60 + b"\r\n",
         b"POST /v1/exchange HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/exchange HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /v1/hello HTTP/1.1\r\nHost: x\r\nExpect: the-moon\r\nConnection: close\r\n\r\n",
     ],
 )
 async def test_heads_that_are_none_or_too_large(
@@ -212,7 +214,13 @@ async def test_heads_that_are_none_or_too_large(
     reader, writer = await connected(world)
     writer.write(nonsense)
     async with asyncio.timeout(20.0):
-        assert (await reader.read()).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        answer = await reader.read()
+    head, _, problem = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    assert b"Content-Type: application/problem+json" in head
+    assert b"nosniff" in head
+    assert b"aiohttp" not in answer
+    assert json.loads(problem)["code"] == "request"
     writer.close()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

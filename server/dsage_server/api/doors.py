@@ -19,7 +19,9 @@ from typing import Any, Final
 
 from aiohttp import http_exceptions, web
 
+from dsage.errors import DSageError, RequestError
 from dsage_server import tracing
+from dsage_server.api import problems
 from dsage_server.api.callers import PROXIES, Proxies
 from dsage_server.api.http import Handler
 
@@ -43,11 +45,32 @@ LINGERING_S: Final = 3.0
 MAX_FIELD_BYTES: Final = 4096
 MAX_FIELDS: Final = 48
 """Of a head; the line with the path may have aiohttp's 8190 bytes."""
+HEADERS: Final = {"Server": "DSage", "X-Content-Type-Options": "nosniff"}
+"""Of all answers: no browser guesses what they are, and nobody is told versions to look up holes of."""
 MOST_OPEN_FILES: Final = 65_536
 SPARE_FILES: Final = 256
 """For the database, blobs, checks and the odd visitor."""
 
+UNREADABLE: Final = "what came is no request in HTTP, or its head is larger than any that is read here"
+
 log = logging.getLogger(__name__)
+
+
+class Peer(web.RequestHandler):
+    """A connection, on which also what never gets as far as the application is refused as everything is."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what cannot be read, or what failed beyond all that answers failures; the connection ends."""
+        super().handle_error(request, status, exc, message)  # it logs, and raises if an answer has begun
+        unread = RequestError(UNREADABLE, hint="Speak HTTP/1.1, with a shorter address and fewer or shorter headers.")
+        answer = problems.answer(unread if status < 500 else DSageError("something went wrong on this server"), "")
+        answer.headers.update(HEADERS)
+        answer.force_close()
+        return answer
 
 
 class Doors:
@@ -78,6 +101,7 @@ class Doors:
     def accept(self) -> web.RequestHandler:
         """Return the protocol of a new connection; one too many ends whoever has been silent for longest."""
         protocol = self._server()
+        protocol.__class__ = Peer
         now = asyncio.get_running_loop().time()
         self._open.add(protocol)
         self._silent[protocol] = now
@@ -119,6 +143,10 @@ class Doors:
             return response
         except web.HTTPException as answer:
             status = answer.status
+            if status >= 400:  # of aiohttp's own, before any middleware: an Expect that nobody knows
+                response = problems.refusal(answer, request)
+                response.headers[tracing.HEADER] = name
+                return response
             answer.headers[tracing.HEADER] = name
             raise
         finally:
