@@ -89,6 +89,7 @@ class Exchanges:
             reply, again = await self._turn(session, guest, request, results if first else [], stored, want, first)
             if first:
                 reply.acks += refused
+                hub.meters.acknowledged(reply.acks)
             first = False
             if want and not reply.units:
                 hub.call_hungry_drivers()

@@ -6,7 +6,7 @@ They have a listener of their own (`--metrics ADDR`), so that no proxy before th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,13 +18,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from dsage import __version__
+from dsage import __version__, wire
 from dsage.errors import DSageError
 from dsage.states import ReplicaState, UnitState
 from dsage_server.api import problems
 from dsage_server.api.names import answering_to
 from dsage_server.store import attention, reopening, tallies
 from dsage_server.store.attention import Glance
+from dsage_validator.checks import Verdict
 
 if TYPE_CHECKING:
     from dsage.trust.inventory import Line
@@ -51,7 +52,12 @@ class Meters:
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self._leases = Counter("dsage_leases", "Copies of units that were handed out.", registry=self.registry)
-        self._reports = Counter("dsage_reports", "Results that were taken, or refused.", registry=self.registry)
+        self._reports = Counter(
+            "dsage_reports", "Results that came, by what was said to them.", ("code",), registry=self.registry
+        )
+        self._troubles = Counter(
+            "dsage_failed_checks", "Answers that a rule or an app's own check could not judge.", registry=self.registry
+        )
         self._report_seconds = Histogram(
             "dsage_report_seconds", "From a call with results until what it changed was on disk.", buckets=SECONDS,
             registry=self.registry,
@@ -74,8 +80,16 @@ class Meters:
         if leased:
             self._leases.inc(leased)
         if reported:
-            self._reports.inc(reported)
             self._report_seconds.observe(seconds)
+
+    def acknowledged(self, acks: Iterable[wire.Ack]) -> None:
+        """A client was told what became of its results."""
+        for ack in acks:
+            self._reports.labels(ack.code).inc()
+
+    def judged(self, verdicts: Iterable[Verdict]) -> None:
+        """The answers to one unit were judged, as far as they could be."""
+        self._troubles.inc(sum(bool(verdict.trouble) for verdict in verdicts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

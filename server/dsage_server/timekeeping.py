@@ -218,6 +218,7 @@ async def _check(hub: Hub, boxes: Boxes, work_dir: Path, number: int, tries: Cou
     del tries[number]
     try:
         await hub.store.write(lambda c: checking.apply(c, case, verdicts, hub.clock()), then=hub.learn)
+        hub.meters.judged(verdicts)
     except Conflict:
         hub.checks.put(number)
 

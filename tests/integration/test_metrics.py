@@ -103,18 +103,23 @@ async def test_what_is_leased_reported_and_committed_is_counted(world: World) ->
     before = await told(world)
     first, _ = await host.fetch(want=2)
     assert await host.report([first], [1]) == ["ok"]
+    assert await host.report([first], [2]) == ["refused"]
+    assert await host.report([first], [1], unit=999) == ["unknown"]
+    assert await host.report([first], [1], value="of another") == ["refused"]
     after = await told(world)
 
     def grew(name: str, *labels: tuple[str, str]) -> float:
         return after.get((name, labels), 0.0) - before.get((name, labels), 0.0)
 
-    assert (grew("leases_total"), grew("reports_total"), grew("report_seconds_count")) == (2, 1, 1)
+    assert (grew("leases_total"), grew("report_seconds_count")) == (2, 3)
+    counted = {code: grew("reports_total", ("code", code)) for code in ("ok", "refused", "unknown", "late")}
+    assert counted == {"ok": 1, "refused": 2, "unknown": 1, "late": 0}
     assert grew("commit_group_size_count") >= 2
     assert after["units", (("state", "valid"),)] == 1
     assert after["replicas", (("state", "leased"),)] == 1
     assert after["ready_queue", ()] == 1
     labels = (("listener", "api"), ("method", "POST"), ("route", "/v1/exchange"), ("status", "200"))
-    assert grew("requests_total", *labels) == 2
+    assert grew("requests_total", *labels) == 5
 
 
 async def test_addresses_never_become_labels(world: World) -> None:
