@@ -43,7 +43,7 @@ from dsage_server.sentences import deeds as said
 from dsage_server.settings import Quota, Settings
 from dsage_server.store import deeds, hosts, house, quotas
 from dsage_server.store.engine import Store
-from dsage_server.store.place import MOVED, existing, shown
+from dsage_server.store.place import MOVED, existing, opened, shown
 from dsage_server.store.transfer import migrate_store
 from dsage_server.store.welcome import numbers as running_welcomes
 from dsage_server.teams import teams
@@ -175,6 +175,9 @@ def publish_client(files: tuple[Path, ...], news: str, root_key: Path | None, as
             published.announce(release)
     except OSError as error:
         raise UsageError(f"{error.filename or 'a package'} cannot be published: {error.strerror}") from None
+    about, hashes = f"{count(len(packages), 'package')} of the client", " ".join(each.sha256 for each in packages)
+    with opened(home.server) as store:
+        store.write_now(lambda c: deeds.record(c, time.time(), "operator", "published", about, hashes))
     emit("dsage.published/1", packages, as_json, "\n".join(f"{each.sha256}  {each.name}" for each in packages))
     say(f"{count(len(packages), 'package')} on the page /join, for people who open an invite link in a browser.")
     if release is None:
@@ -373,16 +376,22 @@ def _quota(connection: Connection, key: bytes) -> dict[str, tuple[int, int]]:
 async def _archive(home: Home, runs: tuple[int, ...], older_than: float | None) -> list[Archived]:
     store = Store(existing(home.server))
     blobs = known_blobs(Settings(folder=home.server), store, read(load_root(home.root_file)).server_id)
+    done: list[Archived] = []
+
+    def note(connection: Connection) -> None:
+        for each in done:
+            deeds.record(connection, time.time(), "operator", "archived", f"run {each.run}")
+
     try:
         if older_than is not None:
             before = time.time() - older_than * DAY_S
-            return await archive_due(blobs, home.server / ARCHIVE, time.time, before)
-        done = []
+            done += await archive_due(blobs, home.server / ARCHIVE, time.time, before)
         for number in runs:
             done.append(await archive_run(blobs, home.server / ARCHIVE, number, time.time))
             say(f"Run {number}: {done[-1].units} units and {done[-1].replicas} copies.")
         return done
     finally:
+        store.write_now(note)
         store.close()
 
 

@@ -343,6 +343,8 @@ async def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) ->
         assert last.returncode == 0, said
         (done,) = json.loads(out)["data"]
         assert (done["file"], done["units"], done["replicas"]) == (str(place_of), 200, len(copies))
+        deeds = rows(tmp_path, "SELECT actor, action, about FROM deed ORDER BY id DESC LIMIT 1")
+        assert deeds == [("operator", "archived", f"run {driver.run}")]
         assert rows(tmp_path, "SELECT * FROM credit_entry ORDER BY id") == ledger
         assert rows(tmp_path, "SELECT count(*) FROM unit") == rows(tmp_path, "SELECT count(*) FROM answer") == [(0,)]
         assert sorted(row["id"] for row in contents(place_of)["replica"]) == [row[0] for row in copies]

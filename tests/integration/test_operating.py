@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,8 @@ def test_what_an_operator_does_by_command_stands_in_the_audit_log(home: Home) ->
         return str(named.scalar_one())
 
     name = change(home, people)
+    package = home.server / "dsage_9.9.9_amd64.deb"
+    package.write_bytes(b"a package")
     researcher = root.code_keys[0].name
     told = [
         (["trust", name], "vouched for 1 volunteer", ""),
@@ -162,6 +165,7 @@ def test_what_an_operator_does_by_command_stands_in_the_audit_log(home: Home) ->
         (["team", "rename", "1", "Voles"], "renamed team 1", ""),
         (["team", "close", "1", "--yes"], "closed team 1", ""),
         (["own-checks", "--share", "0.02"], "set how much the server checks itself to 2.00%", ""),
+        (["publish-client", str(package)], "published 1 package of the client", sha256(b"a package").hexdigest()),
     ]
     for words, did, detail in told:
         typed(*words)

@@ -23,6 +23,8 @@ DEEDS: Final = (
     Sentence("noted %(n)d account as not belonging to %(name)s", "noted %(n)d accounts as not belonging to %(name)s"),
     Sentence("renamed team %(number)d"), Sentence("closed team %(number)d"),
     Sentence("set how much the server checks itself to %(share)s"),
+    Sentence("published %(n)d package of the client", "published %(n)d packages of the client"),
+    Sentence("archived run %(run)d"),
     Sentence("approved the key %(key)s for %(projects)s"), Sentence("refused the key %(key)s for %(projects)s"),
 )  # fmt: skip
 USUAL: Final = Sentence("the server's settings hold")
