@@ -8,16 +8,18 @@ import zlib
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from dsage import codec
 from dsage.bundle import manifest, pack
 from dsage.errors import BundleError, SandboxRefused
 from dsage.function import Limits
+from dsage.trust.envelope import seal
 from dsage.wire import AGREEMENT
 from dsage_server.store import events, views
 from dsage_server.store.meta import remember
-from dsage_server.testing import HandDriver, Host, World, until
+from dsage_server.testing import HandDriver, Host, World, document, until
 from dsage_validator import boxes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,6 +64,21 @@ class Words(Near):
     @staticmethod
     def agree(args, a, b):
         return "yes"
+
+
+class Proven(DistributedFunction):
+    compute = staticmethod(Near.compute)
+    process_result = Near.process_result
+
+    @staticmethod
+    def verify(args, value):
+        import os
+
+        if value == "crash":
+            os.abort()
+        while value == "loop":
+            pass
+        return value if isinstance(value, float) else True if value == args else False
 
 
 class Bare(Near):
@@ -126,6 +143,44 @@ async def test_an_answer_that_is_none_under_the_rule_is_refused_and_the_reason_i
     assert (await world.view(driver)).replicas == {"valid": 2, "invalid": 2}
     (text,) = await told(world, driver, "check-failed")
     assert "the answer holds a NaN, which agrees with nothing here" in text
+
+
+def arrays(*shape: int, dtype: str = "<f8") -> Any:
+    return np.ones(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("other", "mine"),
+    [
+        (1, 1.0), ("1.0", 1.0), (True, 1.0), (None, 1.0), ([1.0], 1.0), ({"x": 1.0}, 1.0), (1.0 + 0j, 1.0),
+        (arrays(1), 1.0), (arrays(1), [1.0]), (arrays(1, 1), arrays(1)), (arrays(2), arrays(3)),
+        (arrays(1, dtype="<f4"), arrays(1)), (arrays(1, dtype="<i8"), arrays(1)),
+    ],
+)  # fmt: skip
+async def test_answers_of_another_type_or_shape_are_not_near(world: World, other: Any, mine: Any) -> None:
+    driver = await submitted(world, "Near")
+    await answer(world, other, mine, mine)
+    assert (await driver.answers(5.0)).answers
+    assert (await world.view(driver)).replicas == {"valid": 2, "invalid": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\xca\x3f\x80\x00\x00", "not in canonical form"), (codec.encode(1.0) + b"\x00", "no value"),
+        (codec.encode(1.0)[:-1], "no value"), (b"\xff" * 40, "no value"), (b"", "no value"),
+    ],
+)  # fmt: skip
+async def test_bytes_that_are_no_answer_are_refused_with_the_reason(world: World, data: bytes, text: str) -> None:
+    driver = await submitted(world, "Near", quorum=1)
+    one = await host(world, AGREEMENT)
+    batch, reports = one.signed(await one.fetch(1, 5.0), [data])
+    await one.exchange(reports=reports, proof=seal(batch, one.key))
+    await settled(world, driver, 1)
+    assert text in (await told(world, driver, "check-failed"))[0]
+    await answer(world, 1.0)
+    assert (await driver.answers(5.0)).answers
+    assert (await world.view(driver)).replicas == {"valid": 1, "invalid": 1}
 
 
 async def test_a_host_that_knows_no_rules_gets_no_unit_of_an_app_that_has_one(world: World) -> None:
@@ -200,6 +255,41 @@ async def test_an_agree_that_never_ends_is_stopped_and_told(world: World, monkey
     await answer(world, 1.0, 2.0)
     await settled(world, driver, 1)
     assert "agree failed (" in (await told(world, driver, "check-failed"))[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("crash", "verify failed (crash"), ("loop", "verify failed ("),
+        (math.nan, "verify gave nan, where True, False or None belongs"),
+        (1.0, "verify gave 1.0, where True, False or None belongs"),
+    ],
+)  # fmt: skip
+async def test_a_verify_that_crashes_loops_or_says_nonsense_of_an_answer_costs_that_answer_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, value: Any, text: str
+) -> None:
+    if not world.running.hub.can_check:
+        pytest.skip("no sandbox for checks on this computer")
+    monkeypatch.setattr(boxes, "CHECK_LIMITS", Limits(cpu_s=1.0, wall_s=2.0, output_bytes=4096))
+    meters = world.running.hub.meters.registry
+    before = meters.get_sample_value("dsage_failed_checks_total") or 0.0
+    driver = await submitted(world, "Proven", quorum=1)
+    await driver.make(2)
+    bad, good = await host(world, AGREEMENT), await host(world, AGREEMENT)
+    got = await bad.fetch(2, 5.0)
+    assert await bad.report(got, [value, codec.decode(document(got[1]).args)]) == ["ok", "ok"]
+    await settled(world, driver, 1)
+    (said,) = await told(world, driver, "check-failed")
+    assert text in said
+    assert meters.get_sample_value("dsage_failed_checks_total") == before + 1
+    (again,) = await good.fetch(1, 5.0)
+    assert await good.report([again], [codec.decode(document(again).args)]) == ["ok"]
+
+    async def both() -> bool:
+        return (await world.view(driver)).replicas == {"valid": 2, "invalid": 1}
+
+    await until(both)
+    assert sorted(codec.decode(a.value or b"") for a in (await driver.answers()).answers) == [1, 2]
 
 
 async def test_a_function_that_nobody_could_call_is_refused_when_it_is_submitted(world: World) -> None:
