@@ -188,8 +188,8 @@ async def test_what_is_logged_meanwhile_names_the_request(
     finally:
         logging.basicConfig(handlers=handlers, force=True)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
-    line, *_ = [line for line in lines if line.get("request") == "mine"]
-    assert (line["level"], line["logger"]) == ("error", "dsage_server.web.refusals")
+    line, *_ = [line for line in lines if line["logger"] == "dsage_server.web.refusals"]
+    assert (line["level"], line["request"]) == ("error", "mine")
     assert "no database" in line["exception"]
 
 

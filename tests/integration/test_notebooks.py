@@ -63,8 +63,11 @@ class Kernel:
         self.updates: list[dict[str, Any]] = []
 
     def send(self, code: str, cell: str = "") -> str:
-        """Have a cell executed; return the request's id."""
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        """Have a cell executed; return the request's id. One that fails takes none with it that was sent meanwhile."""
+        content = {
+            "code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False,
+            "stop_on_error": False,
+        }  # fmt: skip
         message = self.client.session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
