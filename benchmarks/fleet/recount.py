@@ -22,6 +22,9 @@ WEEK_S: Final = 7 * 86400
 """The recent average's time zero and half-life, from docs/credit.md."""
 PROBATION: Final = 10
 """Checks to pass before a word is taken alone, four times as many after each lie (docs/trust.md)."""
+_WAYS: Final = ("grant", "reversal", "manual", "retaken")
+"""What may happen to the credit of a copy, in this order: each second one takes away what the one before gave."""
+_GIVES: Final = _WAYS[::2]
 ANSWERED: Final = ("reported", "valid", "invalid", "redundant")
 SHOWN: Final = 5
 
@@ -192,9 +195,15 @@ def _worth_of(found: Tables, copy: Copy) -> int:
     return round(found.units[copy.unit].credit_milli * copy.share)
 
 
+def _says_what_is_accepted(found: Tables, copy: Copy) -> bool:
+    accepted = found.copies.get(found.units[copy.unit].canonical or 0)
+    return accepted is not None and accepted.said == copy.said
+
+
 def _unwarranted(found: Tables) -> Iterator[str]:
-    """A copy that is valid has its grant; one that was has its grant and one reversal, and a correction if its host was
-    cleared since; others have neither."""
+    """A copy that is valid has its grant; one that was has its grant and one reversal. If its host was cleared since
+    and it says what is accepted, it has got this back; if it got it back and says something else, it has lost it again.
+    Others have nothing."""
     of: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in found.entries:
         of[entry.replica or 0].append(entry)
@@ -207,15 +216,17 @@ def _unwarranted(found: Tables) -> Iterator[str]:
         if copy.state == "valid":
             right = kinds == {"grant": 1}
         else:
-            fell = kinds - Counter({"manual": 1}) == {"grant": 1, "reversal": 1}
+            fell = kinds in [Counter(_WAYS[:n]) for n in (2, 3, 4)]
             right = not kinds or (copy.state == "invalid" and fell)
+            right &= kinds.total() != 3 or _says_what_is_accepted(found, copy)
         for entry in entries:
-            sign = -1 if entry.kind == "reversal" else 1
+            sign = 1 if entry.kind in _GIVES else -1
             right &= entry.amount == sign * _worth_of(found, copy)
             right &= (entry.volunteer, entry.host) == (copy.volunteer, copy.host)
             right &= entry.run == found.units[copy.unit].run
-        grants = [entry.id for entry in entries if entry.kind == "grant"]
-        right &= [entry.reverses for entry in entries if entry.kind == "reversal"] in ([], grants)
+        for given, taken in zip(_WAYS[::2], _WAYS[1::2], strict=True):
+            of_these = [entry.id for entry in entries if entry.kind == given]
+            right &= [entry.reverses for entry in entries if entry.kind == taken] in ([], of_these)
         if not right:
             yield f"copy {number} is {copy.state} and has {dict(kinds)}"
 
@@ -226,9 +237,10 @@ def _worth(found: Tables) -> Iterator[str]:
     amounts: dict[str, Counter[Any]] = {table: Counter() for table in _SUMS}
     numbers: dict[str, Counter[Any]] = {table: Counter() for table in _SUMS}
     scores: dict[str, defaultdict[Any, list[float]]] = {table: defaultdict(list) for table in _SUMS}
+    lost = {entry.reverses for entry in found.entries if entry.kind == "retaken"}
     for entry in found.entries:
         copy = found.copies.get(entry.replica or 0)
-        if copy is None or entry.kind != ("grant" if copy.state == "valid" else "manual"):
+        if copy is None or entry.kind != ("grant" if copy.state == "valid" else "manual") or entry.id in lost:
             continue
         run, day = found.units[copy.unit].run, int(entry.granted // 86400)
         for table, key in (

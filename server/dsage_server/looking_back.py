@@ -53,7 +53,7 @@ async def look_back(hub: Hub) -> None:
 async def look_at(hub: Hub, host: int) -> int:
     """Look at everything that a host did; returns how many accepted answers fell.
 
-    One that was cleared of its lies meanwhile gets back what was taken from it because of them.
+    One that was cleared of its lies gets back what was taken from it because of them, as far as it was right.
     """
     if await hub.store.read(lambda c: standings.cleared(c, host)):
         if await hub.store.write(lambda c: restore(c, host, hub.clock())):
@@ -77,10 +77,15 @@ async def look_at(hub: Hub, host: int) -> int:
 
 
 def restore(connection: Connection, host: int, now: float) -> int:
-    """Give a host that was cleared its credit back; returns for how many answers."""
-    if not standings.cleared(connection, host):
+    """Give a host that was cleared its credit back; returns for how many answers.
+
+    What others have contradicted since stays taken; what is still computed again, or is accepted otherwise now, is
+    looked at once more when its unit is decided (`Kind.DECIDED`).
+    """
+    taken = ledger.taken_from(connection, host, REASON)
+    if not standings.cleared(connection, host, lock=True):
         return 0
-    given = ledger.give_back(connection, host, REASON, CLEARED, "validator", now)
+    given = len(ledger.give_back(connection, taken, CLEARED, "validator", now))
     standings.looked_at(connection, host)
     if given:
         events.note(connection, now, "cleared", news.CLEARED(host=host, n=given))
@@ -115,6 +120,7 @@ def part(connection: Connection, host: int, after: int, now: float) -> tuple[lis
         if any(r.host == host for r in supporters(unit)) and not stands(unit, liars.__contains__):
             runs.setdefault(book.heads[number].run, []).append(number)
             unpaid += [r.id for r in supporters(unit)]
+    ledger.take_again(connection, [number for chosen in runs.values() for number in chosen], REASON, "validator", now)
     changed = _fallen(connection, runs, now)
     ledger.reverse(connection, unpaid, REASON, "validator", now)
     taken = sum(entry.was.state is UnitState.VALID and not entry.unit.final for entry in changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,8 +12,8 @@ from echoes import Answer, earned, right, states, work, wrong
 from sqlalchemy import Connection, select
 
 from dsage import codec, wire
-from dsage_server.store import recount, standings, units
-from dsage_server.store.schema import replica, standing, unit
+from dsage_server.store import recount, reopening, standings, units
+from dsage_server.store.schema import credit_entry, replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
 from dsage_validator import life
 from dsage_validator.reputation import RULES, Evidence, Kind
@@ -135,33 +136,120 @@ async def test_a_proven_lie_reopens_all_that_rested_on_that_hosts_word(
     assert await liar.fetch(5) == []
 
 
-async def test_who_is_cleared_gets_back_what_was_taken_once(world: World) -> None:
+class Tried:
+    """A host whose five answers were taken alone, and which is found lying and cleared by hand."""
+
+    def __init__(self, world: World, driver: HandDriver, host: Host, others: list[Host], alone: list[int]) -> None:
+        self.world, self.driver, self.host, self.others, self.alone = world, driver, host, others, alone
+        self.number = 0
+        self.app = ""
+        self.paid = 0
+
+    async def is_(self, *kinds: Kind) -> None:
+        """Let something be said of it, and be looked at."""
+        hub = self.world.running.hub
+        for kind in kinds:
+            evidence = [(self.app, Evidence(kind, 0, self.number))]
+            await hub.store.write(lambda c, said=evidence: standings.note(c, said, hub.clock()))  # type: ignore[misc]
+            await self.looked_at()
+
+    async def looked_at(self) -> None:
+        """Wait until what there is to look at was looked at."""
+        self.world.running.hub.liars.set()
+        await settled(self.world)
+
+    async def answered(self, answer: Answer) -> None:
+        """The others answer what fell, until it is accepted."""
+        while await states(self.world, self.alone) != {"valid"}:
+            for other in self.others:
+                await work(other, answer)
+        await self.looked_at()
+
+    async def opened(self) -> None:
+        """The accepted answers do not hold."""
+        hub = self.world.running.hub
+        await hub.store.write(lambda c: reopening.reopen(c, self.driver.run, self.alone, hub.clock()), then=hub.learn)
+
+    async def lost(self) -> int:
+        """Return how many answers it is not paid for any more."""
+        assert await self.world.running.hub.store.read(recount.differences) == []
+        return (self.paid - await earned(self.world, self.host)) // 1000
+
+
+@pytest.fixture
+async def tried(world: World) -> Tried:
     driver = await world.run()
-    one, _ = await proven(world, driver)
+    one, *others = await proven(world, driver, 3)
     await driver.make(*range(500, 505), quorum=2, adaptive=True)
     alone = await work(one)
-    paid = await earned(world, one)
-    hub = world.running.hub
-    (number,) = await hub.store.read(
-        lambda c: c.execute(select(replica.c.host_id).where(replica.c.unit_id == alone[0])).scalars().all()
-    )
-    (app,) = await hub.store.read(lambda c: c.execute(select(standing.c.app).distinct()).scalars().all())
+    found = Tried(world, driver, one, others, alone)
+    found.paid = await earned(world, one)
+    of = select(replica.c.host_id).where(replica.c.unit_id == alone[0])
+    found.number = await world.running.hub.store.read(lambda c: c.execute(of).scalar_one())
+    found.app = await world.running.hub.store.read(lambda c: c.execute(select(standing.c.app).distinct()).scalar_one())
+    return found
 
-    async def said(kind: Kind) -> None:
-        evidence = [(app, Evidence(kind, 0, number))]
-        await hub.store.write(lambda c: standings.note(c, evidence, hub.clock()))
-        hub.liars.set()
-        await settled(world)
 
-    await said(Kind.LIED)
-    assert await earned(world, one) == paid - 5000
-    await said(Kind.LIED)
-    await said(Kind.CLEARED)
-    assert await earned(world, one) == paid - 5000, "one lie still stands"
+async def test_who_is_cleared_gets_back_what_is_accepted_again_once(tried: Tried) -> None:
+    await tried.is_(Kind.LIED)
+    await tried.answered(right)
+    assert await tried.lost() == 5, "it counts as a liar"
+    await tried.is_(Kind.LIED, Kind.CLEARED)
+    assert await tried.lost() == 5, "one lie still stands"
     for _ in range(2):
-        await said(Kind.CLEARED)
-        assert await earned(world, one) == paid
-    assert await hub.store.read(recount.differences) == []
+        await tried.is_(Kind.CLEARED)
+        assert await tried.lost() == 0
+
+
+async def test_what_is_computed_again_when_its_host_is_cleared_is_given_back_when_it_is_accepted(tried: Tried) -> None:
+    await tried.is_(Kind.LIED, Kind.CLEARED)
+    assert await tried.lost() == 5, "nobody has said the same"
+    await tried.answered(lambda args: wrong(args) if args == 503 else right(args))
+    assert await tried.lost() == 1, "others contradict"
+    await tried.is_(Kind.CLEARED)
+    assert await tried.lost() == 1
+
+
+async def test_what_was_accepted_on_the_word_of_others_who_lied_is_given_back_when_that_falls(tried: Tried) -> None:
+    await tried.is_(Kind.LIED, Kind.CLEARED)
+    await tried.answered(wrong)
+    assert await tried.lost() == 5
+    await tried.opened()
+    tried.others = [await host(tried.world) for _ in range(2)]
+    await tried.answered(right)
+    assert await tried.lost() == 0
+
+
+async def test_what_was_given_back_is_taken_again_when_it_falls_and_stays_taken(tried: Tried) -> None:
+    await tried.is_(Kind.LIED, Kind.CLEARED)
+    await tried.answered(right)
+    assert await tried.lost() == 0
+    await tried.is_(Kind.LIED)
+    assert await tried.lost() == 0, "others say the same"
+    await tried.opened()
+    assert await tried.lost() == 5
+    kinds = select(credit_entry.c.kind).where(credit_entry.c.host_id == tried.number)
+    rows = await tried.world.running.hub.store.read(lambda c: c.execute(kinds).scalars().all())
+    assert Counter(rows) == {"grant": PROBATION + 5, "reversal": 5, "manual": 5, "retaken": 5}
+    await tried.is_(Kind.CLEARED)
+    tried.others = [await host(tried.world) for _ in range(2)]
+    await tried.answered(wrong)
+    assert await tried.lost() == 5
+
+
+async def test_nothing_is_given_back_for_what_nobody_needs_any_more(tried: Tried) -> None:
+    await tried.is_(Kind.LIED)
+    await tried.driver.commit(finished=True)
+    assert await states(tried.world, tried.alone) == {"cancelled"}
+    await tried.is_(Kind.CLEARED)
+    assert await tried.lost() == 5
+
+
+async def test_an_answer_that_a_failed_run_keeps_is_paid_as_its_host_stands(tried: Tried) -> None:
+    await tried.driver.commit(failed="enough of it")
+    for kind, lost in ((Kind.LIED, 5), (Kind.CLEARED, 0), (Kind.LIED, 5), (Kind.CLEARED, 5)):
+        await tried.is_(kind)
+        assert await tried.lost() == lost, kind
 
 
 async def test_what_a_liar_holds_is_asked_of_others_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

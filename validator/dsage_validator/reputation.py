@@ -94,6 +94,8 @@ class Kind(StrEnum):
     """A check that it passed counts no more: the answer that confirmed its own fell."""
     CLEARED = "cleared"
     """A lie counts no more: the answer that it was measured by fell."""
+    DECIDED = "decided"
+    """Its answer had fallen, and the unit has an accepted one again: the same, or another."""
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +120,8 @@ def weighed(standing: Standing, kind: Kind, now: float, rules: Rules = RULES) ->
             return replace(standing, passed=0.0, lies=standing.lies + 1, at=now)
         case Kind.CLEARED:
             return replace(standing, lies=max(0, standing.lies - 1), at=now)
+        case Kind.DECIDED:
+            return standing
 
 
 def drawn(key: bytes, unit: int) -> float:
@@ -137,6 +141,8 @@ def evidence(was: Unit, unit: Unit) -> Iterator[Evidence]:
     if unit.state is not UnitState.VALID:
         return
     settled = was.state is UnitState.VALID and not fell
+    if not settled:
+        yield from [Evidence(Kind.DECIDED, r.id, r.host) for r in unit.replicas if _fallen(unit, r)]
     now, old = supporters(unit), supporters(was) if settled else ()
     known = {r.id for r in old if _confirmed(r, old)}
     yield from [Evidence(Kind.PASSED, r.id, r.host) for r in now if r.id not in known and _confirmed(r, now)]
@@ -174,6 +180,11 @@ def _convicted(unit: Unit, replica: Replica, camp: tuple[Replica, ...]) -> bool:
         return True
     counted = [r.trust for r in camp if r.trust >= Trust.NEW] + [Trust.KNOWN] * any(r.id == unit.ruled for r in camp)
     return any(r.proof for r in camp) or (len(counted) > 1 and max(counted) > Trust.NEW)
+
+
+def _fallen(unit: Unit, replica: Replica) -> bool:
+    """Whether this is the leavings of an earlier try."""
+    return replica.state is ReplicaState.INVALID and not replica.partial and replica.id <= unit.since
 
 
 def _unchanged(before: dict[int, Replica], replica: Replica) -> bool:

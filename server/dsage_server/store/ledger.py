@@ -7,15 +7,15 @@ teams, apps or days: `credit.fold` does, from the rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, func, insert, literal, literal_column, select
+from sqlalchemy import Connection, Select, bindparam, case, func, insert, literal, literal_column, select
 
 from dsage.errors import NotFound, UsageError
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.dialect import upsert
-from dsage_server.store.schema import credit_entry, credit_house, volunteer
+from dsage_server.store.schema import credit_entry, credit_house, replica, unit, volunteer
 from dsage_server.store.schema import host as host_table
 from dsage_server.store.tallies import add_up
 
@@ -32,13 +32,44 @@ def reverse(connection: Connection, replicas: Iterable[int], reason: str, actor:
     The row takes the grant's amount from the grant's volunteer, host, team, run and app, at the weight and from the day
     of the grant's time. Whoever calls this wakes the projector (`Hub.ledger`). Raises UsageError without a reason.
     """
+    return _add(connection, _COLUMNS, _REVERSED, replicas, reason, actor, now)
+
+
+def taken_from(connection: Connection, host: int, taken_for: str) -> list[int]:
+    """Return the copies whose credit was taken from a host for a reason, and not given back. Their units are locked:
+    what is accepted of them stays so until the end of the commit."""
+    rows = connection.execute(_TAKEN, {"host": host, "taken_for": taken_for}).all()
+    connection.execute(_HELD, {"ids": numbers(connection, {row.unit_id for row in rows})})
+    return [row.replica_id for row in rows]
+
+
+def give_back(connection: Connection, replicas: Iterable[int], reason: str, actor: str, now: float) -> list[int]:
+    """Give back what was taken for those of some replicas whose answer is the accepted one now, byte for byte, each
+    once, whatever is called how often; return of which.
+
+    The row is a correction that names the copy. Whoever calls this has locked the units, and wakes the projector
+    (`Hub.ledger`). Raises UsageError without a reason.
+    """
+    return _add(connection, _GIVEN, _GIVEN_BACK, replicas, reason, actor, now)
+
+
+def take_again(connection: Connection, units: Iterable[int], reason: str, actor: str, now: float) -> list[int]:
+    """Take again what was given back for answers of units whose accepted answer does not hold, each once and for good;
+    return of which copies. Locks, projector and reason as in `give_back`."""
+    return _add(connection, _COLUMNS, _TAKEN_AGAIN, units, reason, actor, now)
+
+
+def _add(
+    connection: Connection, columns: Sequence[str], source: Select[Any], ids: Iterable[int],
+    reason: str, actor: str, now: float,
+) -> list[int]:  # fmt: skip
+    """Add the rows that a query makes of those with some ids, and say of which copies; the run's sum is kept."""
     _check_reason(reason)
-    wanted = sorted(set(replicas))
+    wanted = sorted(set(ids))
     if not wanted:
         return []
+    statement = upsert(connection, credit_entry).from_select(columns, source).on_conflict_do_nothing()
     given = {"ids": numbers(connection, wanted), "reason": reason[:MOST_REASON], "actor": actor, "now": now}
-    source = _REVERSALS.where(among_ids(credit_entry.c.replica_id))
-    statement = upsert(connection, credit_entry).from_select(_COLUMNS, source).on_conflict_do_nothing()
     rows = connection.execute(
         statement.returning(
             credit_entry.c.replica_id, credit_entry.c.run_id, credit_entry.c.amount_milli, credit_entry.c.house
@@ -50,26 +81,6 @@ def reverse(connection: Connection, replicas: Iterable[int], reason: str, actor:
         sums[row.run_id, "credit"] += 0 if row.house else row.amount_milli
     add_up(connection, sums)
     return sorted(row.replica_id for row in rows)
-
-
-def give_back(connection: Connection, host: int, taken_for: str, reason: str, actor: str, now: float) -> int:
-    """Give back what was taken from a host for a reason that does not hold any more, each copy's credit once, whatever
-    is called how often; return how many rows this made.
-
-    The row is a correction that names the copy. Whoever calls this wakes the projector (`Hub.ledger`). Raises
-    UsageError without a reason.
-    """
-    _check_reason(reason)
-    statement = upsert(connection, credit_entry).from_select(_GIVEN, _TAKEN).on_conflict_do_nothing()
-    given = {"host": host, "taken_for": taken_for, "reason": reason[:MOST_REASON], "actor": actor, "now": now}
-    rows = connection.execute(
-        statement.returning(credit_entry.c.run_id, credit_entry.c.amount_milli, credit_entry.c.house), given
-    ).all()
-    sums: Counter[tuple[int, str]] = Counter()
-    for row in rows:
-        sums[row.run_id, "credit"] += 0 if row.house else row.amount_milli
-    add_up(connection, sums)
-    return len(rows)
 
 
 def correct(connection: Connection, pseudonym: str, amount_milli: int, reason: str, actor: str, now: float) -> int:
@@ -122,19 +133,46 @@ def _check_reason(reason: str) -> None:
 
 
 _COPIED: Final = ("replica_id", "volunteer_id", "team_id", "host_id", "app", "project", "run_id", "house")
+_LATER = credit_entry.alias("later")
 _COLUMNS: Final = (*_COPIED, "kind", "amount_milli", "granted", "reverses", "reason", "actor")
-_REVERSALS = select(
+_REVERSED = select(
     *[credit_entry.c[name] for name in _COPIED], literal("reversal"), -credit_entry.c.amount_milli,
     bindparam("now"), credit_entry.c.id, bindparam("reason"), bindparam("actor"),
-).where(credit_entry.c.kind == "grant")  # fmt: skip
-_GIVEN: Final = (*_COPIED, "kind", "amount_milli", "granted", "reason", "actor")
-_TAKEN = select(
-    *[credit_entry.c[name] for name in _COPIED], literal("manual"), -credit_entry.c.amount_milli,
-    bindparam("now"), bindparam("reason"), bindparam("actor"),
-).where(
-    credit_entry.c.volunteer_id == select(host_table.c.volunteer_id).where(host_table.c.id == bindparam("host"))
-    .scalar_subquery(),
-    credit_entry.c.kind != literal_column("'grant'"), credit_entry.c.kind == "reversal",
-    credit_entry.c.host_id == bindparam("host"), credit_entry.c.reason == bindparam("taken_for"),
+).where(credit_entry.c.kind == "grant", among_ids(credit_entry.c.replica_id))  # fmt: skip
+_TAKEN = (
+    select(credit_entry.c.replica_id, replica.c.unit_id)
+    .join(replica, replica.c.id == credit_entry.c.replica_id)
+    .where(
+        credit_entry.c.volunteer_id == select(host_table.c.volunteer_id).where(host_table.c.id == bindparam("host"))
+        .scalar_subquery(),
+        credit_entry.c.kind != literal_column("'grant'"), credit_entry.c.kind == "reversal",
+        credit_entry.c.host_id == bindparam("host"), credit_entry.c.reason == bindparam("taken_for"),
+        ~select(_LATER.c.id)
+        .where(_LATER.c.replica_id == credit_entry.c.replica_id, _LATER.c.kind == "manual").exists(),
+    )
 )  # fmt: skip
 """What was taken back from a host for one reason, by the index on what was taken from its volunteer."""
+_HELD = select(unit.c.id).where(among_ids(unit.c.id)).order_by(unit.c.id).with_for_update()
+_ACCEPTED = replica.alias("accepted")
+_GIVEN: Final = (*_COPIED, "kind", "amount_milli", "granted", "reason", "actor")
+_GIVEN_BACK = (
+    select(
+        *[credit_entry.c[name] for name in _COPIED], literal("manual"), -credit_entry.c.amount_milli,
+        bindparam("now"), bindparam("reason"), bindparam("actor"),
+    )
+    .join(replica, replica.c.id == credit_entry.c.replica_id)
+    .join(unit, unit.c.id == replica.c.unit_id)
+    .join(_ACCEPTED, _ACCEPTED.c.id == unit.c.canonical_id)
+    .where(
+        among_ids(credit_entry.c.replica_id), credit_entry.c.kind == "reversal",
+        replica.c.value_hash == _ACCEPTED.c.value_hash,
+    )
+)  # fmt: skip
+_TAKEN_AGAIN = (
+    select(
+        *[credit_entry.c[name] for name in _COPIED], literal("retaken"), -credit_entry.c.amount_milli,
+        bindparam("now"), credit_entry.c.id, bindparam("reason"), bindparam("actor"),
+    )
+    .join(replica, replica.c.id == credit_entry.c.replica_id)
+    .where(among_ids(replica.c.unit_id), credit_entry.c.kind == "manual")
+)  # fmt: skip

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from dsage import wire
 from dsage.errors import Conflict, NotFound
 from dsage.states import OPEN_RUNS, OPEN_UNITS, RunState, UnitState, move
-from dsage_server.sentences import news
+from dsage_server.sentences import news, reasons
 from dsage_server.store import discoveries, ledger, runs, steps, tallies, units
 from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.events import note
@@ -24,6 +24,7 @@ from dsage_validator import contest, life
 from dsage_validator.reputation import supporters
 from dsage_validator.unit import Unit
 
+FELL: Final = reasons.FELL()
 OVERRULED: Final = "others answered this unit later, and agree on another answer than yours"
 
 
@@ -41,7 +42,7 @@ def reopen(
     taken up again for that, with what its end had cancelled; its old result stays to be seen until the new one is
     there. A unit that nobody waits for any more (its run is done without it, or has gone back to before it) is not
     computed again. Units that are open already stay as they are. Credit that was granted for refused answers is not
-    taken back here.
+    taken back here; what was given back for them is taken again.
 
     Raises NotFound; Conflict for a unit that was given up or cancelled, and for a run that failed, was cancelled or is
     archived.
@@ -55,6 +56,7 @@ def reopen(
         connection.execute(update(run).where(run.c.id == number).values(**values))
     connection.execute(_REFUSE, {"ids": numbers(connection, folded)})
     discoveries.fell(connection, [row.id for row in rows], now)
+    ledger.take_again(connection, [row.id for row in rows], FELL, "validator", now)
     book = units.Book.of(connection, [row.id for row in rows])
     for row in rows:
         unit_id, idle = row.id, row.folded_step == steps.ASIDE_STEP or (state is RunState.DONE and not row.folded_step)

@@ -28,6 +28,9 @@ ENOUGH: Final = 10
 """Volunteers that a server must have before anybody's word is taken alone: fewer are too few to judge each other, and
 three computers with a liar among them would wait for a fourth for ever."""
 
+_ALWAYS: Final = (Kind.LIED, Kind.CLEARED, Kind.DECIDED)
+"""What is said of hosts whatever the unit."""
+
 Known = dict[int, dict[str, Standing]]
 
 
@@ -59,7 +62,7 @@ def says(was: Unit, unit: Unit) -> list[Evidence]:
     """Return what the change of a unit says of hosts; checks passed count where trust is asked for."""
     if unit.replicas == was.replicas:
         return []
-    return [each for each in evidence(was, unit) if unit.adaptive or each.kind in (Kind.LIED, Kind.CLEARED)]
+    return [each for each in evidence(was, unit) if unit.adaptive or each.kind in _ALWAYS]
 
 
 def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -> None:
@@ -74,7 +77,7 @@ def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -
         apps = known.setdefault(each.host, {})
         kind = Kind.DOUBTED if each.kind is Kind.LIED and app in held else each.kind
         apps[app] = weighed(apps.get(app, Standing()), kind, now)
-        if kind in (Kind.LIED, Kind.CLEARED):
+        if kind in (Kind.LIED, Kind.CLEARED) or (kind is Kind.DECIDED and not any(a.lies for a in apps.values())):
             turned.add((each.host, app))
     rows = [
         {"host_id": host, "app": app, "passed": each.passed, "lies": each.lies, "at": each.at}
@@ -102,13 +105,14 @@ def enough(connection: Connection) -> bool:
 
 
 def due(connection: Connection) -> list[int]:
-    """Return the hosts that were found lying, or cleared of that, and not looked at since."""
+    """Return the hosts that were found lying, or cleared of that, or whose fallen answers were decided on again
+    while no lie stood against them, and not looked at since."""
     return sorted(set(connection.execute(select(standing.c.host_id).where(standing.c.due.is_not(None))).scalars()))
 
 
-def cleared(connection: Connection, host: int) -> bool:
+def cleared(connection: Connection, host: int, *, lock: bool = False) -> bool:
     """Whether no lie stands against a host, for those it was convicted of are none."""
-    return not any(each.lies for each in of(connection, [host]).get(host, {}).values())
+    return not any(each.lies for each in of(connection, [host], lock=lock).get(host, {}).values())
 
 
 def looked_at(connection: Connection, host: int) -> None:

@@ -126,17 +126,32 @@ def cleared(was: Tables) -> Tables:
         "credit_daily": was.sums["credit_daily"] | {(1000, DAY + 7, "app"): (1000, 0)},
         "run_credit": was.sums["run_credit"] | {(1, 1000): (1000, 0)},
     }
-    return replace(was, entries=[*was.entries, given], sums=sums)
+    return replace(copy(10, said="true")(was), entries=[*was.entries, given], sums=sums)
+
+
+TRUE = [each._replace(said="true", lie=False) for each in JOURNAL]
 
 
 def test_credit_that_was_given_back_counts_and_is_no_answer_found_right() -> None:
-    assert faults(cleared(sound()), JOURNAL) == []
+    assert faults(cleared(sound()), TRUE) == []
     for table in sound().sums:
         assert table in "\n".join(
-            faults(replace(cleared(sound()), sums=cleared(sound()).sums | {table: sound().sums[table]}), JOURNAL)
+            faults(replace(cleared(sound()), sums=cleared(sound()).sums | {table: sound().sums[table]}), TRUE)
         )
     twice = cleared(cleared(sound()))
-    assert "do not warrant: copy 10" in "\n".join(faults(twice, JOURNAL))
+    assert "do not warrant: copy 10" in "\n".join(faults(twice, TRUE))
+
+
+def test_credit_is_given_back_only_for_what_is_accepted_and_taken_again_once_if_it_is_not_any_more() -> None:
+    lie = copy(10, said="lie")(cleared(sound()))
+    assert "do not warrant: copy 10" in "\n".join(faults(lie, JOURNAL))
+    row = (6, 10, 1000, 100, 1, "app", "retaken", -1000, EPOCH + WEEK_S)
+    for said, noted in (("lie", JOURNAL), ("true", TRUE)):
+        again = replace(more(*row, 5)(copy(10, said=said)(cleared(sound()))), sums=sound().sums)
+        assert faults(again, noted) == []
+        assert "do not warrant: copy 10" in "\n".join(faults(more(7, *row[1:], 5)(again), noted))
+    assert "do not warrant: copy 10" in "\n".join(faults(replace(more(*row, 1)(lie), sums=sound().sums), JOURNAL))
+    assert "do not warrant: copy 10" in "\n".join(faults(more(*row, 5)(sound()), JOURNAL))
 
 
 def test_who_has_made_up_for_a_lie_stands_for_an_answer_again() -> None:

@@ -165,6 +165,19 @@ def test_who_contradicted_one_word_is_convicted_when_it_is_confirmed_and_cleared
     assert said(confirmed, life.reopened(confirmed)) == {1: "unpassed", 2: "cleared", 3: "unpassed"}
 
 
+def test_whose_answer_fell_hears_of_it_when_the_unit_is_decided_again() -> None:
+    accepted = answered(new(), 1, camp=1, trust=Trust.ALONE)
+    fallen = life.reopened(accepted)
+    assert "decided" not in said(accepted, fallen).values()
+    asked = answered(fallen, 2, camp=2)
+    assert said(fallen, asked) == {}
+    again = answered(asked, 3, camp=2)
+    assert said(asked, again) == {1: "decided", 2: "passed", 3: "passed"}
+    assert "decided" not in said(again, answered(again, 4, camp=2)).values(), "once"
+    lying = Standing(passed=3.0, lies=2, at=1.0, audit=0.5)
+    assert weighed(lying, Kind.DECIDED, 1e9) == lying
+
+
 def test_a_late_answer_that_contradicts_the_one_taken_alone_is_no_lie_before_a_third_was_asked() -> None:
     unit = contested()
     assert (unit.state, unit.canonical, unit.unsent) == (U.VALID, 2, 1)
@@ -305,6 +318,9 @@ class Contest(RuleBasedStateMachine):
         was, self.unit = self.unit, unit
         back = {Kind.UNPASSED: "passed", Kind.CLEARED: "lied"}
         for each in evidence(was, unit):
+            if each.kind is Kind.DECIDED:
+                assert unit.state is U.VALID
+                continue
             self.score[each.replica, back.get(each.kind, each.kind.value)] += -1 if each.kind in back else 1
 
     @precondition(lambda self: self.unit.unsent)

@@ -63,8 +63,9 @@ credit_entry = Table(
 """The ledger, to which rows are only added: triggers refuse every other change, and note each new row in
 `credit_unfolded`.
 
-`kind` is grant, reversal (it `reverses` a grant, whose amount it takes back) or manual (an operator's correction, which
-belongs to no copy); `reason` and `actor` are of the last two. `team_id` is the volunteer's team when the grant was
+`kind` is grant, reversal (it `reverses` a grant, whose amount it takes back), manual (an operator's correction, which
+belongs to no copy, or what a copy's host got back when it was cleared) or retaken (it `reverses` such a row of a copy);
+`reason` and `actor` are of all but the first. `team_id` is the volunteer's team when the grant was
 made. `house` credit is in no public sum: a researcher's own computers earned it on the researcher's own run."""
 
 credit_unfolded = Table("credit_unfolded", metadata, Column("entry_id", Id, primary_key=True, autoincrement=False))

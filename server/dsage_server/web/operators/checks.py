@@ -18,7 +18,8 @@ LATEST: Final = 5000
 
 
 class Correction(msgspec.Struct, kw_only=True):
-    """A row of the ledger that is no grant: `credit` below 0 was taken back. `kind` is reversal or manual."""
+    """A row of the ledger that is no grant: `credit` below 0 was taken back. `kind` is reversal, manual
+    or retaken."""
 
     entry: int
     at: float
