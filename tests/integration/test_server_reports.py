@@ -20,7 +20,7 @@ from dsage.errors import (
 from dsage.trust.envelope import seal
 from dsage_server import timekeeping
 from dsage_server.store.schema import replica
-from dsage_server.testing import HandDriver, World, until
+from dsage_server.testing import HandDriver, World, document, held, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,6 +73,85 @@ async def test_an_answer_that_is_no_value_is_wrong(world: World) -> None:
     view = await world.view(run)
     assert (view.units, view.replicas, view.credit_milli) == ({"ready": 1}, {"invalid": 1}, 0)
     assert await host.fetch() == [], "its volunteer does not get the unit again"
+
+
+async def test_of_two_results_of_one_copy_in_one_call_one_counts(world: World) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(1, 2, 3)
+    got = await host.fetch(want=3)
+    first, second, third = got
+    other, _ = host.signed([first], [codec.encode(8)])
+    batch, reports = host.signed([first, second, second, third], [codec.encode(n) for n in (7, 2, 2, 3)])
+    batch.results.append(other.results[0])
+    reply = await host.exchange(reports=reports, proof=seal(batch, host.key))
+    assert [ack.code for ack in reply.acks if ack.replica == first.replica] == ["refused"], (
+        "which of the two is signed?"
+    )
+    assert [ack.code for ack in reply.acks if ack.replica == second.replica] == ["ok", "ok"], "the same, said again"
+    batch, reports = host.signed([first, first], [codec.encode(7), codec.encode(8)])
+    reply = await host.exchange(reports=reports, proof=seal(batch, host.key))
+    assert sorted(ack.code for ack in reply.acks) == ["ok", "refused"]
+    batch, reports = host.signed([third], [b""], status="failed", value="")
+    reply = await host.exchange(reports=[wire.Report(replica=third.replica)], proof=seal(batch, host.key))
+    assert [ack.code for ack in reply.acks] == ["refused"], "nor does an error follow an answer"
+    view = await world.view(run)
+    assert (view.units, view.replicas, view.credit_milli) == ({"valid": 3}, {"valid": 3}, 3000)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed", "done", "group"])
+async def test_a_result_that_comes_after_its_unit_was_closed_changes_nothing(world: World, how: str) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(1, quorum=2, group="g")
+    got = await host.fetch()
+    match how:
+        case "cancelled":
+            await run.researcher.cancel(run.run)
+        case "failed":
+            await run.commit(failed="enough")
+        case "done":
+            await run.commit(finished=True, result=codec.encode(None))
+        case "group":
+            await run.commit(cancel_groups=["g"])
+    before = await world.view(run)
+    assert await host.report(got, [1]) == ["ok"]
+    assert await host.report(got, [2]) == ["refused"]
+    view = await world.view(run)
+    assert (view.state, view.units, view.replicas) == (before.state, {"cancelled": 1}, {"redundant": 1})
+    assert view.credit_milli == 0
+    assert (await run.answers()).answers == []
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e300])
+async def test_a_time_that_is_none_is_refused_with_the_whole_call(world: World, seconds: float) -> None:
+    host, run = await world.host(), await world.run()
+    await run.make(1)
+    got = await host.fetch()
+    batch, reports = host.signed(got, [codec.encode(1)])
+    reports[0].cpu_s = seconds
+    with pytest.raises(UsageError, match="cpu_s"):
+        await host.exchange(reports=reports, proof=seal(batch, host.key))
+    with pytest.raises(UsageError, match="cpu_s"):
+        await host.exchange(holding=[held(got[0], cpu_s=seconds)])
+    assert await host.report(got, [1]) == ["ok"]
+
+
+async def test_what_a_clock_says_changes_neither_pay_nor_how_long_a_lease_may_be(world: World) -> None:
+    liar, honest, run = await world.host(), await world.host(), await world.run()
+    await run.make(*range(20), quorum=2, deadline_s=100.0)
+    for host, seconds in ((liar, 1e12), (honest, 0.0)):
+        got = await host.fetch(want=10)
+        batch, reports = host.signed(got, [codec.encode(codec.decode(document(each).args)) for each in got])
+        for each in reports:
+            each.cpu_s = each.wall_s = seconds
+        reply = await host.exchange(reports=reports, proof=seal(batch, host.key))
+        assert {ack.code for ack in reply.acks} == {"ok"}
+    more = [*await liar.fetch(want=1), *await honest.fetch(want=1)]
+    given = select(replica.c.deadline - replica.c.leased).where(replica.c.id.in_([each.replica for each in more]))
+    lengths = list(await world.running.hub.store.read(lambda c: c.execute(given).scalars().all()))
+    assert len(lengths) == 2
+    assert max(lengths) < 1.1 * min(lengths), "it had the copies as long as the other one had, and no longer"
+    view = await world.view(run)
+    assert view.credit_milli == 1000 * view.replicas.get("valid", 0) > 0
 
 
 async def test_a_liar_is_outvoted_and_one_volunteer_never_votes_twice(world: World) -> None:

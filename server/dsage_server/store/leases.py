@@ -245,7 +245,9 @@ class _Group:
         if answer:
             kept = book.leases[copy.id]
             kept.value_hash = signed.value
-            applied.answered.append((book.heads[number].credit_milli, report.cpu_s, self.at - kept.leased))
+            away_s = max(0.0, self.at - kept.leased)
+            # who says that it worked longer than it had the copy would be given so much longer for the next ones
+            applied.answered.append((book.heads[number].credit_milli, min(report.cpu_s, away_s), away_s))
             if not self.has_check(book.heads[number].run):
                 good = is_value(report.value or b"") if stored is None else stored
                 current, keep = self._judge(current, copy, good)
