@@ -91,6 +91,7 @@ async def test_every_page_is_well_formed(pages: list[Found]) -> None:
         aims = {link.get("href", "")[1:] for link in page.parsed.iter(f"{ELEMENT}a") if link.get("href", "")[:1] == "#"}
         assert aims <= set(names), page.path
         assert len(list(page.parsed.iter(f"{ELEMENT}h1"))) == 1, page.path
+        assert page.text.count('class="container notice"') == 1, page.path
         told = {each.get("name"): each.get("content") for each in page.parsed.iter(f"{ELEMENT}meta")}
         assert told["description"].strip(), page.path
         titles = [each.text for each in page.parsed.iter(f"{ELEMENT}title")]

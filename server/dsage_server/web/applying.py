@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from dsage.errors import Replayed
 from dsage.trust.keys import fingerprint
 from dsage.trust.proving import HINT, proven
-from dsage_server.store import announcements, requests, tokens
+from dsage_server.store import requests, tokens
 from dsage_server.store.engine import Store
 from dsage_server.web.forms import form_of
 from dsage_server.web.visitors import Visitors
@@ -55,8 +55,5 @@ class Applying:
         return await self._page(request, await self.store.write(change), fingerprint(shown.key))
 
     async def _page(self, request: web.Request, number: int, mark: str) -> web.Response:
-        now = self.clock()
-        told = await self.store.read(lambda c: announcements.current(c, now))
-        return self.visitors.page(
-            request, "certify", {"number": number, "mark": mark, "server_id": self.server_id, "notices": told}
-        )
+        context = {"number": number, "mark": mark, "server_id": self.server_id}
+        return await self.visitors.page(request, "certify", context)

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from dsage.errors import NotFound
 from dsage_server.exporting import INDEX, Edition, newest
+from dsage_server.store import announcements
+from dsage_server.store.engine import Store
 from dsage_server.web.answering import Body, send
 from dsage_server.web.looks import look_of
 from dsage_server.web.show import Site
@@ -25,6 +27,7 @@ class Exports:
     """The handlers, on the folder of the editions."""
 
     folder: Path
+    store: Store
     clock: Callable[[], float]
     site: Site
 
@@ -36,9 +39,11 @@ class Exports:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The same for people."""
-        edition = newest(self.folder, self.clock())
-        told = None if edition is None else msgspec.json.decode((edition / INDEX).read_bytes(), type=Edition)
-        context = {"here": "/stats", "json_url": "/export.json", "now": self.clock(), "edition": told}
+        now = self.clock()
+        edition = newest(self.folder, now)
+        index = None if edition is None else msgspec.json.decode((edition / INDEX).read_bytes(), type=Edition)
+        told = await self.store.read(lambda connection: announcements.current(connection, now))
+        context = {"here": "/stats", "json_url": "/export.json", "now": now, "edition": index, "notices": told}
         text = self.site.page("stats", context, look_of(request))
         return send(request, Body(text.encode()), "text/html")
 

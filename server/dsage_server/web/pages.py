@@ -112,7 +112,7 @@ def make_pages(
         answering.add(app, page)
     app.router.add_get("/api/v1/discoveries", answering.handler(DISCOVERIES, ".json"))
     if exports is not None:
-        Exports(exports, clock, site).add_to(app)
+        Exports(exports, store, clock, site).add_to(app)
     Finds(store=store, server_id=server_id, name=name, origin=joining.origin if joining else "").add_to(app)
     Pictures(store=store, name=name, clock=clock).add_to(app)
     Thanks(store=store, name=name, clock=clock, origin=joining.origin if joining else "").add_to(app)
@@ -132,7 +132,7 @@ def make_pages(
     app.router.add_get("/healthz", _health(store))
 
     known = description or Description()
-    Reference(known, site).add_to(app)
+    Reference(known, store, site, clock).add_to(app)
     known.page_calls.extend(page_calls(app))
 
     async def close_streams(_: web.Application) -> None:

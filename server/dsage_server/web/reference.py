@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
 from dsage_server.api.openapi import PATH, Description
+from dsage_server.store import announcements
+from dsage_server.store.announcements import Notice
+from dsage_server.store.engine import Store
 from dsage_server.web.answering import Body, send
 from dsage_server.web.looks import Look, look_of
 from dsage_server.web.show import Site
 
 ROUTE: Final = "/api"
+MOST_MADE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The handlers. The page is large and stays as it is: it is `made` once in each form."""
+    """The handlers. The page is large: it is `made` once in each form, for as long as the same is announced."""
 
     description: Description
+    store: Store
     site: Site
-    made: dict[tuple[str, str, Look], Body] = field(default_factory=dict)
+    clock: Callable[[], float]
+    made: dict[tuple[object, ...], Body] = field(default_factory=dict)
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -56,17 +62,20 @@ class Reference:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page."""
-        look = look_of(request)
-        form = (self.description.api_url, self.description.pages_url, look)
+        look, now = look_of(request), self.clock()
+        told = await self.store.read(lambda connection: announcements.current(connection, now))
+        form = (self.description.api_url, self.description.pages_url, look, *told)
         if form not in self.made:
-            self.made[form] = self._make(look)
+            if len(self.made) >= MOST_MADE:
+                self.made.clear()
+            self.made[form] = self._make(look, told)
         return send(request, self.made[form], "text/html")
 
-    def _make(self, look: Look) -> Body:
+    def _make(self, look: Look, told: list[Notice]) -> Body:
         document = self.description.document()
         context = {
             "here": ROUTE, "json_url": PATH, "now": 0.0, "about": document["info"]["description"],
-            "groups": groups(document), "schemas": schemas(document),
+            "groups": groups(document), "schemas": schemas(document), "notices": told,
         }  # fmt: skip
         return Body(self.site.page("reference", context, look).encode())
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from sqlalchemy import Connection, select
 
 from dsage.errors import LoggedOut, NotFound
-from dsage_server.store import visits
+from dsage_server.store import announcements, visits
 from dsage_server.store.engine import Store
 from dsage_server.store.schema import volunteer
 from dsage_server.store.visits import Role, Visit
@@ -80,9 +80,14 @@ class Visitors:
             cookie(role), token, max_age=int(visits.LONGEST_S), path="/", secure=True, httponly=True, samesite="Lax"
         )
 
-    def page(self, request: web.Request, template: str, context: dict[str, Any], status: int = 200) -> web.Response:
-        """Return a page that is for one visitor only."""
-        text = self.site.page(template, {"now": self.clock(), "here": request.path_qs} | context, look_of(request))
+    async def page(
+        self, request: web.Request, template: str, context: dict[str, Any], status: int = 200
+    ) -> web.Response:
+        """Return a page that is for one visitor only, with what is announced to all."""
+        now = self.clock()
+        told = await self.store.read(lambda connection: announcements.current(connection, now))
+        shared = {"now": now, "here": request.path_qs, "notices": told}
+        text = self.site.page(template, shared | context, look_of(request))
         return web.Response(status=status, text=text, content_type="text/html", headers=PRIVATE)
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -96,7 +101,7 @@ class Visitors:
         found = await self.store.read(look)
         if found is None:
             raise NotFound(_LOST, hint=_FRESH)
-        return self.page(request, "login", {"role": found[0].value, "name": found[1], "here": "/"})
+        return await self.page(request, "login", {"role": found[0].value, "name": found[1], "here": "/"})
 
     async def enter(self, request: web.Request) -> web.Response:
         """Use a link, and go on to the pages that it opens."""

@@ -85,15 +85,13 @@ class Desk:
                 path["number"] = whole(path["number"])
             query = {name: param.read(request.query.get(name, param.default)) for name, param in room.params}
             asked = Asked(now=self.clock(), server_id=self.server_id, name=self.name, path=path, query=query)
-            document, told = await self.store.read(
-                lambda c: (room.load(c, asked, self.machine), announcements.current(c, asked.now))
-            )
+            document = await self.store.read(lambda c: room.load(c, asked, self.machine))
             if request.match_info["form"]:
                 body = plain.to_json(document.schema, document)
                 return web.Response(body=body, content_type="application/json", headers=PRIVATE)
             asks = f"?{request.query_string}" if request.query_string else ""
-            context = {"page": document, "notices": told, "json_url": f"{request.path}.json{asks}"}
-            return self.visitors.page(request, room.template, context)
+            context = {"page": document, "json_url": f"{request.path}.json{asks}"}
+            return await self.visitors.page(request, room.template, context)
 
         return handle
 

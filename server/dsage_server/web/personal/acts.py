@@ -118,7 +118,7 @@ class Acts:
         mine = await self.serving.mine(request)
         need_fresh(mine)
         code = await self._write(lambda c: recovery.make(c, mine.number, mine.now))
-        return self.serving.shown(request, "me_code", {"code": code, "mine": mine, "here": "/me/login"})
+        return await self.serving.shown(request, "me_code", {"code": code, "mine": mine, "here": "/me/login"})
 
     async def erase(self, request: web.Request) -> web.Response:
         """Forget the account, if that was ticked."""
@@ -135,7 +135,7 @@ class Acts:
 
         for machine in await self._write(part):
             await self.dismiss(machine)
-        answer = self.serving.shown(request, "me_gone", {"here": "/"})
+        answer = await self.serving.shown(request, "me_gone", {"here": "/"})
         self.serving.visitors.forget(answer, Role.VOLUNTEER)
         return answer
 

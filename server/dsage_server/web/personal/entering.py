@@ -57,7 +57,7 @@ class Entering:
         code = str((await form_of(request)).get("code", ""))
         number = await self.serving.store.write(lambda connection: recovery.use(connection, code))
         if number is None:
-            return self.serving.out(request, wrong="code", status=403)
+            return await self.serving.out(request, wrong="code", status=403)
         answer = web.Response(status=303, headers={"Location": "/me/login?did=recovered", **PRIVATE})
         await self.serving.visitors.begin(request, answer, Role.VOLUNTEER, str(number), "recovery code")
         return answer

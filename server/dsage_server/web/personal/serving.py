@@ -54,18 +54,20 @@ class Serving:
         """Return where this request found the pages."""
         return place_of(self.origin or f"{request.scheme}://{request.host}")
 
-    def shown(self, request: web.Request, template: str, context: dict[str, Any], status: int = 200) -> web.Response:
+    async def shown(
+        self, request: web.Request, template: str, context: dict[str, Any], status: int = 200
+    ) -> web.Response:
         """Return a page about somebody's own."""
         more = {"did": request.query.get("did", ""), "passkeys_fit": self.place(request).fits}
-        return self.visitors.page(request, template, more | context, status)
+        return await self.visitors.page(request, template, more | context, status)
 
-    def out(
+    async def out(
         self, request: web.Request, *, wrong: str = "", ways: Sequence[object] = (), status: int = 200
     ) -> web.Response:
         """Return the page that says how to log in; `wrong` is what was wrong with a recovery code. With the `ways` of
         all roles it is for everybody, not for volunteers alone."""
         context: dict[str, Any] = {"wrong": wrong, "kept": self.keeps(request), "ways": ways, "here": HOME}
-        return self.shown(request, "me_out", context | (EVERYBODY if ways else {}), status)
+        return await self.shown(request, "me_out", context | (EVERYBODY if ways else {}), status)
 
     def keeps(self, request: web.Request) -> bool:
         """Whether browsers keep a login of where this request found the pages."""
@@ -75,7 +77,7 @@ class Serving:
         async def handle(request: web.Request) -> web.StreamResponse:
             as_json = bool(request.match_info["form"])
             if not as_json and await self.visitors.of(request, Role.VOLUNTEER) is None:
-                return self.out(request)
+                return await self.out(request)
             mine = await self.mine(request)
 
             def look(connection: Any) -> Document:
@@ -86,7 +88,7 @@ class Serving:
                 body = plain.to_json(document.schema, document)
                 return web.Response(body=body, content_type="application/json", headers=PRIVATE)
             context = {"page": document, "mine": mine, "room": room.route, "countries": privacy.COUNTRIES}
-            return self.shown(request, room.template, context)
+            return await self.shown(request, room.template, context)
 
         return handle
 

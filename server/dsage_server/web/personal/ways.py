@@ -53,6 +53,6 @@ class Ways:
             for role in Role
         ]
         if not request.match_info["form"]:
-            return self.serving.out(request, ways=ways)
+            return await self.serving.out(request, ways=ways)
         said = WaysPage(kept=self.serving.keeps(request), passkeys=self.serving.place(request).fits, ways=ways)
         return web.Response(body=plain.to_json(said.schema, said), content_type="application/json", headers=PRIVATE)

@@ -59,16 +59,16 @@ class Desk:
         """Answer a request with what `load` finds for whoever asks."""
         session = await self.who(request)
         found = await self.hub.store.read(lambda connection: load(connection, session))
-        return self.answer(request, template, found, **more)
+        return await self.answer(request, template, found, **more)
 
-    def answer(self, request: web.Request, template: str, found: Sheet, **more: Any) -> web.Response:
+    async def answer(self, request: web.Request, template: str, found: Sheet, **more: Any) -> web.Response:
         """Return a page, or its twin if that was asked for."""
         if request.match_info.get("form") == ".json":
             body = plain.to_json(found.schema, found)
             return web.Response(body=body, content_type="application/json", charset="utf-8", headers=PRIVATE)
         query = f"?{request.query_string}" if request.query_string else ""
         context = {"page": found, "json_url": f"{request.path}.json{query}", **more}
-        return self.visitors.page(request, template, context)
+        return await self.visitors.page(request, template, context)
 
 
 def own(connection: Connection, session: Session, number: int) -> None:

@@ -74,7 +74,9 @@ class Tokens:
 
         made, secret = await self.desk.hub.store.write(change)
         found = await self.desk.hub.store.read(lambda connection: self._sheet(connection, session))
-        return self.desk.answer(request, "researcher_tokens", found, days=DAYS, made=_token(made, now), secret=secret)
+        return await self.desk.answer(
+            request, "researcher_tokens", found, days=DAYS, made=_token(made, now), secret=secret
+        )
 
     async def ask(self, request: web.Request) -> web.Response:
         """Ask once more before a token is revoked."""
