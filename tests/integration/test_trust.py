@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from echoes import Answer, earned, right, states, work, wrong
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from dsage import codec, wire
 from dsage_server.store import recount, reopening, standings, units
-from dsage_server.store.schema import credit_entry, replica, standing, unit
+from dsage_server.store.schema import credit_entry, event, replica, standing, unit
 from dsage_server.testing import HandDriver, Host, World, document, running_server, until
 from dsage_validator import life
 from dsage_validator.reputation import RULES, Evidence, Kind
@@ -194,6 +194,8 @@ async def test_who_is_cleared_gets_back_what_is_accepted_again_once(tried: Tried
     await tried.is_(Kind.LIED)
     await tried.answered(right)
     assert await tried.lost() == 5, "it counts as a liar"
+    told = select(func.count()).where(event.c.kind == "lied")
+    assert await tried.world.running.hub.store.read(lambda c: c.execute(told).scalar_one()) == 1, "found lying once"
     await tried.is_(Kind.LIED, Kind.CLEARED)
     assert await tried.lost() == 5, "one lie still stands"
     for _ in range(2):

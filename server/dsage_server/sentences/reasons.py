@@ -49,7 +49,9 @@ HOPELESS: Final = Sentence("the computers of those who were asked to confirm it 
 GONE: Final = Sentence("its run was archived before anybody confirmed it")
 
 LIAR: Final = Sentence("your answer was accepted on the word of a computer that was found to answer wrongly since")
-CLEARED: Final = Sentence("those who said that your computer answered wrongly were found to answer wrongly themselves")
+CLEARED: Final = Sentence(
+    "nothing is held against your computer any more, and this answer of it is the one that is accepted"
+)
 REFUTED: Final = Sentence("the server computed this unit itself, and the answer is another one")
 
 TOO_LARGE: Final = Sentence("%(bytes)s bytes are too many for a page: %(command)s fetches them")
