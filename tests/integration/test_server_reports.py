@@ -182,7 +182,8 @@ async def test_work_goes_only_where_what_it_needs_is(world: World) -> None:
 
 @pytest.mark.parametrize(
     "wrong", [{"quorum": 0}, {"quorum": -1}, {"deadline_s": 0.0}, {"deadline_s": float("nan")}, {"credit_milli": -5},
-              {"cpu_s": 1e9}, {"memory_bytes": 0}, {"wall_s": float("nan")}, {"credit_milli": 2**64 - 1}],
+              {"cpu_s": 1e9}, {"memory_bytes": 0}, {"wall_s": float("nan")}, {"credit_milli": 2**64 - 1},
+              {"credit_milli": 0}, {"credit_milli": 10**9 + 1}],
 )  # fmt: skip
 async def test_a_unit_that_could_never_end_well_is_refused(world: World, wrong: dict[str, Any]) -> None:
     run = await world.run()
