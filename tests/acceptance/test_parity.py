@@ -90,6 +90,7 @@ def test_two_and_two_from_cold(monkeypatch: pytest.MonkeyPatch) -> None:
         family.close()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_families_at_once_share_nothing(rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSAGE_HOME", str(tmp_path))
