@@ -49,8 +49,8 @@ class Paid(msgspec.Struct, kw_only=True):
 
 
 class Taken(msgspec.Struct, kw_only=True):
-    """What was taken back (reversal, and retaken after it had been given back), given back or corrected by the operator
-    (manual), and why."""
+    """What was taken back (reversal, and retaken after it had been given back), given back for an answer (manual, with
+    its project) or corrected by the operator (manual, of no project), and why."""
 
     kind: str
     credit: float

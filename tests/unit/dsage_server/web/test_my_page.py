@@ -152,6 +152,19 @@ async def test_credit_says_what_waits_and_why_and_what_was_taken_back(mine: Mine
     await mine.get("/me/credit?page=2", 404)
 
 
+async def test_what_is_given_back_is_told_from_what_the_operator_corrects(
+    mine: Mine, otter: Caller, world: World
+) -> None:
+    taken = world.store.read_now(lambda c: ledger.taken_from(c, otter.host, f"it did not hold {HOSTILE}"))
+    world.store.write_now(lambda c: ledger.give_back(c, taken, "it did hold", "validator", world.now))
+    text = await mine.get("/me/credit")
+    assert "given back" in text
+    assert "corrected by the operator" not in text
+    world.store.write_now(lambda c: ledger.correct(c, "steady-otter-417", 500, "a present", "operator", world.now))
+    text = await mine.get("/me/credit")
+    assert "corrected by the operator" in text
+
+
 async def test_a_computer_tells_what_went_wrong_in_plain_words(mine: Mine, otter: Caller) -> None:
     (computer,) = (await mine.data("/me/devices.json"))["computers"]
     assert computer["number"] == otter.host
