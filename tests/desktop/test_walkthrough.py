@@ -168,10 +168,10 @@ def test_a_first_day(deb: Path, desk: Desk, link: str) -> None:
     ada.run("xdotool", "key", "ctrl+d")
     wait(lambda: terminal.poll() is not None, "the end of the terminal")
 
-    # Pausing by the icon beside the clock: its menu, the third line, the first way to pause.
+    # Pausing by the icon beside the clock: its menu, "Pause" in it, the first way to pause.
     ada.run("xdotool", "mousemove", *ICON, "click", "3")
     wait(lambda: ada.run("xdotool", "search", "--onlyvisible", "--class", "wrapper-2.0", check=False), "a menu")
-    ada.run("xdotool", "key", "Down", "Down", "Right")
+    ada.run("xdotool", "key", "Down", "Down", "Down", "Right")
     desk.shot("menu")
     ada.run("xdotool", "key", "Return")
     wait(lambda: desk.status()["reason"] == "paused", "a pause")
