@@ -59,7 +59,7 @@ bench-client:  ## Measure what the owner of a computer notices (ten minutes); AR
 	$(SETUP) desktop
 	@$(BIN)/python benchmarks/client_bench.py $(ARGS)
 
-test-long:  ## Run what takes too long for `make test`: each proxy that is installed, a network that is gone, 50,000 units (ten minutes)
+test-long:  ## Run what takes too long for `make test`: each proxy that is installed, a network that is gone, 50,000 units (a quarter of an hour)
 	$(SETUP) test
 	@$(BIN)/pytest -m slow tests/acceptance tests/integration --ignore tests/acceptance/test_mixed.py \
 	  --ignore tests/acceptance/test_site.py $(ARGS)
