@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from lab import Lab, wait_for
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREVIOUS: Final = "0f0ee89"
 """The commit of the previous release."""
-PACKAGES: Final = ("projects", "server", "validator", "volunteer_client")
 NUMBER: Final = "2^67-1"
 FACTORS: Final = {193707721: 1, 761838257287: 1}
 
@@ -27,18 +25,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the previous release's packages."""
-    packed = subprocess.run(
-        ["git", "archive", "--format=tar", PREVIOUS, *PACKAGES], cwd=ROOT, capture_output=True, check=False
-    )
+    """Install the previous release, with its own list of commands, into a folder; what it needs is what we need."""
+    packed = subprocess.run(["git", "archive", "--format=tar", PREVIOUS], cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         pytest.skip(f"the history here does not reach back to {PREVIOUS}: {packed.stderr.decode().strip()}")
     folder = tmp_path_factory.mktemp("previous")
     for place in (folder, folder.parent):
         place.chmod(0o755)
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        archive.extractall(folder)
-    return folder
+        archive.extractall(folder / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    subprocess.run([*pip, "--target", str(folder / "site"), str(folder / "source")], check=True)
+    return folder / "site"
 
 
 class MixedLab(Lab):
@@ -46,13 +44,23 @@ class MixedLab(Lab):
 
     def __init__(self, folder: Path, previous: Path, old: set[str]) -> None:
         super().__init__(folder)
-        self._path = os.pathsep.join(str(previous / package) for package in PACKAGES)
+        self._path = str(previous)
         self.old = old
 
     def environment(self, home: Path) -> dict[str, str]:
         """Return the environment of a home's programs; that of an old one leads to the previous release."""
         extra = {"PYTHONPATH": self._path} if home.name in self.old else {}
         return super().environment(home) | extra
+
+    def start_client(self, name: str, link: str = "") -> None:
+        """Start `dsage join`; the previous release asked nobody what others may see."""
+        if name not in self.old:
+            super().start_client(name, link)
+            return
+        with (self.folder / f"{name}.jsonl").open("a") as stdout:
+            home = self.folder / name
+            words = ["join", link, "--when", "always", "--own-work", "--slots", "1", "--json", "--home", str(home)]
+            self.clients[name] = self._start(words, home, f"{name}.log", stdout)
 
 
 @pytest.fixture(params=["home", "client1", "home client2"])
