@@ -59,7 +59,7 @@ def program(folder: Path, name: str, body: str) -> None:
 
 
 def test_nothing_is_said_when_nothing_is_missing(setup: Setup, programs: Path) -> None:
-    for name in ("bwrap", "ecm", "povray", "chromium", "Xvfb", "xdotool", "xprop", "dbus-daemon"):
+    for name in ("bwrap", "ecm", "povray", "chromium", "Xvfb", "xdotool", "xprop", "xsetroot", "dbus-daemon"):
         program(programs, name, "exit 0")
     done = setup("test", user=1000)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
