@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from lab import Lab, kill, lab, wait_for
 
 KILLS = 12
-DEPTH = 9
+DEPTH = 10
 APP = """
 from dsage import DistributedFunction, Unit
 
@@ -59,10 +60,15 @@ def test_a_hosted_run_survives_kills_of_server_and_hosting_process() -> None:
 
 
 def _step(running: Lab, number: str) -> int:
-    runs = running.dsage_json("status")["data"]["runs"]
-    view = next(each for each in runs if each["run"] == int(number))
+    view = wait_for(lambda: _view(running, number))
     assert view["state"] == "running", "it ended before the kills did: take a deeper tree"
     return int(view["step"])
+
+
+def _view(running: Lab, number: str) -> dict[str, Any] | None:
+    """Return what the server says of a run; nothing while its list of runs, made a moment ago, is of before it."""
+    runs = running.dsage_json("status")["data"]["runs"]
+    return next((each for each in runs if each["run"] == int(number)), None)
 
 
 def _kill_one(running: Lab, draw: random.Random) -> None:
