@@ -17,6 +17,7 @@ import msgspec
 from dsage.connection import Connection, Transport
 from dsage.errors import BadSignature, Busy, Conflict, RequestError, ServerAway, UsageError
 from dsage.files import keeping
+from dsage.threads import opened, step
 from dsage.wire import Count, Message
 
 PIECE_BYTES: Final = 4 << 20
@@ -137,18 +138,15 @@ async def _fetch(
                 raise BadSignature(f"the server has {told[:20]} bytes as blob {sha256[:12]} instead of {size}")
             if response.status != 206:
                 digest, have = hashlib.sha256(), 0
-            file = await asyncio.to_thread(_opened, part, have)
-            try:
+            async with opened(_opened, part, have) as file:
                 async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                     have += len(chunk)
                     if have > size:
                         break
-                    await asyncio.to_thread(_take, file, digest, chunk)
+                    await step(_take, file, digest, chunk)
                     if passed is not None:
                         await passed(len(chunk))
-                await asyncio.to_thread(_flush, file)
-            finally:
-                file.close()
+                await step(_flush, file)
     if have < size:
         raise ServerAway(f"blob {sha256[:12]} broke off after {have} of {size} bytes")
     return digest.hexdigest() if have == size else ""

@@ -1,4 +1,4 @@
-"""What the host awaits of a lane: bytes, a descriptor with news, an end that no cancelling may skip."""
+"""What the host awaits of a lane: bytes, a descriptor with news."""
 
 from __future__ import annotations
 
@@ -20,18 +20,6 @@ async def exactly(channel: socket.socket, length: int) -> bytes | None:
             return None
         data += part
     return bytes(data)
-
-
-async def to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait until `task` is done, however often this wait is cancelled: nothing of a box outlives its program."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 async def readable(fd: int) -> None:

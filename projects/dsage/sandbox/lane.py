@@ -26,6 +26,7 @@ from dsage.sandbox.launch import Plan, Started, launch, tidy
 from dsage.sandbox.level import Level, Outcome
 from dsage.sandbox.printed import SHARE, Printed
 from dsage.sandbox.verdict import NO_INSTRUCTION, Report, Verdict, beyond, canonical, failed, judged
+from dsage.threads import to_its_end
 
 POLL_S: Final = 0.25
 """How often a running call is measured from outside; what it may overrun a limit by."""
@@ -198,7 +199,7 @@ class Lane:
             if self._freezer is not None:
                 self._freezer.thaw()
             self._ending = asyncio.create_task(self._gone())
-        await awaiting.to_its_end(self._ending)
+        await to_its_end(self._ending)  # however often cancelled: nothing of a box outlives its program
 
     async def _gone(self) -> None:
         started = self._started

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from dsage.errors import Busy, NotFound, StorageFull
+from dsage.threads import opened, step
 from dsage_server.blobs.objects import CHUNK_BYTES, Stored
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -33,30 +34,24 @@ class DirectoryStore:
         """Write a file under a passing name, flush it, and give it its own name."""
         fresh = self._new / secrets.token_hex(8)
         try:
-            file = await asyncio.to_thread(_create, fresh)
-            try:
+            async with opened(_create, fresh) as file:
                 async for chunk in chunks:
-                    await asyncio.to_thread(_write, file, chunk)
-                await asyncio.to_thread(_flush, file)
-            finally:
-                file.close()
-            await asyncio.to_thread(_publish, fresh, self._root / name)
+                    await step(_write, file, chunk)
+                await step(_flush, file)
+            await step(_publish, fresh, self._root / name)
         finally:
             await asyncio.to_thread(_remove, fresh)
 
     async def open(self, name: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Yield a part of a file."""
-        file = await asyncio.to_thread(_open, self._root / name, start)
-        try:
+        async with opened(_open, self._root / name, start) as file:
             left = end - start
             while left > 0:
-                chunk = await asyncio.to_thread(_read, file, min(left, CHUNK_BYTES))
+                chunk = await step(_read, file, min(left, CHUNK_BYTES))
                 if not chunk:
                     raise NotFound("this object ends before it should")
                 left -= len(chunk)
                 yield chunk
-        finally:
-            file.close()
 
     async def size(self, name: str) -> int | None:
         """Ask the file system."""
