@@ -54,7 +54,10 @@ FOUND: Final = {
 }
 """Pages that are found by a link on another."""
 SORTED: Final = ("credit", "valid", "name")
-NARROWED: Final = ("app=factor", "horizon=30d&app=radio", "team=1", "team=2&sort=credit", "device=small", "q=am")
+NARROWED: Final = (
+    "app=factor", "app=factor/dsage_projects.prp:Prp", "horizon=30d&app=radio", "team=1", "team=2&sort=credit",
+    "device=small", "q=am",
+)  # fmt: skip
 """What boards are narrowed to, or searched for."""
 SINGLE: Final = (
     "/", "/projects", "/project/factor", "/discoveries", "/status", "/hardware", "/countries", "/steady", "/audit",

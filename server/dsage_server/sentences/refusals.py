@@ -39,7 +39,7 @@ MISSING: Final = tuple(
         "no files for statistics sites are here yet", "there is no such app version",
         "there is no run %(run)d", "there is no unit %(unit)d", "there is no result %(number)d",
         "there is no team %(number)d", "there is no project %(name)s",
-        "there is no project %(name)s with a leaderboard", "there is no country %(given)s",
+        "there is no project or app %(name)s with a leaderboard", "there is no country %(given)s",
         "there is no published discovery %(number)d", "there is no discovery %(number)d", "there is no such badge",
         "there is no such document", "there is no announcement %(number)d", "there is no request %(number)d",
         "nobody of that name is listed here", "run %(run)d has no picture to show", "run %(run)d has no unit %(unit)d",

@@ -1,8 +1,8 @@
 """Leaderboards: who of those who agreed to be listed earned how much, over which time, and where somebody stands.
 
 One query reads everybody (`contenders`), off the hot loop and now and then; the answers to all that visitors ask, a
-page, a name, a place among neighbours, come from what was read (`Board`) and cost no query. What was earned with a
-project, or in 30 days, is counted from the sums by day; what was in the last 24 hours, from the ledger's own rows.
+page, a name, a place among neighbours, come from what was read (`Board`) and cost no query. What was earned with an
+app, or in 30 days, is counted from the sums by day; what was in the last 24 hours, from the ledger's own rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, Connection, FromClause, Subquery, case, cast, false, func, or_, select
 
 from dsage.errors import UsageError
-from dsage_server.store.earned import app_names
+from dsage_server.store.earned import apps_known
 from dsage_server.store.schema import (
     credit_app,
     credit_daily,
@@ -78,10 +78,11 @@ class Contender(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """What a board counts: credit over a time, with all projects ("") or one."""
+    """What a board counts: credit over a time, with all apps (""), those of a project ("factor") or one of them
+    ("factor/curves:Curves")."""
 
     horizon: Horizon = Horizon.RECENT
-    project: str = ""
+    app: str = ""
 
     @property
     def by(self) -> str:
@@ -211,18 +212,16 @@ def device_of(cores: int) -> Device:
 
 def made(connection: Connection, scope: Scope, now: float) -> Board:
     """Read the board of a scope."""
-    return Board(contenders(connection, scope.horizon, now, project=scope.project or None), scope.by)
+    return Board(contenders(connection, scope.horizon, now, app=scope.app), scope.by)
 
 
-def contenders(
-    connection: Connection, horizon: Horizon, now: float, *, project: str | None = None
-) -> Sequence[Contender]:
-    """Return those who agreed to be listed, in no order; over a time, or with a project, who earned something then.
+def contenders(connection: Connection, horizon: Horizon, now: float, *, app: str = "") -> Sequence[Contender]:
+    """Return those who agreed to be listed, in no order; over a time, or with an app, who earned something then.
 
-    With `project`, what they earned with its apps. The recent average is one for all projects: with `project`, or over
-    a time, `score` says nothing of that, and for `recent` the amounts are those of 30 days.
+    With `app` (as of a Scope), what they earned with it. The recent average is one for all apps: with `app`, or over a
+    time, `score` says nothing of that, and for `recent` the amounts are those of 30 days.
     """
-    apps = None if project is None else _apps(connection, project)
+    apps = _versions(connection, app) if app else None
     query = (
         select(volunteer.c.id, volunteer.c.pseudonym, volunteer.c.team_id, volunteer.c.country)
         .join(credit_sum, credit_sum.c.volunteer_id == volunteer.c.id)
@@ -244,11 +243,10 @@ def _column(name: str) -> Callable[[Contender], float]:
     return attrgetter(name)
 
 
-def _apps(connection: Connection, project: str) -> list[int]:
-    """Return the short ids of a project's app versions."""
-    known: dict[str, int] = dict(connection.execute(select(credit_app.c.app, credit_app.c.id)).all())
-    names = app_names(connection, set(known))
-    return [known[app] for app, (of, _, _) in names.items() if of == project]
+def _versions(connection: Connection, app: str) -> list[int]:
+    """Return the short ids of the versions of an app, or of all apps of a project."""
+    known = apps_known(connection).items()
+    return [each for (project, entry, _), ids in known if app in (project, f"{project}/{entry}") for each in ids]
 
 
 def _days(since: int, apps: list[int] | None) -> Subquery:

@@ -92,6 +92,15 @@ def app_names(connection: Connection, hashes: set[str]) -> dict[str, tuple[str, 
     return {sha256: (*key, titles[key]) for sha256, key in keys.items()}
 
 
+def apps_known(connection: Connection) -> dict[tuple[str, str, str], list[int]]:
+    """Return the short ids of the versions of each app that has given credit, by its project, entry and title."""
+    ids: dict[str, int] = dict(connection.execute(select(credit_app.c.app, credit_app.c.id)).all())
+    found: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for sha256, app in app_names(connection, set(ids)).items():
+        found[app].append(ids[sha256])
+    return dict(found)
+
+
 def steadiest(connection: Connection, now: float) -> list[tuple[int, int]]:
     """Return the volunteers on the leaderboard who were steadiest, with the number of weeks: from half a year."""
     days = badges.steady_days(int(now // DAY_S))

@@ -58,11 +58,9 @@ class World:
         """A host is in contact."""
         self.store.write_now(lambda connection: hosts.note_seen(connection, [(self.now, "", caller.host)]))
 
-    def submit(self, title: str, *, project: str = "example", **params: Any) -> int:
+    def submit(self, title: str, *, project: str = "example", entry: str = "example:Example", **params: Any) -> int:
         """A researcher submits a run and drives it."""
-        manifest = seal(
-            Manifest(project=project, title=title, entry="example:Example", bundle="0" * 64, bundle_bytes=1), self._key
-        )
+        manifest = seal(Manifest(project=project, title=title, entry=entry, bundle="0" * 64, bundle_bytes=1), self._key)
         authorisation = Authorisation(
             server_id=SERVER_ID, project=project, run_key=secrets.token_hex(8), app=hash_of(manifest), cpu_s=1e6,
             wall_s=1e6, memory_bytes=1 << 34, disk_bytes=1 << 34, output_bytes=1 << 30, issued=self.now,

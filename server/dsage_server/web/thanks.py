@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from dsage.errors import NotFound
 from dsage_server import badges
 from dsage_server.store import earned, profiles
 from dsage_server.store.engine import Store
-from dsage_server.store.schema import credit_app
 from dsage_server.web.answering import Body, send
 from dsage_server.web.certificate import Line, date, sheet, wrapped
 from dsage_server.web.looks import speech_for
@@ -73,9 +72,8 @@ class Thanks:
 
 
 def _title(connection: Connection, project: str, entry: str) -> str | None:
-    known = set(connection.execute(select(credit_app.c.app)).scalars()) - {""}
-    names = sorted(set(earned.app_names(connection, known).values()))
-    return next((title for of, called, title in names if of == project and entry in ("", called)), None)
+    known = sorted(earned.apps_known(connection))
+    return next((title for of, called, title in known if of == project and entry in ("", called)), None)
 
 
 def _lines(

@@ -23,12 +23,21 @@ MOST_TEAMS: Final = 50
 """Teams to choose from: those that gave most lately."""
 
 
+class AppRef(msgspec.Struct, kw_only=True):
+    """An app of a project, whatever its version; its `name` is unlike that of any other app of any project."""
+
+    name: str
+    project: str
+    title: str
+
+
 class BoardPage(Document, kw_only=True):
     """One page of a leaderboard, as it was asked for: `people` are those on all of its pages.
 
     With `around` it shows that volunteer among the neighbours, with `q` whose names begin so. `credit` and `valid` of a
     line are over the `horizon`; of `recent` and `all` they are of all time, of `recent` with an `app` of 30 days.
-    `others` sums those who are not listed. What there is to choose from: `projects`, `countries`, `teams`.
+    `app` is the name of a project or of one of its `apps`. `others` sums those who are not listed. What there is to
+    choose from: `projects`, `apps`, `countries`, `teams`.
     """
 
     schema: ClassVar[str] = "dsage.leaderboard/2"
@@ -46,6 +55,7 @@ class BoardPage(Document, kw_only=True):
     leaders: list[Ranked]
     others: Others | None
     projects: list[str]
+    apps: list[AppRef]
     countries: list[str]
     teams: list[TeamRef]
 
@@ -66,12 +76,13 @@ class SteadyHands(Document, kw_only=True):
 
 
 def leaderboard(connection: Connection, asked: Asked) -> BoardPage:
-    """Return one page of a leaderboard; raises NotFound for a page, a project or a team that there is not."""
+    """Return one page of a leaderboard; raises NotFound for a page, an app or a team that there is not."""
     query = asked.query
     scope = Scope(Horizon(query["horizon"]), query["app"])
     projects = list(connection.execute(select(run.c.project).distinct().order_by(run.c.project)).scalars())
-    if scope.project and scope.project not in projects:
-        raise NotFound(f"there is no project {scope.project[:40]!r} with a leaderboard")
+    apps = _apps(connection)
+    if scope.app and scope.app not in [*projects, *[each.name for each in apps]]:
+        raise NotFound(f"there is no project or app {scope.app[:80]!r} with a leaderboard")
     chosen, teams = _teams(connection, int(query["team"] or 0))
     everybody = asked.board(connection, scope, asked.now)
     wanted = Narrow(query["country"], int(query["team"] or 0), query["device"])
@@ -81,11 +92,11 @@ def leaderboard(connection: Connection, asked: Asked) -> BoardPage:
         raise NotFound(f"the leaderboard has no page {asked.page}", hint=f"It has {pages}.")
     summed = scope in (Scope(), Scope(Horizon.ALL)) and wanted == Narrow() and not (query["q"] or query["around"])
     return BoardPage(
-        horizon=scope.horizon, app=scope.project, country=wanted.country, team=chosen, device=wanted.device,
+        horizon=scope.horizon, app=scope.app, country=wanted.country, team=chosen, device=wanted.device,
         q=query["q"], sort=query["sort"] or next(name for name, column in COLUMNS.items() if column == scope.by),
         around=query["around"], page=asked.page, pages=pages, people=len(board),
         leaders=ranked(connection, found, asked.now), others=_others(connection, asked.now) if summed else None,
-        projects=projects, countries=everybody.countries, teams=teams,
+        projects=projects, apps=apps, countries=everybody.countries, teams=teams,
     )  # fmt: skip
 
 
@@ -116,6 +127,12 @@ def _others(connection: Connection, now: float) -> Others | None:
         return None
     credit, recent = some.amount_milli / 1000, recent_average(some.score, now)
     return Others(people=some.people, credit=credit, recent=recent, valid=some.valid)
+
+
+def _apps(connection: Connection) -> list[AppRef]:
+    """Return the apps to choose from, by project and title."""
+    known = sorted(earned.apps_known(connection), key=lambda app: (app[0], app[2].casefold(), app[1]))
+    return [AppRef(name=f"{project}/{entry}", project=project, title=title) for project, entry, title in known]
 
 
 def _teams(connection: Connection, wanted: int) -> tuple[TeamRef | None, list[TeamRef]]:

@@ -58,8 +58,8 @@ def enter(store: Store, row: dict[str, Any]) -> None:
     store.write_now(lambda c: c.execute(insert(credit_entry).values(row)))
 
 
-def amounts(store: Store, horizon: Horizon, project: str | None = None) -> dict[int, int]:
-    found = store.read_now(lambda c: contenders(c, horizon, NOW, project=project))
+def amounts(store: Store, horizon: Horizon, app: str = "") -> dict[int, int]:
+    found = store.read_now(lambda c: contenders(c, horizon, NOW, app=app))
     return {each.volunteer: each.amount_milli for each in found}
 
 
@@ -99,11 +99,25 @@ def test_a_day_that_is_closed_in_between_changes_nothing(store: Store) -> None:
     assert amounts(store, Horizon.DAY) == {1: 100, 2: 300}
 
 
-def test_a_project_has_a_board_of_what_was_earned_with_its_apps(store: Store) -> None:
-    manifest = Manifest(project="odd", title="T", entry="m:T", bundle="0" * 64, bundle_bytes=1)
+def publish(store: Store, sha256: str, project: str, entry: str) -> None:
+    manifest = Manifest(project=project, title="T", entry=entry, bundle="0" * 64, bundle_bytes=1)
     packed = msgspec.msgpack.encode(Envelope("manifest", msgspec.json.encode(manifest), []))
-    row = {"hash": "app1", "kind": "manifest", "envelope": packed, "created": 0.0}
+    row = {"hash": sha256, "kind": "manifest", "envelope": packed, "created": 0.0}
     store.write_now(lambda c: c.execute(insert(document).values(row)))
+
+
+def test_an_app_has_a_board_of_what_was_earned_with_it_and_a_project_of_all_its_apps(store: Store) -> None:
+    publish(store, "app0", "sums", "m:Even")
+    publish(store, "app1", "sums", "m:Odd")
+    assert amounts(store, Horizon.ALL, "sums") == amounts(store, Horizon.ALL)
+    assert amounts(store, Horizon.ALL, "sums/m:Even") == {2: 5300}
+    assert amounts(store, Horizon.MONTH, "sums/m:Odd") == {1: 1100, 3: 700}
+    assert amounts(store, Horizon.DAY, "sums/m:Odd") == {1: 100}
+    assert amounts(store, Horizon.ALL, "sums/m") == {}
+
+
+def test_a_project_has_a_board_of_what_was_earned_with_its_apps(store: Store) -> None:
+    publish(store, "app1", "odd", "m:T")
     assert amounts(store, Horizon.DAY, "odd") == {1: 100}
     assert amounts(store, Horizon.MONTH, "odd") == amounts(store, Horizon.ALL, "odd") == {1: 1100, 3: 700}
     assert amounts(store, Horizon.ALL, "even") == {}

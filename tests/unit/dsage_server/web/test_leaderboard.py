@@ -72,6 +72,29 @@ async def test_what_is_asked_for_is_shown(
     assert rows(await board(await browse(), query)) == expected
 
 
+async def test_an_app_of_a_project_has_its_board_and_its_link(
+    world: World, browse: Open, people: dict[str, Caller]
+) -> None:
+    run = world.submit("Signs & <wonders>", project="odd", entry="odd:Signs")
+    (unit,) = world.step(run, args=[1], credit_milli=500)
+    world.compute(unit, "same", people["daring-ibis-104"], people["hidden-heron-106"])
+    client = await browse()
+    assert rows(await board(client, "?horizon=all&app=odd/odd:Signs")) == [(1, "daring", 0.5)]
+    data = await board(client, "?horizon=all&app=odd")
+    assert rows(data) == [(1, "brisk", 3.0), (2, "amber", 1.0), (3, "daring", 0.5)]
+    assert [(each["name"], each["title"]) for each in data["apps"]] == [
+        ("even/example:Example", "Work"), ("odd/odd:Signs", "Signs & <wonders>"), ("odd/example:Example", "Work"),
+    ]  # fmt: skip
+    text = await (await client.get("/leaderboard?app=odd%2Fodd:Signs")).text()
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert "<title>Leaderboard: Signs &amp; &lt;wonders&gt; · " in text
+    assert re.findall(r'<option value="([^"]+)" selected>Signs &amp; &lt;wonders&gt;</option>', text) == [
+        "odd/odd:Signs"
+    ]
+    assert 'href="/leaderboard?horizon=all&amp;app=odd/odd%3ASigns"' in text, "a link that others see the same by"
+    assert "Apps of even" not in text, "a project with one app is that app"
+
+
 async def test_orders_by_other_columns(world: World, browse: Open, people: dict[str, Caller]) -> None:
     run = world.submit("Long ago")
     for unit in world.step(run, args=[1, 2], credit_milli=1):
@@ -110,7 +133,18 @@ async def test_a_team_has_its_board_and_its_link(world: World, browse: Open, peo
 
 
 @pytest.mark.parametrize(
-    "query", ["horizon=7d", "app=none", "country=Narnia", "country=nz", "team=x", "device=toaster", "sort=last_seen"]
+    "query",
+    [
+        "horizon=7d",
+        "app=none",
+        "app=odd/none",
+        "app=even/odd",
+        "country=Narnia",
+        "country=nz",
+        "team=x",
+        "device=toaster",
+        "sort=last_seen",
+    ],
 )
 async def test_what_there_is_not_is_not_found(world: World, browse: Open, query: str) -> None:
     assert (await (await browse()).get(f"/leaderboard?{query}")).status == 404
