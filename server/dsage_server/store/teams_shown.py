@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Select, and_, cast, func, select
+from sqlalchemy import BigInteger, Connection, and_, cast, func, select
 
+from dsage_server.store.bulk import among_ids, numbers
 from dsage_server.store.schema import credit_sum, credit_team, credit_team_daily, team, volunteer
-from dsage_server.store.teams import key_of
 
-LIKE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+STRUCK: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
+"""Letters that Unicode takes for no others with something added, and people without them on the keyboard do."""
 
 
-def board(connection: Connection, by: str, search: str, most: int, skip: int) -> Sequence[Any]:
+def board(connection: Connection, by: str, some: Sequence[int] | None, most: int, skip: int) -> Sequence[Any]:
     """Return teams, those with most first: id, name, credit in thousandths, score, members. `by` is "score" or
-    "amount_milli"; `search` is part of the name, "" for all."""
+    "amount_milli"; `some` are the ids of those wanted, None for all."""
     members = select(func.count()).select_from(volunteer).where(volunteer.c.team_id == team.c.id).scalar_subquery()
     worth = func.coalesce(credit_team.c[by], 0)
-    query = _wanted(
+    query = (
         select(
             team.c.id, team.c.name, func.coalesce(credit_team.c.amount_milli, 0).label("amount_milli"),
             func.coalesce(credit_team.c.score, 0.0).label("score"), members.label("members"),
-        ),
-        search,
+        )
+        .select_from(team.outerjoin(credit_team, credit_team.c.team_id == team.c.id))
+        .where(team.c.gone.is_(None))
+        .order_by(worth.desc(), team.c.id).limit(most).offset(skip)
     )  # fmt: skip
-    return connection.execute(query.order_by(worth.desc(), team.c.id).limit(most).offset(skip)).all()
+    if some is None:
+        return connection.execute(query).all()
+    return connection.execute(query.where(among_ids(team.c.id)), {"ids": numbers(connection, some)}).all()
 
 
-def count(connection: Connection, search: str) -> int:
-    """Return how many teams there are with `search` in their name."""
-    return int(connection.execute(_wanted(select(func.count(team.c.id)), search)).scalar_one())
+def count(connection: Connection) -> int:
+    """Return how many teams there are."""
+    return int(connection.execute(select(func.count(team.c.id)).where(team.c.gone.is_(None))).scalar_one())
+
+
+def called(connection: Connection, search: str) -> list[int]:
+    """Return the ids of the teams with `search` in their name, whatever the case and the accents of either."""
+    part = plain(search)
+    rows = connection.execute(select(team.c.id, team.c.name_key).where(team.c.gone.is_(None)))
+    return [number for number, name in rows if part in plain(name)]
+
+
+def plain(name: str) -> str:
+    """Return a name as it is typed on a keyboard without accents: "Grün" is "grun"."""
+    if name.isascii():
+        return name.lower()
+    letters = unicodedata.normalize("NFKD", name.casefold().translate(STRUCK))
+    return "".join(each for each in letters if not unicodedata.combining(each)).casefold()
 
 
 def find(connection: Connection, number: int) -> Any:
@@ -88,10 +109,3 @@ def weeks(connection: Connection, number: int, first: int) -> dict[int, tuple[in
         .group_by(week)
     )
     return {7 * number - 3: (amount, valid) for number, amount, valid in connection.execute(query)}
-
-
-def _wanted(query: Select[Any], search: str) -> Select[Any]:
-    query = query.select_from(team.outerjoin(credit_team, credit_team.c.team_id == team.c.id))
-    query = query.where(team.c.gone.is_(None))
-    part = key_of(search).translate(LIKE)
-    return query.where(team.c.name_key.like(f"%{part}%", escape="\\")) if search else query

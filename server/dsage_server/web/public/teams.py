@@ -73,12 +73,13 @@ class TeamPage(Document, kw_only=True):
 def teams(connection: Connection, asked: Asked) -> Teams:
     """Return a page of the board; raises NotFound for one that there is not."""
     search, sort = asked.query["q"], asked.query["sort"]
-    count = teams_shown.count(connection, search)
+    some = teams_shown.called(connection, search) if search else None
+    count = teams_shown.count(connection) if some is None else len(some)
     pages = min(MOST_PAGES, max(1, -(-count // PAGE_ROWS)))
     if asked.page > pages:
         raise NotFound(f"the board of teams has no page {asked.page}", hint=f"It has {pages}.")
     skip = (asked.page - 1) * PAGE_ROWS
-    found = teams_shown.board(connection, COLUMNS[sort], search, PAGE_ROWS, skip)
+    found = teams_shown.board(connection, COLUMNS[sort], some, PAGE_ROWS, skip)
     lines = [
         TeamLine(
             rank=None if search else rank, team=team_ref(row.id, row.name), members=row.members,

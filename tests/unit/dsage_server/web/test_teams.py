@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import html5lib
 import pytest
@@ -66,6 +67,25 @@ async def test_the_board_orders_and_finds_teams(world: World, browse: Open, owls
     html5lib.HTMLParser(strict=True).parse(text)
     assert 'aria-sort="descending"><a href="/teams?sort=credit"' in text
     assert (await client.get("/teams?page=2")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "search", "found"),
+    [
+        ("Die Grünen Bäume", "grun", True), ("Die Grünen Bäume", "GRÜN", True), ("Grunwald", "grün", True),
+        ("Grünwald", "gru\u0308n", True), ("Øresund Łódź", "oresund lodz", True), ("Straße", "strasse", True),
+        ("Istanbul", "ıstanbul", True), ("Ελλάδα", "ελλαδα", True), ("ガンダム", "カンダム", True),
+        ("Die Grünen", "gruen", False), ("Die Grünen", "g_n", False),
+    ],
+)  # fmt: skip
+async def test_a_team_is_found_without_its_accents(
+    world: World, browse: Open, name: str, search: str, found: bool
+) -> None:
+    wish(world, world.join("ada"), do="create", name=name)
+    wish(world, world.join("bob"), do="create", name="Others")
+    data = await read(await browse(), f"/teams.json?q={quote(search)}")
+    assert [line["team"]["name"] for line in data["teams"]] == [name] * found
+    assert data["count"] == found
 
 
 async def test_the_board_has_pages(
