@@ -43,13 +43,23 @@ async def step(function: Callable[P, T], *args: P.args, **how: P.kwargs) -> T:
     return work.result()
 
 
-@asynccontextmanager
-async def opened(opening: Callable[P, C], *args: P.args, **how: P.kwargs) -> AsyncIterator[C]:
-    """Open something by a call in a thread and close it behind the block, or when the opening itself was cancelled."""
-    work = asyncio.get_running_loop().run_in_executor(None, partial(opening, *args, **how))
+async def made(undo: Callable[[T], object], making: Callable[P, T], *args: P.args, **how: P.kwargs) -> T:
+    """Return what a call of `making` in a thread makes; if the caller is cancelled meanwhile, `undo` it at once."""
+    work = asyncio.get_running_loop().run_in_executor(None, partial(making, *args, **how))
     try:
         await to_its_end(work)
-        yield work.result()
-    finally:
+    except asyncio.CancelledError:
         if work.exception() is None:
-            work.result().close()
+            undo(work.result())
+        raise
+    return work.result()
+
+
+@asynccontextmanager
+async def opened(opening: Callable[P, C], *args: P.args, **how: P.kwargs) -> AsyncIterator[C]:
+    """Open something by a call in a thread; close it behind the block, or when the caller was cancelled meanwhile."""
+    file = await made(lambda it: it.close(), opening, *args, **how)
+    try:
+        yield file
+    finally:
+        file.close()

@@ -16,6 +16,7 @@ from dsage.sandbox import frames, reach, runtime, seccomp, slots
 from dsage.sandbox.lane import Lane, Request
 from dsage.sandbox.launch import Plan, box_folder, dropped_user
 from dsage.sandbox.level import Level, Outcome
+from dsage.threads import made
 
 
 class Box:
@@ -50,7 +51,10 @@ class Box:
         look whether an app cares. Modules to `preload` are imported before the app, once for all calls. Raises
         SandboxRefused if the sandbox cannot start and UnitFailed if the app cannot be loaded.
         """
-        plan = await asyncio.to_thread(_plan, level, app_dir, entry, work_dir, nice, environment or {}, start, preload)
+        plan = await made(
+            lambda it: slots.remove(it.folder),
+            _plan, level, app_dir, entry, work_dir, nice, environment or {}, start, preload,
+        )  # fmt: skip
         try:
             return cls(plan, await Lane.start(plan, Limits().disk_bytes))
         except BaseException:

@@ -22,6 +22,7 @@ from dsage.errors import (
     Expired,
     InviteRefused,
     NotAllowed,
+    NotFound,
     QuotaExceeded,
     Reopened,
     Replayed,
@@ -159,9 +160,11 @@ class Api:
     # -- meeting ---------------------------------------------------------------------------------------------
 
     @call(gives=bytes, media="application/x-pem-file")
-    async def ca(self, request: web.Request) -> web.StreamResponse:
+    async def ca(self, request: web.Request) -> web.Response:
         """The CA's certificate; who asks checks it against the hash in the invite."""
-        return web.FileResponse(self.ca_file, headers={"Content-Type": "application/x-pem-file"})
+        if not self.ca_file.is_file():
+            raise NotFound("this server has no CA of its own")
+        return web.Response(body=self.ca_file.read_bytes(), content_type="application/x-pem-file")
 
     @call(status=303)
     async def join(self, request: web.Request) -> web.Response:

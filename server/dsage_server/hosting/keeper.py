@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dsage.errors import Busy, SandboxRefused, StorageFull
 from dsage.sandbox import Level
+from dsage.threads import made
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage_server.hosting.launching import Started, launch, workplace
@@ -77,7 +78,7 @@ class Keeper:
             return
         try:
             with workplace(self.folder) as folder:
-                started = await asyncio.to_thread(launch)
+                started = await made(Started.abandon, launch)
                 try:
                     greeting = Greeting(link=str(link), level=self.level.value, folder=str(folder))
                     idle = await self._serve(started, greeting)

@@ -32,6 +32,12 @@ class Started:
     process: subprocess.Popen[bytes]
     end: socket.socket
 
+    def abandon(self) -> None:
+        """End a process that has been told nothing yet."""
+        self.end.close()
+        self.process.kill()
+        self.process.wait()
+
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dsage.threads import opened, step
+from dsage.threads import made, opened, step
 
 
 class Work:
@@ -41,8 +41,12 @@ async def open_it(work: Work) -> None:
         raise AssertionError("nobody waits for it any more")
 
 
+async def make_it(work: Work) -> None:
+    await made(Work.close, work)
+
+
 @pytest.mark.parametrize("failure", [None, OSError("no room")], ids=["opens", "fails"])
-@pytest.mark.parametrize("act", [open_it, step], ids=["opened", "step"])
+@pytest.mark.parametrize("act", [open_it, make_it, step], ids=["opened", "made", "step"])
 async def test_a_cancelled_caller_waits_for_its_thread(act: Callable[[Any], Any], failure: Exception | None) -> None:
     work = Work(failure)
     caller = asyncio.ensure_future(act(work))
@@ -55,7 +59,7 @@ async def test_a_cancelled_caller_waits_for_its_thread(act: Callable[[Any], Any]
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert work.done
-    assert work.closed is (act is open_it and failure is None)
+    assert work.closed is (act is not step and failure is None)
 
 
 async def test_what_is_opened_is_closed_behind_its_block() -> None:
