@@ -30,7 +30,8 @@ from dsage.trust.tls import pinned_context
 from dsage_server.server import Running, serving
 from dsage_server.settings import Settings
 from dsage_server.store import views
-from dsage_server.store.testing import store_of
+from dsage_server.store.place import place_of
+from dsage_server.store.testing import SQLITE, fresh, store_of
 
 APP: Final = '''
 from dsage import DistributedFunction
@@ -86,7 +87,12 @@ def local_settings(home: Home, *, port: int = 0) -> Settings:
 async def running_server(folder: Path, *, port: int = 0) -> AsyncIterator[Running]:
     """Serve from a home in `folder`, logged in as the lab's researcher."""
     home = Home(folder)
-    async with serving(home, local_settings(home, port=port)) as running:
+    settings = local_settings(home, port=port)
+    where = place_of(home.server)
+    if not settings.store and isinstance(where, Path) and not where.exists():
+        home.server.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh(home.server, SQLITE)  # a copy: all migrations one after the other take longer than the rest of the start
+    async with serving(home, settings) as running:
         Login(link=str(running.link()), key=LAB).save(home)
         yield running
 
