@@ -18,7 +18,7 @@ from dsage_server.store.announcements import Notice
 from dsage_server.store.engine import Store
 from dsage_server.web import plain
 from dsage_server.web.live import Streams
-from dsage_server.web.looks import Look, look_of
+from dsage_server.web.looks import Look, look_of, look_there
 from dsage_server.web.page import Asked, Document, Page, whole
 from dsage_server.web.rankings import Rankings
 from dsage_server.web.show import Site, etag
@@ -28,6 +28,7 @@ FRONT: Final = "/index"
 PACKED: Final = ("image/png",)
 """Kinds of files that are compressed as they are."""
 VARY: Final = "Accept-Encoding, Accept-Language, Cookie"
+BY_SYSTEM: Final = f"User-Agent, {VARY}"
 
 
 class Body:
@@ -142,7 +143,7 @@ class Answering:
         async def shown() -> Shown:
             return await self._shown.get(address, make, period_s=page.period_s)
 
-        look = look_of(request)
+        look = look_there(request) if page.by_system else look_of(request)
 
         async def fragments() -> dict[str, str]:
             return (await shown()).fragments(look)
@@ -150,8 +151,9 @@ class Answering:
         if form == ".live":
             return await self._streams.serve(request, fragments)
         current = await shown()
-        body = current.json if form == ".json" else current.html(look)
-        return send(request, body, "application/json" if form == ".json" else "text/html")
+        if form == ".json":
+            return send(request, current.json, "application/json")
+        return send(request, current.html(look), "text/html", varies=BY_SYSTEM if page.by_system else VARY)
 
 
 def _address(page: Page, path: dict[str, str]) -> str:
@@ -172,16 +174,17 @@ def _reads_gzip(accepted: str) -> bool:
     return False
 
 
-def send(request: web.Request, body: Body, kind: str) -> web.StreamResponse:
+def send(request: web.Request, body: Body, kind: str, *, varies: str = VARY) -> web.StreamResponse:
     """Send bytes, compressed if the visitor can read that, or word that nothing has changed."""
-    return send_as(request, body.plain, lambda: body.packed, body.etag, kind, "no-cache")
+    return send_as(request, body.plain, lambda: body.packed, body.etag, kind, "no-cache", varies=varies)
 
 
 def send_as(
-    request: web.Request, body: bytes, packed: Callable[[], bytes], name: str, kind: str, kept: str
-) -> web.StreamResponse:
+    request: web.Request, body: bytes, packed: Callable[[], bytes], name: str, kind: str, kept: str, *,
+    varies: str = VARY,
+) -> web.StreamResponse:  # fmt: skip
     """The same of bytes with a name, to be kept as `kept` says (a Cache-Control)."""
-    headers = {"ETag": f'W/"{name}"', "Vary": VARY, "Cache-Control": kept}
+    headers = {"ETag": f'W/"{name}"', "Vary": varies, "Cache-Control": kept}
     known = request.if_none_match or ()
     if any(tag.value in (name, "*") for tag in known):
         return web.Response(status=304, headers=headers)

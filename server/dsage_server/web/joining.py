@@ -28,8 +28,8 @@ from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.welcome import runs_here
 from dsage_server.web import plain
-from dsage_server.web.answering import VARY, Body, send
-from dsage_server.web.looks import look_of
+from dsage_server.web.answering import BY_SYSTEM, Body, send
+from dsage_server.web.looks import look_there
 from dsage_server.web.show import Site
 
 QR: Final = "/join/qr"
@@ -94,18 +94,17 @@ class Joining:
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page, for the system that the visitor's browser names."""
         facts, packages = await self._facts(), self.offer.published.packages()
-        system = system_of(request.headers.get("User-Agent", ""))
-        mine = [package for kind in FITTING.get(system, ()) for package in packages if package.system == kind]
+        look = look_there(request)
+        mine = [package for kind in FITTING.get(look.system, ()) for package in packages if package.system == kind]
         context: dict[str, Any] = {
             "here": "/join", "json_url": "/join.json", "operator": self.offer.operator, "facts": facts,
             "notices": facts.notices,
-            "system": system, "mine": mine, "others": [package for package in packages if package not in mine],
+            "mine": mine, "others": [package for package in packages if package not in mine],
             "systems": SYSTEMS,
             "origin": self.offer.origin or _asked_for(request), "now": 0.0,
         }  # fmt: skip
-        answer = send(request, Body(self.site.page("join", context, look_of(request)).encode()), "text/html")
-        answer.headers["Vary"] = f"User-Agent, {VARY}"
-        return answer
+        body = Body(self.site.page("join", context, look).encode())
+        return send(request, body, "text/html", varies=BY_SYSTEM)
 
     async def twin(self, request: web.Request) -> web.StreamResponse:
         """The same as JSON."""
@@ -149,17 +148,6 @@ class Joining:
 
 FITTING: Final = {"linux": ("deb", "wheel"), "windows": ("windows",), "macos": ("macos",)}
 """The kinds of packages for a system, the one to take first first."""
-
-
-def system_of(agent: str) -> str:
-    """Return the system that a browser names: linux, windows, macos, phone, or an empty text."""
-    said = agent.lower()
-    if "android" in said or "iphone" in said or "ipad" in said or "mobile" in said:
-        return "phone"
-    for word, system in (("windows", "windows"), ("mac os", "macos"), ("linux", "linux"), ("x11", "linux")):
-        if word in said:
-            return system
-    return ""
 
 
 def qr_svg(text: str) -> str:

@@ -21,11 +21,13 @@ LONGEST: Final = 2000
 
 
 class Look(NamedTuple):
-    """A language's code, one of THEMES, and whether the way to a researcher's own pages is shown."""
+    """A language's code, one of THEMES, whether the way to a researcher's own pages is shown, and the visitor's system
+    on the pages that say something of it."""
 
     language: str = "en"
     theme: str = ""
     researcher: bool = False
+    system: str = ""
 
 
 PLAIN: Final = Look()
@@ -41,6 +43,22 @@ def look_of(request: web.Request) -> Look:
     theme = request.cookies.get("theme", "")
     language = wanted(request.cookies.get("language", ""), request.headers.get("Accept-Language", ""))
     return Look(language, theme if theme in THEMES else "", cookie(Role.RESEARCHER) in request.cookies)
+
+
+def look_there(request: web.Request) -> Look:
+    """The same for a page that says something of the visitor's system, which is then one more thing it varies by."""
+    return look_of(request)._replace(system=system_of(request.headers.get("User-Agent", "")))
+
+
+def system_of(agent: str) -> str:
+    """Return the system that a browser names: linux, windows, macos, phone, or an empty text."""
+    said = agent.lower()
+    if "android" in said or "iphone" in said or "ipad" in said or "mobile" in said:
+        return "phone"
+    for word, system in (("windows", "windows"), ("mac os", "macos"), ("linux", "linux"), ("x11", "linux")):
+        if word in said:
+            return system
+    return ""
 
 
 def speech_for(request: web.Request) -> Speech:

@@ -71,7 +71,8 @@ class Param:
 class Page:
     """A kind of page: its template ("" for one that is for programs only) and its addresses without the form.
 
-    `period_s` is for how long it is good: it is read and rendered once in this time, however many look at it.
+    `period_s` is for how long it is good: it is read and rendered once in this time, however many look at it, for those
+    of each system apart if it is `by_system`.
     """
 
     template: str
@@ -80,6 +81,7 @@ class Page:
     document: type[Document]
     params: Mapping[str, Param] = field(default_factory=dict)
     live: bool = False
+    by_system: bool = False
     period_s: float = 1.0
 
     def asked(self, given: Mapping[str, str]) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Site:
 
 
 def _looks(look: Look) -> dict[str, object]:
-    return {"theme": look.theme, "researcher": look.researcher}
+    return {"theme": look.theme, "researcher": look.researcher, "system": look.system}
 
 
 def _environment(name: str, assets: Mapping[str, Asset], origin: str, spoken: Language) -> Environment:

@@ -64,5 +64,5 @@ def _units(lines: list[RunLine]) -> dict[str, int]:
     return dict(sum((Counter(line.units) for line in going), Counter()))
 
 
-FRONT: Final = Page(template="front", route="/index", load=front, document=FrontPage, live=True)
+FRONT: Final = Page(template="front", route="/index", load=front, document=FrontPage, live=True, by_system=True)
 PAGES: Final = (FRONT,)

@@ -15,7 +15,8 @@ from dsage.trust.invite import Link
 from dsage_server.published import Published
 from dsage_server.store import announcements, open_links
 from dsage_server.store.meta import remember
-from dsage_server.web.joining import QR, Invitation, system_of
+from dsage_server.web.joining import QR, Invitation
+from dsage_server.web.looks import system_of
 from dsage_server.web.pages import make_pages
 from dsage_server.web.testing import SERVER_ID, World
 
@@ -67,6 +68,28 @@ async def test_a_visitor_is_offered_the_package_for_their_system(client: Client,
     assert "The &lt;Lab&gt; people" in page
     assert '<link rel="canonical" href="https://science.example.org/join">' in page
     assert "cannot run work yet" not in page
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        (LINUX, "Join with your Linux computer"), (WINDOWS, "Join with your Windows computer"),
+        (MAC, "Join with your Mac"), (PHONE, "Join with your computer"), ("curl/8", "Join with your computer"),
+    ],
+)  # fmt: skip
+async def test_the_front_page_has_a_door_for_the_visitors_system(client: Client, agent: str, words: str) -> None:
+    """Each time after another visitor: what is kept for all is kept for each system apart."""
+    for other in (WINDOWS, PHONE, LINUX):
+        await client.get("/", headers={"User-Agent": other})
+    reply = await client.get("/", headers={"User-Agent": agent})
+    assert f'<a href="/join" role="button">{words}</a>' in await reply.text()
+    assert reply.headers["Vary"] == "User-Agent, Accept-Encoding, Accept-Language, Cookie"
+    known = {"If-None-Match": reply.headers["ETag"]}
+    assert (await client.get("/", headers={"User-Agent": agent, **known})).status == 304
+    assert (await client.get("/", headers={"User-Agent": "Windows Linux", **known})).status == (
+        304 if agent == WINDOWS else 200
+    )
+    assert "User-Agent" not in (await client.get("/teams")).headers["Vary"]
 
 
 @pytest.mark.parametrize(("agent", "words"), [(WINDOWS, "Clients on Windows cannot run work yet"),
