@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextvars import copy_context
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -20,7 +21,7 @@ def test_a_request_is_a_span_of_its_callers_trace(status: int, failed: bool) -> 
     spans = Spans(exporter, "here")
     headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "X-Request-Id": "mine"}
     request = make_mocked_request("GET", "/unit/7", headers=headers)
-    tracing.begin(request)
+    copy_context().run(tracing.begin, request)  # each request has a context of its own
     spans.told(request, "/unit/{number}", status, time.perf_counter() - 0.5)
     spans.close()
     [span] = exporter.get_finished_spans()
