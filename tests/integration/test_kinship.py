@@ -32,10 +32,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(running, tmp_path, stack)
 
 
-async def stranger(world: World, peer: str, day: int = 20_000) -> Host:
-    """A host whose volunteer joined from an address, on a day, by a link that anybody may use."""
+async def stranger(world: World, peer: str, day: int = 20_000, team: int | None = None) -> Host:
+    """A host whose volunteer joined from an address, on a day, by a link that anybody may use or by a team's."""
     found = await world.host()
-    await world.running.hub.store.write(lambda c: kinship.enter(c, found.volunteer, peer, day * DAY_S))
+    await world.running.hub.store.write(lambda c: kinship.enter(c, found.volunteer, peer, day * DAY_S, team))
     await found.introduce()
     return found
 
@@ -68,15 +68,18 @@ async def why(world: World, driver: HandDriver) -> str:
 
 
 @pytest.mark.parametrize(
-    ("peer", "day", "kin"),
-    [("192.0.2.200", 20_001, True), (OTHER, 20_000, True), (OTHER, 20_001, False)],
-    ids=["one network", "one day", "neither"],
-)
-async def test_strangers_from_one_network_or_of_one_day_get_no_copies_of_one_unit(
-    world: World, peer: str, day: int, kin: bool
+    ("peer", "day", "team", "kin"),
+    [
+        ("192.0.2.200", 20_001, 2, True), (OTHER, 20_000, 2, True), (OTHER, 20_001, 1, True),
+        (OTHER, 20_001, 2, False), (OTHER, 20_001, None, False),
+    ],
+    ids=["one network", "one day", "one team's links", "nothing in common", "no team's link"],
+)  # fmt: skip
+async def test_strangers_from_one_network_of_one_day_or_by_one_team_get_no_copies_of_one_unit(
+    world: World, peer: str, day: int, team: int | None, kin: bool
 ) -> None:
     driver = await world.run()
-    one, two = await stranger(world, HOME), await stranger(world, peer, day)
+    one, two = await stranger(world, HOME, team=1), await stranger(world, peer, day, team)
     number = await made(world, driver)
     assert await answered(one) == [number]
     assert await answered(two) == [number] * (not kin)
@@ -89,13 +92,12 @@ async def test_a_unit_that_waits_for_somebody_who_is_no_kin_says_so_and_gets_him
     (held,) = await one.fetch(1)
     reply = await two.exchange(want=1)
     assert not reply.units
-    assert "joined from your network or on the same day" in reply.reason
+    assert "shares your network, day of joining or team link" in reply.reason
     assert await one.report([held], [1]) == ["ok"]
     assert await answered(two) == []
     said = await why(world, driver)
-    assert (
-        said
-        == f"needs a volunteer who joined from another network, and on another day, than those who have unit {number}"
+    assert said == (
+        f"needs a volunteer who shares neither network, day of joining nor team link with those who have unit {number}"
     )
     assert await answered(await vouched(world)) == [number]
 

@@ -17,6 +17,7 @@ from dsage.trust.documents import Enrolment
 from dsage.trust.envelope import seal
 from dsage.trust.keys import PrivateKey
 from dsage_server.admin import admin
+from dsage_server.store import kinship
 from dsage_server.store.schema import credit_entry, credit_team, host, invite, volunteer
 from dsage_server.store.teams import INVITE_S, SILENT_S
 from dsage_server.testing import Host, World, until
@@ -167,19 +168,38 @@ async def test_a_team_of_a_silent_founder_is_taken_over(world: World, member: Ho
     assert not (await look(founder)).leads
 
 
-async def test_a_link_takes_a_newcomer_into_server_and_team_in_one_step(world: World) -> None:
-    founder, team, code = await team_of(world)
-    link, key = founder.conn.link, PrivateKey.generate()
-    challenge = await founder.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
+async def newcomer(world: World, by: Host, code: str) -> Host:
+    """Somebody joins the server by a team's link, over the connection of another host."""
+    link, key = by.conn.link, PrivateKey.generate()
+    challenge = await by.conn.call("POST", "/v1/challenge", None, wire.ChallengeReply)
     said = Enrolment(
         server_id=link.server_id, challenge=challenge.challenge, ca=link.ca, key=key.public, code=code, public=False
     )
-    known = await founder.conn.call("POST", "/v1/enrol", seal(said, key), wire.EnrolReply)
-    other = Host(world.running, founder.conn, key, volunteer=known.volunteer)
+    known = await by.conn.call("POST", "/v1/enrol", seal(said, key), wire.EnrolReply)
+    other = Host(world.running, by.conn, key, volunteer=known.volunteer)
     await other.sign_in()
+    return other
+
+
+async def test_a_link_takes_a_newcomer_into_server_and_team_in_one_step(world: World) -> None:
+    founder, team, code = await team_of(world)
+    other = await newcomer(world, founder, code)
     assert ((await look(other)).team, (await look(founder)).members) == (team.team, 2)
-    only = select(volunteer.c.verifiable_only).where(volunteer.c.id == known.volunteer)
+    only = select(volunteer.c.verifiable_only).where(volunteer.c.id == other.volunteer)
     assert await world.running.hub.store.read(lambda c: c.execute(only).scalar_one()) is True
+
+
+async def test_who_comes_by_a_teams_links_is_kin_to_the_others_and_to_who_made_them(world: World) -> None:
+    known = await world.host()
+    founder, team, first = await team_of(world, known)
+    one = await newcomer(world, founder, first)
+    two = await newcomer(world, founder, (await ask(founder, "invite")).code)
+    asked = [host.volunteer for host in (known, founder, one, two)]
+    kin = await world.running.hub.store.read(lambda c: kinship.of(c, asked))
+    lineage = {f"team-{team.team}"}
+    assert known.volunteer not in kin, "the operator vouches for who was here before"
+    assert kin[founder.volunteer] == lineage
+    assert lineage < kin[one.volunteer] & kin[two.volunteer]
 
 
 async def test_credit_stays_with_the_team_that_one_was_in(world: World) -> None:

@@ -43,9 +43,9 @@ _SENTENCES: Final = {
     "you have a copy of each waiting unit already: another volunteer must confirm": (
         "every waiting unit needs another volunteer: you have a copy of each already"
     ),
-    "each waiting unit has a copy of yours, or of one who joined from your network or on your day": (
-        "every waiting unit has a copy of yours, or of a volunteer who joined from your network or on the same day: "
-        "another must confirm"
+    "each waiting unit has a copy of yours, or of one who shares your network, day of joining or team link": (
+        "every waiting unit has a copy of yours, or of a volunteer who shares your network, day of joining or team "
+        "link: another must confirm"
     ),
     "its last units go to faster computers now": "the last units of a run go to faster computers now",
     "its units want a faster computer": "the waiting units want a faster computer",

@@ -24,7 +24,7 @@ NOBODY: Final = Sentence("no volunteer's computer is connected")
 LACKING: Final = Sentence("no computer that is connected offers %(names)s")
 NEEDS: Final = Sentence("needs a volunteer besides those whose computers are here now")
 NEEDS_STRANGER: Final = Sentence(
-    "needs a volunteer who joined from another network, and on another day, than those who have unit %(unit)d"
+    "needs a volunteer who shares neither network, day of joining nor team link with those who have unit %(unit)d"
 )
 NEEDS_KIND: Final = Sentence("needs another computer of the kind %(kind)s, like the first that got unit %(unit)d")
 NEEDS_HONEST: Final = Sentence(

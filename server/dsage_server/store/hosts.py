@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, or_, select, update
@@ -107,14 +108,15 @@ def enrol(
     known = find(connection, key)
     if known is not None:
         return known
-    owner, verifiable_only, stranger = _use_up(connection, code, now, peer)
+    came = _use_up(connection, code, now, peer)
+    owner = came.owner
     gone = connection.execute(_FIND.where(host.c.key == key)).first()
     if owner is None and gone is not None and gone.erased is None:
         owner = gone.volunteer_id
     if owner is None:
-        owner = _new_volunteer(connection, name, shown, verifiable_only, now)
-        if stranger:
-            kinship.enter(connection, owner, peer, now)
+        owner = _new_volunteer(connection, name, shown, came.verifiable_only, now)
+        if came.stranger:
+            kinship.enter(connection, owner, peer, now, came.team)
         teams.admit(connection, owner, code, now)
     if gone is None:
         machine = connection.execute(
@@ -127,14 +129,22 @@ def enrol(
     return Known(host=machine, volunteer=owner, pseudonym=called)
 
 
-def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[int | None, bool, bool]:
-    """Take one use of a code; return whose account it is for, None if for a new one, whether that one is for units
-    whose answers prove themselves only, and whether anybody may use the code."""
+class _Came(NamedTuple):
+    """By what code somebody comes: for whose account, or a new one if None, and what holds for that."""
+
+    owner: int | None
+    verifiable_only: bool
+    stranger: bool
+    team: int | None = None
+
+
+def _use_up(connection: Connection, code: str, now: float, peer: str) -> _Came:
+    """Take one use of a code."""
     row = connection.execute(select(invite).where(invite.c.code_hash == code_hash(code)).with_for_update()).first()
     if row is None:
         only = open_links.use(connection, code, peer, now)
         if only is not None:
-            return None, only, True
+            return _Came(None, only, stranger=True)
         raise InviteRefused("this invite code is not one of this server's")
     if row.expires < now:
         raise InviteRefused("this invite code has run out of time")
@@ -146,7 +156,7 @@ def _use_up(connection: Connection, code: str, now: float, peer: str) -> tuple[i
         if erased is not None:
             raise InviteRefused("the account that this code is for was erased")
     connection.execute(update(invite).where(invite.c.code_hash == row.code_hash).values(uses_left=row.uses_left - 1))
-    return owner, row.verifiable_only, row.team_id is not None
+    return _Came(owner, row.verifiable_only, stranger=row.team_id is not None, team=row.team_id)
 
 
 def _new_volunteer(connection: Connection, wished: str, shown: wire.Privacy, verifiable_only: bool, now: float) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from dsage import wire
 from dsage.errors import Conflict, InviteRefused, NotAllowed, NotFound, UsageError
-from dsage_server.store import credit
+from dsage_server.store import credit, kinship
 from dsage_server.store.dialect import upsert
 from dsage_server.store.open_links import code_hash
 from dsage_server.store.schema import credit_sum, credit_team, host, invite, membership, team, volunteer
@@ -197,6 +197,7 @@ def _invite(connection: Connection, number: int, mine: int | None, now: float) -
             verifiable_only=True,
         )
     )  # fmt: skip
+    kinship.invites(connection, number, row.id)
     return code
 
 
