@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from one_self_test import one_self_test
 
 from dsage_server.server import Running
 from dsage_server.store import known, standings
 from dsage_server.store.testing import VARIABLE, kinds
 from dsage_server.testing import World, running_server
 
+__all__ = ["one_self_test"]
 ON_BOTH = {"test_server_control", "test_server_looking", "test_server_reports", "test_server_ends"}
 """Modules that run on each database; the others on the one that the environment names."""
 
