@@ -88,6 +88,7 @@ async def test_an_app_of_a_project_has_its_board_and_its_link(
     text = await (await client.get("/leaderboard?app=odd%2Fodd:Signs")).text()
     html5lib.HTMLParser(strict=True).parse(text)
     assert "<title>Leaderboard: Signs &amp; &lt;wonders&gt; · " in text
+    assert "What was earned with “Signs &amp; &lt;wonders&gt;”, an app of the project odd." in text
     assert re.findall(r'<option value="([^"]+)" selected>Signs &amp; &lt;wonders&gt;</option>', text) == [
         "odd/odd:Signs"
     ]
