@@ -137,7 +137,7 @@ async def test_every_page_is_whole_and_only_text(lab: Lab) -> None:
 
 async def test_what_a_run_was_asked_is_told_with_its_values_on_one_line(lab: Lab) -> None:
     for address in ("/runs", "/runs/{run}", "/runs/{run}/cancel"):
-        assert '<span class="about">n\u00a0=\u00a01</span>' in await lab.read(address), address
+        assert "n\u00a0=\u00a01<" in await lab.read(address), address
 
 
 async def test_whoever_is_not_logged_in_is_told_how(lab: Lab) -> None:
