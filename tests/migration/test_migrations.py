@@ -216,6 +216,7 @@ ROWS["0027"] = ROWS["0026"] | {
     "membership": ["1, 7, 1, 3.0, NULL, 1", "2, 7, 2, 3.5, 4.5, 0"], "credit_team_daily": ["7, 0, 1500, 1"],
 }  # fmt: skip
 ROWS["0028"] = ROWS["0027"] | {"blob_sum": ["x'cc', 0, 5"]}
+ROWS["0029"] = ROWS["0028"]
 
 MOVED: Final = {
     "replica": {"value"},

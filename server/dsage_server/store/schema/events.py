@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, Index, String, Table, text
 
-from dsage_server.store.schema.base import Id, metadata
+from dsage_server.store.schema.base import Id, metadata, worded
 
 NEWS = ("approved", "cancelled", "corrected", "correction", "discovery", "done", "failed", "submitted")
 """Kinds of events that visitors of the front page may care about: of runs and discoveries, never of units."""
-_news = text("kind IN ({})".format(", ".join(f"'{kind}'" for kind in NEWS)))
+_news = text(worded("kind", NEWS))
 
 event = Table(
     "event",

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from dsage.states import HOLDS_PLACE, OPEN_UNITS
-from dsage_server.store.schema.base import Id, metadata
+from dsage_server.store.schema.base import Id, metadata, worded
 
 batch = Table(
     "batch",
@@ -29,9 +29,10 @@ batch = Table(
     Column("expires", Float, nullable=False),
 )
 
-_open = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in OPEN_UNITS))))
+_open = text(worded("state", OPEN_UNITS))
 _failed = text("state = 'failed'")
-_ended = text("state IN ('cancelled', 'valid')")
+_ended = text(worded("state", ("cancelled", "valid")))
+_unfolded = text(f"({worded('state', ('failed', 'valid'))}) AND folded_step IS NULL")
 
 unit = Table(
     "unit",
@@ -72,8 +73,8 @@ unit = Table(
         "ix_unit_unfolded",
         "run_id",
         "finished",
-        sqlite_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
-        postgresql_where=text("state IN ('failed', 'valid') AND folded_step IS NULL"),
+        sqlite_where=_unfolded,
+        postgresql_where=_unfolded,
     ),
     Index("ix_unit_open", "run_id", "state", sqlite_where=_open, postgresql_where=_open),
     Index("ix_unit_failed", "run_id", "id", sqlite_where=_failed, postgresql_where=_failed),
@@ -112,7 +113,8 @@ proof = Table(
     Column("received", Float, nullable=False),
 )
 
-_holds_place = text("state IN ({})".format(", ".join(sorted(f"'{s}'" for s in HOLDS_PLACE))))
+_holds_place = text(worded("state", HOLDS_PLACE))
+_failed_copies = text(worded("state", ("error", "expired", "invalid")))
 
 replica = Table(
     "replica",
@@ -169,8 +171,8 @@ replica = Table(
         "ix_replica_failed_host",
         "host_id",
         "id",
-        sqlite_where=text("state IN ('error', 'expired', 'invalid')"),
-        postgresql_where=text("state IN ('error', 'expired', 'invalid')"),
+        sqlite_where=_failed_copies,
+        postgresql_where=_failed_copies,
     ),
     Index(
         "ix_replica_reported",
