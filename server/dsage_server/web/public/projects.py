@@ -43,13 +43,15 @@ class ProjectsPage(Document, kw_only=True):
 
 
 class AppLine(msgspec.Struct, kw_only=True):
-    """An app version, by the hash of its signed manifest; `bundle` is the hash of its source.
+    """A version of the app that its project calls `entry`, by the hash of its signed manifest; `bundle` is the hash of
+    its source.
 
     `value` is the credit of a valid copy on average, `taken_back` how often a grant was reversed; `rule` is how its
     answers are held against each other: "verify", "close", "detections", "image", "own" or "exact".
     """
 
     hash: str
+    entry: str
     title: str
     bundle: str
     bundle_bytes: int
@@ -124,9 +126,9 @@ def _line(name: str, said: wire.ProjectView | None, sums: portfolio.Sums | None)
 def _app(app: portfolio.App) -> AppLine:
     signed = app.manifest
     return AppLine(
-        hash=app.hash, title=signed.title, bundle=signed.bundle, bundle_bytes=signed.bundle_bytes, needs=signed.needs,
-        rule=_rule(app), runs=app.runs, first=app.first, credit=app.amount_milli / 1000, valid=app.valid,
-        value=app.amount_milli / 1000 / app.valid if app.valid else 0.0, taken_back=app.taken_back,
+        hash=app.hash, entry=signed.entry, title=signed.title, bundle=signed.bundle, bundle_bytes=signed.bundle_bytes,
+        needs=signed.needs, rule=_rule(app), runs=app.runs, first=app.first, credit=app.amount_milli / 1000,
+        valid=app.valid, value=app.amount_milli / 1000 / app.valid if app.valid else 0.0, taken_back=app.taken_back,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -76,6 +77,10 @@ async def test_a_project_says_what_it_is_for_and_what_its_app_was_worth(
     text = await (await client.get("/project/example")).text()
     for shown in ("To show", "Anna", "they are the same to the byte", "1 grant", 'href="/run/1"', 'href="/ledger"'):
         assert shown in text
+    (board,) = re.findall(r'href="(/leaderboard[?][^"]+)">its leaderboard', text)
+    leaders = await (await client.get(board)).text()
+    assert f"Leaderboard: {app['title']} ·" in leaders
+    assert app["entry"] == "example:Example"
 
 
 async def test_a_signed_app_version_is_a_file_named_by_its_hash(world: World, browse: Open, worked: list[int]) -> None:
