@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import click
 
 from dsage.cli.options import json_option
-from dsage.cli.output import emit, say, table
+from dsage.cli.output import date, emit, say, table
 from dsage.errors import UsageError
 from dsage.home import Home
 from dsage_server.store import announcements
@@ -91,14 +90,10 @@ def _span(now: float, hours: float | None, later: float) -> tuple[float, float |
 def _show(found: Sequence[Notice], now: float, as_json: bool) -> None:
     rows = [
         [
-            str(each.id), each.state(now), _date(each.begins), "" if each.ends is None else _date(each.ends),
+            str(each.id), each.state(now), date(each.begins), "" if each.ends is None else date(each.ends),
             "maintenance" if each.maintenance else "", each.text,
         ]
         for each in found
     ]  # fmt: skip
     text = table(["N", "STATE", "FROM", "UNTIL", "", "TEXT"], rows) if rows else ""
     emit("dsage.announcements/1", found, as_json, text)
-
-
-def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import click
 from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
-from dsage.cli.output import count, emit, say, size, table
+from dsage.cli.output import count, date, emit, say, size, table
 from dsage.errors import NotFound
 from dsage.home import Home
+from dsage_server.people_cli import share_told
 from dsage_server.settings import Settings
-from dsage_server.store import quotas, visits
+from dsage_server.store import visits
 from dsage_server.store.attention import Glance, Matter
 from dsage_server.store.meta import recall
 from dsage_server.store.place import opened
@@ -155,19 +155,6 @@ def web(log_out: bool, as_json: bool) -> None:
 def told(matter: Matter) -> str:
     """Return a matter in words."""
     return ("! " if matter.urgent else "  ") + WORDS[matter.what].format(n=f"{matter.n:,}")
-
-
-def share_told(what: str, has: int, may: int) -> str:
-    """Return how much a researcher has, and may have, of what `quotas.WORDS` names."""
-    words = quotas.WORDS[what][0]
-    if what == "blob_bytes":
-        return f"{size(has)} of {size(may)} for {words.removeprefix('bytes of ')}"
-    return f"{has:,} of {may:,} {words}"
-
-
-def date(seconds: float) -> str:
-    """Return a time as it is printed."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _read(load: Load, kind: type[D]) -> D:

@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from dsage.cli.options import json_option
-from dsage.cli.output import count, emit, say, table
+from dsage.cli.output import count, date, emit, say, table
 from dsage.errors import Conflict
 from dsage.home import Home
 from dsage.trust import ceremony
-from dsage_server.operating_cli import date
 from dsage_server.store import requests
 from dsage_server.store.place import opened
 

@@ -477,6 +477,6 @@ def test_a_welcome_is_signed_by_whom_one_says(monkeypatch: pytest.MonkeyPatch, s
     async def welcome(home: Home, key: str | None, project: str | None, *, off: bool) -> tuple[int | None, list[int]]:
         raise ServerAway(f"{key} for {project}")
 
-    monkeypatch.setattr("dsage_server.admin._welcome", welcome)
+    monkeypatch.setattr("dsage_server.welcoming_cli._welcome", welcome)
     assert "None for None" in say("admin", "welcome")[1]
     assert "ada for sums" in say("admin", "welcome", "--key", "ada", "--project", "sums")[1]

@@ -7,8 +7,9 @@ import sys
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import get_completion_class
 
+from dsage.cli.later import Later
 from dsage.cli.main import COMMANDS, COMPLETING, find
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say
@@ -23,23 +24,18 @@ PLACES: Final = {
 }
 
 
-class Everything(click.Group):
-    """All commands as one group, each imported when it is needed; their names and first sentences cost nothing."""
+class Everything(Later):
+    """All commands as one group."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every command."""
-        return list(COMMANDS)
+    def __init__(self, name: str) -> None:
+        super().__init__(name, texts=COMMANDS, load=find)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none, or its package is not installed."""
         try:
-            return find(cmd_name)
+            return super().get_command(ctx, cmd_name)
         except DSageError:
             return None
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands that begin so."""
-        return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
 
 @click.command(short_help="Print what makes a shell complete commands.")

@@ -194,6 +194,7 @@ def find(name: str) -> click.Command:
     """Import and return the subcommand. Raises UsageError if there is none, or its package is not installed."""
     from importlib.metadata import entry_points
 
+    from dsage.cli.later import imported
     from dsage.errors import UsageError
 
     found = entry_points(group="dsage.commands", name=name)
@@ -203,16 +204,7 @@ def find(name: str) -> click.Command:
         near = get_close_matches(name, COMMANDS, 1)
         hint = f"Did you mean `dsage {near[0]}`?" if near else "`dsage --help` lists the commands."
         raise UsageError(f"there is no command {name!r}", hint=hint)
-    try:
-        command: click.Command = next(iter(found)).load()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "dsage":
-            raise
-        raise UsageError(
-            f"`dsage {name}` needs the module {error.name}, which is not installed",
-            hint="Install DSage with everything: pip install 'dsage[all]'",
-        ) from error
-    return command
+    return imported(name, next(iter(found)).load)
 
 
 def _sentence(error: click.ClickException) -> str:

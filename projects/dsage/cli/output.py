@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any, Final
 
@@ -25,6 +26,11 @@ def emit(schema: str, data: Any, as_json: bool, text: str = "") -> None:
         click.echo(msgspec.json.format(msgspec.json.encode({"schema": schema, "data": data}), indent=2))
     elif text:
         click.echo(text)
+
+
+def date(seconds: float) -> str:
+    """Return a time as it is printed."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def colour(text: str, name: str) -> str:
