@@ -19,7 +19,7 @@ from cryptography import x509
 from dsage.errors import BadSignature, DSageError, UsageError
 from dsage.trust import tls
 from dsage.trust.invite import SYSTEM_CA
-from dsage_server.listening import certificate_names
+from dsage_server.addresses import certificate_names
 from dsage_server.locking import one_by_one
 from dsage_server.settings import Settings
 

@@ -1,34 +1,25 @@
-"""`dsage serve` and `dsage invite`."""
+"""`dsage serve` and `dsage invite`, which needs little of what a server does: that is imported where one starts."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import logging
-import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import click
-import segno
 from sqlalchemy import Connection
 
 from dsage.cli.options import json_option
 from dsage.cli.output import emit, say, table
 from dsage.errors import NotFound, UsageError
-from dsage.home import Home, Login
-from dsage.trust.ceremony import LAB, load_root, read
+from dsage.home import Home
+from dsage.trust.ceremony import load_root, read
 from dsage.trust.invite import Link
 from dsage.trust.keys import key_hash
 from dsage.trust.tls import spki_hash
-from dsage_server import tracing
-from dsage_server.api.callers import parse_proxies
-from dsage_server.listening import host_of, only_here, parse_address, visited
-from dsage_server.roles import parse as parse_roles
-from dsage_server.server import METRICS_PORT, Running, serving
-from dsage_server.settings import Settings
+from dsage_server.addresses import host_of, only_here, parse_address, visited
+from dsage_server.settings import LOG_FORMS, Settings
 from dsage_server.store import hosts, open_links
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
@@ -38,7 +29,6 @@ PORT: Final = 8470
 PAGES_PORT: Final = 8471
 DAY_S: Final = 86400.0
 FOREVER_DAYS: Final = 3650.0
-log = logging.getLogger(__name__)
 
 PER_HOUR: Final = 60
 PER_NETWORK: Final = 5
@@ -97,8 +87,8 @@ PER_NETWORK: Final = 5
 )
 @click.option(
     "--log-format",
-    type=click.Choice(tracing.FORMS),
-    default=tracing.FORMS[0],
+    type=click.Choice(LOG_FORMS),
+    default=LOG_FORMS[0],
     show_default=True,
     help="How the log is written: lines for people, or a JSON object a line.",
 )
@@ -165,6 +155,11 @@ def serve(
     The first start makes every key and says where they lie; later starts use them. Stop it by Ctrl-C: nothing that
     it acknowledged is lost, and volunteers wait until it is back.
     """  # fmt: skip
+    from dsage_server.api.callers import parse_proxies
+    from dsage_server.roles import parse as parse_roles
+    from dsage_server.server import METRICS_PORT
+    from dsage_server.starting import run
+
     home = Home()
     if public:
         host_of(public)
@@ -183,80 +178,7 @@ def serve(
     )  # fmt: skip
     if metrics:
         parse_address(metrics, METRICS_PORT)
-    tracing.log_to_stderr(settings.log_format)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        runner.run(_serve(home, settings, as_json))
-
-
-def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's maker of loops where there is one: a third more requests each second than asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-async def _serve(home: Home, settings: Settings, as_json: bool) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(home, settings) as running:
-        if running.url and home.code_key(LAB).exists():
-            Login(link=str(running.link()), key=LAB).save(home)
-        _settle_down()
-        tell = say if settings.log_format == tracing.FORMS[0] else log.info  # nothing else comes between JSON lines
-        _welcome(home, running, tell)
-        emit("dsage.serve/1", _described(running), as_json)
-        await stop.wait()
-        tell("Stopping: volunteers keep their finished work and send it when the server is back.")
-
-
-def _settle_down() -> None:
-    """Tell Python that this process is a server: what was loaded stays, and its one loop must never wait long.
-
-    Other threads that compute give way after a millisecond instead of five; garbage in circles, of which there is
-    little, is looked for rarely, since each full look takes as long as many requests.
-    """
-    sys.setswitchinterval(0.001)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-def _welcome(home: Home, running: Running, tell: Callable[[str], None]) -> None:
-    keys = running.keys
-    if keys.made:
-        tell("First start: made every key that this server needs.")
-    if keys.root_key is not None:
-        tell(f"The root key lies beside the server, in {keys.root_key}. Whoever has it rules every volunteer's trust:")
-        tell("move it to a disk that you keep apart with `dsage keys export-root DEST`.")
-    if not running.url:
-        tell("This process answers nobody: its roles work on the database behind those that do.")
-        return
-    if running.sandbox is None:
-        tell("No sandbox works here, so runs whose apps check answers themselves are refused.")
-    elif running.sandbox.sentence:
-        tell(f"Sandbox for checks: {running.sandbox.sentence}")
-    if running.away_s > 60:
-        tell(f"The server was away for {running.away_s:.0f} s; every open lease was extended by that.")
-    tell(f"Machine API    {running.url}")
-    tell(f"Public pages   {running.pages_url}")
-    if running.metrics_url:
-        tell(f"Metrics        {running.metrics_url}")
-    tell("Volunteers     dsage invite            makes the link that they join with")
-    tell(f"Researchers    dsage login '{running.link()}'")
-    tell(f"On this computer you are logged in already ({home.folder}): dsage submit factor -p n=11^150+1")
-
-
-def _described(running: Running) -> dict[str, Any]:
-    return {
-        "url": running.url, "pages_url": running.pages_url, "link": str(running.link()) if running.url else None,
-        "server_id": running.hub.server_id, "made": [str(path) for path in running.keys.made],
-        "root_key": str(running.keys.root_key) if running.keys.root_key else None,
-        "sandbox": running.sandbox.level.value if running.sandbox and running.sandbox.level else None,
-    }  # fmt: skip
+    run(home, settings, as_json)
 
 
 @click.command(short_help="Make a link that lets volunteers join.")
@@ -319,6 +241,8 @@ def invite(
     data |= {"uses": uses or 1} if number is None else {"number": number, "per_hour": per_hour}
     emit("dsage.invite/1", data, as_json, str(link))
     if qr:
+        import segno
+
         segno.make(str(link), micro=False, error="l").terminal(out=sys.stderr, compact=True)
     if number is None:
         say(f"Good for {uses or 1} volunteer{'s' if (uses or 1) > 1 else ''} and {days:g} days: dsage join 'LINK'")

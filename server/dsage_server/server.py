@@ -20,6 +20,7 @@ from dsage.trust.ceremony import FirstKeys, first_keys
 from dsage.trust.chain import Chain
 from dsage.trust.invite import Link
 from dsage_server import certificates, maintenance, roles, timekeeping
+from dsage_server.addresses import certificate_names, host_of, names_of, parse_address, public_url, spelled, visited
 from dsage_server.api.accounts import dismiss
 from dsage_server.api.callers import visitor
 from dsage_server.api.doors import Told, most_connections
@@ -32,16 +33,7 @@ from dsage_server.blobs.uploads import Uploads
 from dsage_server.exporting import EXPORT
 from dsage_server.hosting.keeper import HOUSE, Keeper
 from dsage_server.hub import Hub
-from dsage_server.listening import (
-    certificate_names,
-    host_of,
-    listen,
-    names_of,
-    parse_address,
-    public_url,
-    spelled,
-    visited,
-)
+from dsage_server.listening import listen
 from dsage_server.locking import one_by_one, only_one
 from dsage_server.metrics import ROUTE, Metrics, Watch
 from dsage_server.published import Published

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Final
+
+LOG_FORMS: Final = ("text", "json")
+"""Lines for people, or a JSON object a line."""
 
 
 @dataclass(frozen=True, kw_only=True)

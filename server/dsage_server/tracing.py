@@ -21,7 +21,6 @@ HEADER: Final = "X-Request-Id"
 NAME: Final = web.RequestKey("NAME", str)
 """Where a request keeps its id."""
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s%(within)s"
-FORMS: Final = ("text", "json")
 _SANE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 _current: ContextVar[str] = ContextVar("request", default="")

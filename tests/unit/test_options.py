@@ -349,7 +349,7 @@ def test_what_a_server_is_told(option: str, monkeypatch: pytest.MonkeyPatch, say
     async def serve(home: Home, settings: Any, as_json: bool) -> None:
         made.append(settings)
 
-    monkeypatch.setattr("dsage_server.cli._serve", serve)
+    monkeypatch.setattr("dsage_server.starting._serve", serve)
     value, name, meant = SERVE[option]
     say("serve")
     say("serve", option, *([value] if value else []))

@@ -87,6 +87,8 @@ def test_the_overview_says_what_the_command_says(name: str) -> None:
         ("admin", SERVERS | TERMINALS | {"aiohttp", "cryptography"}),
         ("admin quota --help", SERVERS - {"sqlalchemy"}),
         ("admin hosts --help", SERVERS - {"sqlalchemy"}),
+        ("serve --help", SERVERS - {"sqlalchemy"} | {"aiohttp"}),
+        ("invite --help", SERVERS - {"sqlalchemy"} | {"aiohttp"}),
     ],
 )
 def test_a_command_imports_little_of_what_others_need(words: str, without: set[str], tmp_path: Path) -> None:
