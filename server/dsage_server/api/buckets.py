@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST: Final = 100_000
 """Buckets that are remembered, some 300 bytes each."""
@@ -31,8 +31,7 @@ class Policy:
         return self.burst / self.rate_per_s
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether a request is let through, how many more are by now, and the seconds until the bucket is full again.
 
     `retry_s` is when the next one is let through: 0 if at once.

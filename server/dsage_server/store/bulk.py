@@ -1,13 +1,15 @@
 """Many rows in one statement: inserts and guarded updates, as each database likes them best.
 
-SQLite runs one prepared statement for each row without leaving C; PostgreSQL gets arrays, one a column, and makes
-rows of them, so that a thousand rows are one message. The texts are made once for each table and set of columns.
+SQLite inserts some dozens of rows by one statement, and runs another for each row that changes without leaving C;
+PostgreSQL gets arrays, one a column, and makes rows of them, so that a thousand rows are one message. The texts are
+made once for each table and set of columns.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +22,9 @@ from dsage.errors import Conflict
 
 LOAD_CHUNK: Final = 500
 """Numbers per IN list where a statement has one: below SQLite's limit on bound variables."""
+TOGETHER: Final = 64
+"""Rows that one statement of SQLite's inserts at most; it has a text for each power of two up to here. Where a trigger
+stands behind a table SQLite copies the pages that each statement touches: of one row a statement that was the most."""
 _TYPES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -66,8 +71,15 @@ def insert_rows(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Insert rows: each a tuple of the values of `columns`."""
-    if rows:
-        _execute(connection, _insert_text(connection.dialect.name, table, columns), rows)
+    if rows and connection.dialect.name == "postgresql":
+        _execute(connection, _insert_text("postgresql", table, columns), rows)
+        return
+    done = 0
+    while done < len(rows):
+        count = min(TOGETHER, 1 << ((len(rows) - done).bit_length() - 1))
+        values = tuple(chain.from_iterable(rows[done : done + count]))
+        connection.exec_driver_sql(_insert_text("sqlite", table, columns, count), values)
+        done += count
 
 
 def add_rows(
@@ -127,11 +139,12 @@ _QUOTED = str.maketrans({'"': r"\"", "\\": r"\\", "\0": "\ufffd"})
 
 
 @functools.cache
-def _insert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
+def _insert_text(dialect: str, table: Table, columns: tuple[str, ...], count: int = 1) -> str:
     names = ", ".join(columns)
     if dialect == "postgresql":
         return f"INSERT INTO {table.name} ({names}) SELECT * FROM {_arrays(table, columns)}"
-    return f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * count)}"
 
 
 @functools.cache

@@ -44,6 +44,9 @@ RETRIES: Final = 5
 """Times that a transaction is begun again because another process's was in its way."""
 _LOG: Final = "wal_autocheckpoint=16000"
 """Pages of SQLite's log, 64 MB, after which a commit moves them into the file itself: `write_back` comes before."""
+_KEPT: Final = ("cache_size=-32000", "temp_store=MEMORY")
+"""Memory of whoever writes with SQLite: 32 MB of pages, for a commit of hundreds of copies touches more than the usual
+2 MB, and what a change may have to undo, which would be a file."""
 PART_S: Final = 0.005
 """Before it is begun again a transaction waits a time drawn from 0 to this, doubled each time: two that were in each
 other's way would be so again if both began at once."""
@@ -346,7 +349,8 @@ def _engine(url: URL, *, write: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000", _LOG)
+        pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000", _LOG]
+        pragmas += _KEPT if write else ()
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 

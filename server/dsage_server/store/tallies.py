@@ -7,20 +7,15 @@ from collections import Counter
 from sqlalchemy import Connection, func, select
 
 from dsage.states import OPEN_UNITS
-from dsage_server.store.dialect import upsert
+from dsage_server.store.bulk import add_rows
 from dsage_server.store.schema import tally
 
 
 def add_up(connection: Connection, sums: Counter[tuple[int, str]]) -> None:
     """Add to the tallies of runs: `what` happened how often."""
     slot = connection.info.get("slot", 0)
-    rows = [{"run_id": number, "slot": slot, "what": what, "n": n} for (number, what), n in sorted(sums.items()) if n]
-    if rows:
-        statement = upsert(connection, tally)
-        statement = statement.on_conflict_do_update(
-            index_elements=["run_id", "slot", "what"], set_={"n": tally.c.n + statement.excluded.n}
-        )
-        connection.execute(statement, rows)
+    rows = [(number, slot, what, n) for (number, what), n in sorted(sums.items()) if n]
+    add_rows(connection, tally, ("run_id", "slot", "what", "n"), rows, keys=("run_id", "slot", "what"))
 
 
 def of(connection: Connection, number: int | None = None) -> dict[str, int]:
