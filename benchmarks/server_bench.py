@@ -48,6 +48,7 @@ async def throughput(bench: Bench) -> dict[int, float]:
         done = await bench.measure(Habits(batch=batch), hosts, seconds)
         rates[batch] = done.replicas_per_s
         figure(f"server: {batch} a call", done.replicas_per_s, "replicas/s", bar=bar, better="higher")
+        figure(f"server: {batch} a call, processor time of the server for a replica", 1e3 * done.server_ms, "us")
     return rates
 
 

@@ -171,14 +171,13 @@ class Bench:
 def table(name: str, done: Measurement) -> None:
     """Tell people what one measurement gave."""
     cpu, memory = sum(done.server_cpu_s), sum(done.server_rss_bytes)
-    replicas = max(1.0, done.replicas_per_s * done.seconds)
     limited = "   THE GENERATOR LIMITS" if done.generator_share > BUSY_SHARE else ""
     others = done.others_cpu_s / done.seconds
     disturbed = f"   DISTURBED: others used {others:.0%} of a core" if others > DISTURBED_SHARE else ""
     say(
         f"     {name:22} {done.replicas_per_s:7.0f} replicas/s {done.calls_per_s:6.0f} calls/s"
         f"   p50 {done.p50_ms:6.1f}  p99 {done.p99_ms:6.1f}  max {done.slowest_ms:6.0f} ms"
-        f"   server {cpu / done.seconds:4.0%}, {1e3 * cpu / replicas:.3f} ms a replica,"
+        f"   server {cpu / done.seconds:4.0%}, {done.server_ms:.3f} ms a replica,"
         f" {memory / 1e6:.0f} MB ({sum(done.server_grew_bytes) / 1e6:+.0f})"
         f"   generator {done.generator_share:4.0%}{limited}{disturbed}"
     )

@@ -63,6 +63,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         """How busy the generator's core was."""
         return self.generator_cpu_s / self.seconds
 
+    @property
+    def server_ms(self) -> float:
+        """Processor time of the servers for each acknowledged answer: unlike rates it hardly depends on what else runs
+        on the machine."""
+        return 1e3 * sum(self.server_cpu_s) / max(1.0, self.replicas_per_s * self.seconds)
+
 
 class Fleet:
     """Hosts under way, made by `fleet`. `leased` counts the copies handed out while it was measured."""
