@@ -92,6 +92,15 @@ def add_rows(
         _execute(connection, _add_text(connection.dialect.name, table, columns, keys, once), rows)
 
 
+def put_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *,
+    keys: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Insert rows, or put them in the place of those of the same keys: each a tuple of the values of `columns`."""
+    if rows:
+        _execute(connection, _put_text(connection.dialect.name, table, columns, keys), rows)
+
+
 def update_rows(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *,
     guard: str | None = None, once: tuple[str, ...] = (),
@@ -155,6 +164,12 @@ def _add_text(
     changes = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in added)
     inserted = _insert_text(dialect, table, columns)
     return f"{inserted} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+
+
+@functools.cache
+def _put_text(dialect: str, table: Table, columns: tuple[str, ...], keys: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    return f"{_insert_text(dialect, table, columns)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
 
 @functools.cache

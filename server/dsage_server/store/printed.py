@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from dsage.wire import MAX_OUTPUT
-from dsage_server.store.dialect import upsert
+from dsage_server.store.bulk import put_rows
 from dsage_server.store.schema import printed
 
 
 def keep(connection: Connection, told: Sequence[tuple[int, bytes]]) -> None:
     """Keep the end of what copies printed, by their ids; what is told later replaces what was told before."""
-    if not told:
-        return
-    rows = [{"replica_id": copy, "output": output[-MAX_OUTPUT:]} for copy, output in sorted(dict(told).items())]
-    statement = upsert(connection, printed)
-    kept = statement.on_conflict_do_update(index_elements=["replica_id"], set_={"output": statement.excluded.output})
-    connection.execute(kept, rows)
+    rows = [(copy, output[-MAX_OUTPUT:]) for copy, output in sorted(dict(told).items())]
+    put_rows(connection, printed, ("replica_id", "output"), rows, keys=("replica_id",))

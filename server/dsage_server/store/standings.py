@@ -12,8 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, case, func, select, union_all, update
 
 from dsage_server.store import outliers
-from dsage_server.store.bulk import among_ids, numbers
-from dsage_server.store.dialect import upsert
+from dsage_server.store.bulk import among_ids, numbers, put_rows
 from dsage_server.store.meta import secret
 from dsage_server.store.schema import among, people_sum, replica, standing
 from dsage_server.store.schema import host as host_table
@@ -80,12 +79,10 @@ def note(connection: Connection, said: list[tuple[str, Evidence]], now: float) -
         if kind in (Kind.LIED, Kind.CLEARED) or (kind is Kind.DECIDED and not any(a.lies for a in apps.values())):
             turned.add((each.host, app))
     rows = [
-        {"host_id": host, "app": app, "passed": each.passed, "lies": each.lies, "at": each.at}
+        (host, app, each.passed, each.lies, each.at)
         for host, app, each in sorted((host, app, known[host][app]) for host, app in {(e.host, a) for a, e in said})
     ]
-    statement = upsert(connection, standing)
-    more = {name: statement.excluded[name] for name in ("passed", "lies", "at")}
-    connection.execute(statement.on_conflict_do_update(index_elements=["host_id", "app"], set_=more), rows)
+    put_rows(connection, standing, ("host_id", "app", "passed", "lies", "at"), rows, keys=("host_id", "app"))
     if turned:
         connection.execute(_DUE, [{"b_host": host, "b_app": app, "b_now": now} for host, app in sorted(turned)])
 
