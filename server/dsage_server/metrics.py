@@ -6,7 +6,6 @@ They have a listener of their own (`--metrics ADDR`), so that no proxy before th
 from __future__ import annotations
 
 import time
-from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -85,8 +84,9 @@ class Meters:
 
     def acknowledged(self, acks: Iterable[wire.Ack]) -> None:
         """A client was told what became of its results."""
-        for code, n in Tally(ack.code for ack in acks).items():
-            self._reports.labels(code).inc(n)
+        codes = [ack.code for ack in acks]
+        for code in set(codes):
+            self._reports.labels(code).inc(codes.count(code))
 
     def judged(self, verdicts: Iterable[Verdict]) -> None:
         """The answers to one unit were judged, as far as they could be."""
