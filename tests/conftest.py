@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = {}
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell begins what runs in its background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of programs are started: each would compile anew
+    sys.dont_write_bytecode = False
     for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES"):  # what programs say is compared: a test asks for a language
         os.environ.pop(name, None)
     os.environ["LANG"] = "C.UTF-8"
