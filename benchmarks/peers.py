@@ -100,9 +100,10 @@ def ipyparallel(chunk: int) -> float:
 
     with ipp.Cluster(n=WORKERS, log_level=40) as client:
         view = client.load_balanced_view()
-        view.map(_same, range(10), chunksize=1, block=True)
+        same = ipp.interactive(_same)  # engines cannot import this module
+        view.map(same, range(10), chunksize=1, block=True)
         tasks = TASKS if chunk == 1 else 20 * TASKS
-        return _timed(lambda: view.map(_same, range(tasks), chunksize=chunk, block=True), tasks)
+        return _timed(lambda: view.map(same, range(tasks), chunksize=chunk, block=True), tasks)
 
 
 def _same(number: int) -> int:
