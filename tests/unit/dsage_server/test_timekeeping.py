@@ -16,7 +16,6 @@ from dsage_server import timekeeping
 from dsage_server.blobs.library import Blobs
 from dsage_server.blobs.objects import open_store
 from dsage_server.hub import Hub
-from dsage_server.store import deadlines
 from dsage_server.store.engine import Store
 from dsage_server.store.meta import recall
 from dsage_server.store.schema import replica
@@ -33,6 +32,11 @@ class Clocks:
     def __init__(self) -> None:
         self.date = 1_800_000_000.0
         self.steady = 50.0
+        self.looks = 0
+
+    def look(self) -> float:
+        self.looks += 1
+        return self.date
 
     def pass_by(self, seconds: float) -> None:
         self.date += seconds
@@ -48,18 +52,20 @@ async def leasing(folder: Path, clocks: Clocks) -> AsyncIterator[tuple[Hub, Worl
     blobs = Blobs(store=store, objects=objects, clock=lambda: clocks.date)
     hub = Hub(
         store=store, unit_key=PrivateKey.generate(), chain=Trust().chain(), blobs=blobs,
-        clock=lambda: clocks.date, ticks=lambda: clocks.steady,
+        clock=clocks.look, ticks=lambda: clocks.steady,
     )  # fmt: skip
     host = world.join("quiet-otter")
     number = world.submit("Example")
     await hub.run(number)
     world.lease(host, *world.step(number, args=[1]))
     task = asyncio.create_task(timekeeping.expire_leases(hub))
-    yield hub, world
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-    store.close()
+    try:
+        yield hub, world
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        store.close()
 
 
 async def lease(hub: Hub) -> tuple[str, float]:
@@ -68,11 +74,12 @@ async def lease(hub: Hub) -> tuple[str, float]:
     return row.state, row.deadline
 
 
-async def sweeps(hub: Hub, count: int = 3) -> None:
-    """Let the task look at the clock a few times, and write what it finds."""
-    for _ in range(count * 10):
-        await hub.store.read(deadlines.next_deadline)
-        await hub.store.write(deadlines.next_deadline)
+async def sweeps(clocks: Clocks, count: int = 3) -> None:
+    """Wait until the task, which alone asks for the time, has done so a few times: what it found before is written."""
+    wanted = clocks.looks + count
+    async with asyncio.timeout(30.0):
+        while clocks.looks < wanted:
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY, 2 * HOUR])
@@ -83,13 +90,13 @@ async def test_a_clock_that_is_set_moves_the_leases_along(
     clocks = Clocks()
     async with leasing(tmp_path, clocks) as (hub, _):
         ends = clocks.date + HOUR
-        await sweeps(hub)
+        await sweeps(clocks)
         assert await lease(hub) == ("leased", ends)
         clocks.date += jump
-        await sweeps(hub)
+        await sweeps(clocks)
         assert await lease(hub) == ("leased", ends + jump)
         clocks.pass_by(HOUR)
-        await sweeps(hub)
+        await sweeps(clocks)
         assert (await lease(hub))[0] == "expired"
         assert hub.ready.unsent == 2, "the queue has learned that the copy is wanted again"
 
@@ -100,7 +107,7 @@ async def test_small_drifts_change_nothing(tmp_path: Path, monkeypatch: pytest.M
     async with leasing(tmp_path, clocks) as (hub, _):
         before = await lease(hub)
         clocks.date += timekeeping.JUMP_S / 2
-        await sweeps(hub)
+        await sweeps(clocks)
         assert await lease(hub) == before
 
 
